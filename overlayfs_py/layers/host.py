@@ -1,0 +1,446 @@
+"""A tree of host directories: a directory layer, an upper, a volume.
+
+No path strings: every object is one component below a directory descriptor, and no symbolic link
+is followed, so a renamed parent cannot confuse it and no link can lead out of the tree.
+`/proc/self/fd/N/NAME` stands in where a call has no `*at` form; its last component is the only
+one that a tree's owner chose.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers import marks as mark_forms
+from overlayfs_py.layers.override_stat import parse_override
+from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes, Entry, Finding, Marks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overlayfs_py.layers.descriptors import DescriptorCache
+    from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.layers.interface import LayerFile, LayerObject
+
+# Inode numbers of a mount: the tree's index above, the host's own number below.
+_INO_BITS = 48
+# Where a host's number does not fit, or lies on another filesystem mounted inside the tree, the
+# mount numbers on its own, with a bit that no index reaches.
+_FOREIGN_INOS = 1 << (_INO_BITS + 14)
+
+_XATTR_BLOCKS = 16  # a file's xattrs outside its inode: one block of up to 8 KiB
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class HostTree:
+    """One host directory and all below it."""
+
+    def __init__(
+        self,
+        index: int,
+        root_fd: int,
+        ids: IdMap,
+        descriptors: DescriptorCache[int],
+        *,
+        override: bytes | None = None,
+        read_only: bool = True,
+        plain: bool = False,
+    ) -> None:
+        """Take over `root_fd`.
+
+        `index` numbers the trees of one mount; `override` is the xattr that holds owner and mode
+        instead of the inode; in a `plain` tree nothing means a deletion.
+        """
+        self.index = index
+        self.ids = ids
+        self.override = override
+        self.read_only = read_only
+        self.plain = plain
+        self.descriptors = descriptors
+        self._root_fd = root_fd
+        status = os.fstat(root_fd)
+        self._device = status.st_dev
+        self._base = index << _INO_BITS
+        self._foreign: dict[tuple[int, int], int] = {}
+        self._link_paths: dict[int, list[tuple[bytes, ...]]] | None = None
+        self.root = HostDirectory(self, None, b"")
+
+    def close(self) -> None:
+        """Close the root; the shared descriptor cache is its owner's to clear."""
+        os.close(self._root_fd)
+
+    def root_fd(self) -> int:
+        """The root's descriptor, owned by the tree."""
+        return self._root_fd
+
+    def ino_of(self, status: os.stat_result) -> int:
+        """The mount's inode number for an object of this tree."""
+        ino = status.st_ino
+        if status.st_dev == self._device and ino >> _INO_BITS == 0:
+            return self._base | ino
+        key = (status.st_dev, ino)
+        return self._foreign.setdefault(key, _FOREIGN_INOS | self._base | len(self._foreign))
+
+    def attributes_of(self, status: os.stat_result, override: bytes | None) -> Attributes:
+        """Turn a stat result, and the override xattr's value if there is one, into attributes."""
+        mode, uid, gid, rdev = status.st_mode, status.st_uid, status.st_gid, status.st_rdev
+        if override is not None and (parsed := parse_override(override, mode)):
+            uid, gid, mode, rdev = parsed
+        if not self.ids.changes_nothing:
+            uid, gid = self.ids.seen_uid(uid), self.ids.seen_gid(gid)
+        return Attributes(
+            self.ino_of(status),
+            mode,
+            status.st_nlink,
+            uid,
+            gid,
+            rdev,
+            status.st_size,
+            status.st_blocks,
+            status.st_blksize,
+            status.st_atime_ns,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
+
+    def other_names(self, file: LayerFile) -> list[tuple[bytes, ...]]:
+        """Return every path of a file's inode in this tree.
+
+        The first call reads the whole tree's listings, without a stat: a listing tells inode
+        numbers.
+        """
+        assert isinstance(file, HostFile)
+        ino = file.status().st_ino
+        if self._link_paths is None:
+            self._link_paths = _paths_of_shared_inodes(self.root)
+        return self._link_paths.get(ino, [])
+
+
+class HostObject:
+    """What files and directories of a host tree have in common: a parent and a name."""
+
+    __slots__ = ("name", "parent", "tree")
+
+    tree: HostTree
+    parent: HostDirectory | None
+    name: bytes
+
+    def place(self) -> tuple[int, bytes]:
+        """Return a directory descriptor, not owned by the caller, and the name below it."""
+        if self.parent is None:
+            return self.tree.root_fd(), b"."
+        return self.parent.fd(), self.name
+
+    def path(self) -> bytes:
+        """Return a path for calls without an `*at` form; valid while nothing else is opened."""
+        return b"/proc/self/fd/%d/%s" % self.place()
+
+    def reach(self) -> tuple[bytes, int | None, bool]:
+        """Return the arguments `path`, `dir_fd` and `follow_symlinks` that name it to `os`."""
+        dir_fd, name = self.place()
+        return name, dir_fd, False
+
+    def status(self) -> os.stat_result:
+        """Return the inode's own stat."""
+        dir_fd, name = self.place()
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+
+    def attributes(self) -> Attributes:
+        return self.tree.attributes_of(self.status(), self._override())
+
+    def list_xattrs(self) -> list[bytes]:
+        return [os.fsencode(name) for name in os.listxattr(self.path(), follow_symlinks=False)]
+
+    def get_xattr(self, name: bytes) -> bytes:
+        return os.getxattr(self.path(), name, follow_symlinks=False)
+
+    def read_link(self) -> bytes:
+        dir_fd, name = self.place()
+        return os.readlink(name, dir_fd=dir_fd)
+
+    def _override(self) -> bytes | None:
+        if self.tree.override is None:
+            return None
+        return find_xattr(self, self.tree.override)
+
+
+class HostFile(HostObject):
+    """Anything but a directory, by its name."""
+
+    __slots__ = ()
+
+    def __init__(self, parent: HostDirectory, name: bytes) -> None:
+        self.tree = parent.tree
+        self.parent = parent
+        self.name = name
+
+    def open(self, flags: int) -> int:
+        """Open the file; the caller owns the descriptor.
+
+        O_NOATIME keeps a layer's access times where the caller may use it: the owner, or root.
+        """
+        dir_fd, name = self.place()
+        try:
+            fd = os.open(name, flags | _OPEN_FILE | os.O_NOATIME, dir_fd=dir_fd)
+        except PermissionError:
+            fd = os.open(name, flags | _OPEN_FILE, dir_fd=dir_fd)
+        if _lacks_data(fd):
+            os.close(fd)
+            raise OSError(errno.EPERM, "its data lies in another layer (metacopy)", name)
+        return fd
+
+    def open_reader(self) -> DescriptorReader:
+        return DescriptorReader(self.open(os.O_RDONLY))
+
+
+class HeldFile(HostFile):
+    """A file that has lost the name it was known by; lives as long as its descriptor."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, tree: HostTree, fd: int) -> None:
+        """Take over `fd`, any descriptor of the file (O_PATH is enough)."""
+        self.tree = tree
+        self.parent = None
+        self.name = b""
+        self._fd = fd
+
+    def place(self) -> tuple[int, bytes]:
+        raise FileNotFoundError(errno.ENOENT, "a removed file has no name")
+
+    def path(self) -> bytes:
+        return b"/proc/self/fd/%d" % self._fd
+
+    def reach(self) -> tuple[bytes, int | None, bool]:
+        # The link in /proc leads to the object itself, and no further if that is a link.
+        return self.path(), None, True
+
+    def status(self) -> os.stat_result:
+        return os.fstat(self._fd)
+
+    def list_xattrs(self) -> list[bytes]:
+        return [os.fsencode(name) for name in os.listxattr(self.path())]
+
+    def get_xattr(self, name: bytes) -> bytes:
+        return os.getxattr(self.path(), name)
+
+    def read_link(self) -> bytes:
+        return os.readlink(b"", dir_fd=self._fd)
+
+    def open(self, flags: int) -> int:
+        return os.open(self.path(), flags | os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def close(self) -> None:
+        """Give the descriptor back; the file is gone where it was the last."""
+        os.close(self._fd)
+
+
+class HostDirectory(HostObject):
+    """A directory, by its parent's handle and its name there."""
+
+    __slots__ = ("_held", "_twins", "_xattr_whiteouts")
+
+    def __init__(self, tree: HostTree, parent: HostDirectory | None, name: bytes) -> None:
+        self.tree = tree
+        self.parent = parent
+        self.name = name
+        self._twins: set[bytes] | None = None
+        self._xattr_whiteouts: bool | None = None  # None: not looked yet; only layers have them
+        self._held: int | None = None
+
+    def move(self, parent: HostDirectory, name: bytes) -> None:
+        """Tell the handle where its directory has been renamed to."""
+        self.parent = parent
+        self.name = name
+
+    @classmethod
+    def opened(cls, tree: HostTree, fd: int) -> HostDirectory:
+        """Return a handle that takes over `fd`, of a directory outside the tree's own root."""
+        handle = cls(tree, None, b"")
+        handle._held = fd
+        return handle
+
+    def hold(self) -> None:
+        """Keep a descriptor from now on: the directory is about to lose its name."""
+        if self._held is None:
+            self._held = os.dup(self.fd())
+
+    def let_go(self) -> None:
+        """Close what `hold` kept."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    def place(self) -> tuple[int, bytes]:
+        return super().place() if self._held is None else (self._held, b".")
+
+    def fd(self) -> int:
+        """Return an open descriptor of the directory, owned by the tree's cache: use it at once."""
+        if self._held is not None:
+            return self._held
+        if self.parent is None:
+            return self.tree.root_fd()
+        known = self.tree.descriptors.find(self)
+        if known is None:
+            known = self._open()
+            self.tree.descriptors.put(self, known)
+        return known
+
+    def _open(self) -> int:
+        """Walk down from the nearest ancestor that is open: trees may be deeper than PATH_MAX."""
+        names: list[bytes] = []
+        directory = self
+        start: int | None = None
+        while start is None:
+            names.append(directory.name)
+            assert directory.parent is not None
+            directory = directory.parent
+            start = directory._known_fd()  # noqa: SLF001 - the same class
+        fd = os.dup(start)
+        while names:
+            below = _open_directory(fd, names.pop())
+            os.close(fd)
+            fd = below
+        return fd
+
+    def _known_fd(self) -> int | None:
+        if self._held is not None:
+            return self._held
+        return self.tree.root_fd() if self.parent is None else self.tree.descriptors.find(self)
+
+    def find(self, name: bytes) -> Finding:
+        try:
+            status = os.stat(name, dir_fd=self.fd(), follow_symlinks=False)
+        except FileNotFoundError:
+            return Absence.MISSING
+        child = HostFile(self, name)
+        if not self.tree.plain and self._is_whiteout(child, status):
+            return Absence.WHITEOUT
+        override = None if self.tree.override is None else find_xattr(child, self.tree.override)
+        return self.tree.attributes_of(status, override)
+
+    def deletes(self, name: bytes) -> bool:
+        return name in self.twins()
+
+    def twins(self) -> set[bytes]:
+        """Return the names that `.wh.NAME` files here delete: read once, then kept by the union."""
+        if self._twins is None:
+            names = (mark_forms.deleted_by(os.fsencode(name)) for name in os.listdir(self.fd()))
+            self._twins = {name for name in names if name is not None}
+        return self._twins
+
+    def entries(self) -> Iterator[Entry]:
+        with os.scandir(self.fd()) as listing:
+            for entry in listing:
+                name = os.fsencode(entry.name)
+                if name.startswith(mark_forms.WHITEOUT_PREFIX) and not self.tree.plain:
+                    deleted = mark_forms.deleted_by(name)
+                    if deleted is not None:
+                        yield Entry(deleted, WHITEOUT_TYPE)
+                else:
+                    yield Entry(name, self._type_of(entry, name))
+
+    def _type_of(self, entry: os.DirEntry[str], name: bytes) -> int:
+        if entry.is_dir(follow_symlinks=False):
+            return stat.S_IFDIR
+        if entry.is_symlink():
+            return stat.S_IFLNK
+        if entry.is_file(follow_symlinks=False) and not self._hides_types():
+            return stat.S_IFREG
+        found = self.find(name)
+        return stat.S_IFMT(found.mode) if isinstance(found, Attributes) else WHITEOUT_TYPE
+
+    def _hides_types(self) -> bool:
+        """Whether a regular file may stand for something else."""
+        if self.tree.plain:
+            return False
+        return self.tree.override is not None or self._holds_xattr_whiteouts()
+
+    def _is_whiteout(self, child: HostFile, status: os.stat_result) -> bool:
+        if mark_forms.is_whiteout_device(status.st_mode, status.st_rdev):
+            return True
+        if status.st_size or not stat.S_ISREG(status.st_mode) or not self._holds_xattr_whiteouts():
+            return False
+        return mark_forms.has_whiteout_xattr(child.list_xattrs())
+
+    def _holds_xattr_whiteouts(self) -> bool:
+        if self._xattr_whiteouts is None:
+            found = mark_forms.holds_whiteout_xattrs(self.list_xattrs(), self.get_xattr)
+            self._xattr_whiteouts = found
+        return self._xattr_whiteouts
+
+    def marks(self, *, with_opaque_file: bool = True) -> Marks:
+        marks = mark_forms.read_marks(self.list_xattrs(), self.get_xattr)
+        if with_opaque_file and not marks.opaque and self._has(mark_forms.AUFS_OPAQUE):
+            return Marks(opaque=True, redirect=marks.redirect)
+        return marks
+
+    def _has(self, name: bytes) -> bool:
+        try:
+            os.stat(name, dir_fd=self.fd(), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def directory(self, name: bytes) -> HostDirectory:
+        return HostDirectory(self.tree, self, name)
+
+    def file(self, name: bytes) -> HostFile:
+        return HostFile(self, name)
+
+
+def _lacks_data(fd: int) -> bool:
+    """Whether a file is a metacopy: attributes over the data of a layer below.
+
+    Such a file has no blocks of its own but maybe one of xattrs, so few files need the question.
+    """
+    status = os.fstat(fd)
+    if status.st_size <= status.st_blocks * 512 or status.st_blocks > _XATTR_BLOCKS:
+        return False
+    return any(os.fsencode(name) in mark_forms.METACOPY for name in os.listxattr(fd))
+
+
+def find_xattr(item: LayerObject, name: bytes) -> bytes | None:
+    """Return an xattr's value, None where the object has none or can have none."""
+    try:
+        return item.get_xattr(name)
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
+            return None
+        raise
+
+
+def _open_directory(parent_fd: int, name: bytes) -> int:
+    """Open for listing, without touching the access time where that is allowed."""
+    try:
+        return os.open(name, _OPEN_DIRECTORY | os.O_NOATIME, dir_fd=parent_fd)
+    except PermissionError:
+        pass
+    try:
+        return os.open(name, _OPEN_DIRECTORY, dir_fd=parent_fd)
+    except PermissionError:
+        # Search permission without read permission: enough for everything but a listing.
+        return os.open(name, _OPEN_DIRECTORY | os.O_PATH, dir_fd=parent_fd)
+
+
+def _paths_of_shared_inodes(root: HostDirectory) -> dict[int, list[tuple[bytes, ...]]]:
+    """Every inode with more than one name in the tree, and those names."""
+    first: dict[int, tuple[bytes, ...]] = {}
+    shared: dict[int, list[tuple[bytes, ...]]] = {}
+    pending: list[tuple[HostDirectory, tuple[bytes, ...]]] = [(root, ())]
+    while pending:
+        directory, path = pending.pop()
+        with os.scandir(directory.fd()) as listing:
+            for entry in listing:
+                name = os.fsencode(entry.name)
+                here = (*path, name)
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((HostDirectory(directory.tree, directory, name), here))
+                elif (earlier := first.setdefault(entry.inode(), here)) is not here:
+                    shared.setdefault(entry.inode(), [earlier]).append(here)
+    return shared

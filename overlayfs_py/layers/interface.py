@@ -1,0 +1,86 @@
+"""What a layer can do: all that the union knows of it.
+
+A layer is read-only and never changes while it is mounted. Objects are cheap handles that open
+nothing until they must; they stay valid as long as their layer is open.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overlayfs_py.layers.values import Attributes, Entry, Finding, Marks
+
+
+class Reader(Protocol):
+    """The data of one open regular file."""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on, fewer only at the end of the file."""
+
+    def copy_to(self, target_fd: int, size: int) -> None:
+        """Write the first `size` bytes to an empty file, sharing blocks and keeping holes."""
+
+    def close(self) -> None:
+        """Give back what the reader holds."""
+
+
+class LayerObject(Protocol):
+    """Any object of a layer; one that is a symbolic link is never followed."""
+
+    def attributes(self) -> Attributes:
+        """Return its attributes, owner ids as the mount shows them."""
+
+    def read_link(self) -> bytes:
+        """Return a symbolic link's target."""
+
+    def list_xattrs(self) -> list[bytes]:
+        """Return the names of its xattrs as they lie in the layer."""
+
+    def get_xattr(self, name: bytes) -> bytes:
+        """Return one xattr's value; ENODATA if there is none."""
+
+
+class LayerFile(LayerObject, Protocol):
+    """An object that is not a directory."""
+
+    def open_reader(self) -> Reader:
+        """Open a regular file's data; the caller closes it."""
+
+
+class LayerDirectory(LayerObject, Protocol):
+    """A directory in one layer."""
+
+    def entries(self) -> Iterator[Entry]:
+        """List it: names that it shows and names that it deletes, each once, in any order."""
+
+    def find(self, name: bytes) -> Finding:
+        """Look one name up: MISSING also where a file `.wh.NAME` deletes it, see `deletes`."""
+
+    def deletes(self, name: bytes) -> bool:
+        """Whether a file `.wh.NAME` deletes a name that `find` says is MISSING."""
+
+    def marks(self, *, with_opaque_file: bool = True) -> Marks:
+        """Return what it says of the layers below; may skip a check that costs a file lookup."""
+
+    def directory(self, name: bytes) -> LayerDirectory:
+        """Return the handle of the child `name`, which the caller knows to be a directory."""
+
+    def file(self, name: bytes) -> LayerFile:
+        """Return the handle of the child `name`, which the caller knows to be something else."""
+
+
+class Layer(Protocol):
+    """A read-only source of objects."""
+
+    @property
+    def root(self) -> LayerDirectory:
+        """Return its root directory."""
+
+    def other_names(self, file: LayerFile) -> list[tuple[bytes, ...]]:
+        """Return every path (components below the root) of a file's inode in this layer."""
+
+    def close(self) -> None:
+        """Close every descriptor it holds."""

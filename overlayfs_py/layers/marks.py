@@ -1,0 +1,84 @@
+"""How layers on disk say "deleted" and "nothing below": every form that is read, in one place.
+
+Sources: Linux Documentation/filesystems/overlayfs.rst, fs/overlayfs/util.c; fuse-overlayfs
+main.c; OCI image-spec layer.md.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.values import NO_MARKS, Marks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+WHITEOUT_PREFIX = b".wh."
+AUFS_OPAQUE = b".wh..wh..opq"
+# `.wh..wh.` names are aufs's own housekeeping (plink, orph, aufs), except AUFS_OPAQUE.
+_AUFS_PRIVATE = b".wh..wh."
+
+PRIVATE_PREFIXES = (b"trusted.overlay.", b"user.overlay.")
+# What a nested overlay calls PREFIX + x lies on disk under PREFIX + ESCAPE + x.
+ESCAPE = b"overlay."
+ESCAPED_PREFIXES = tuple(prefix + ESCAPE for prefix in PRIVATE_PREFIXES)
+FUSE_OVERLAYFS_PREFIXES = (b"user.fuseoverlayfs.", b"security.fuseoverlayfs.")
+
+_OPAQUE = (
+    b"trusted.overlay.opaque",
+    b"user.overlay.opaque",
+    b"user.fuseoverlayfs.opaque",
+)
+_REDIRECT = (b"trusted.overlay.redirect", b"user.overlay.redirect")
+METACOPY = (b"trusted.overlay.metacopy", b"user.overlay.metacopy")
+_WHITEOUT = (b"trusted.overlay.whiteout", b"user.overlay.whiteout")
+
+
+def is_reserved(name: bytes) -> bool:
+    """Whether a name means something else than itself in a layer, so that no user can have it."""
+    return name.startswith(WHITEOUT_PREFIX)
+
+
+def deleted_by(name: bytes) -> bytes | None:
+    """The name that the file `name` deletes from the layers below; None if it is no whiteout."""
+    if not name.startswith(WHITEOUT_PREFIX) or name.startswith(_AUFS_PRIVATE):
+        return None
+    return name[len(WHITEOUT_PREFIX) :] or None
+
+
+def is_whiteout_device(mode: int, rdev: int) -> bool:
+    """Whether an object is the character device 0:0."""
+    return rdev == 0 and stat.S_ISCHR(mode)
+
+
+def has_whiteout_xattr(names: Sequence[bytes]) -> bool:
+    """Whether an empty regular file with these xattrs is a whiteout in a directory marked "x"."""
+    return any(name in names for name in _WHITEOUT)
+
+
+def read_marks(names: Sequence[bytes], value_of: Callable[[bytes], bytes]) -> Marks:
+    """Read a directory's marks from its xattrs: their names and how to get one's value."""
+    if not names:
+        return NO_MARKS
+    opaque = any(name in names and value_of(name) == b"y" for name in _OPAQUE)
+    redirect = next((value_of(name) for name in _REDIRECT if name in names), None)
+    return Marks(opaque, _valid_redirect(redirect))
+
+
+def holds_whiteout_xattrs(names: Sequence[bytes], value_of: Callable[[bytes], bytes]) -> bool:
+    """Whether the directory says that its whiteouts may be files with a whiteout xattr."""
+    return any(name in names and value_of(name) == b"x" for name in _OPAQUE[:2])
+
+
+def _valid_redirect(value: bytes | None) -> bytes | None:
+    """A redirect as the kernel accepts it: one name, or an absolute path without odd components.
+
+    Source: fs/overlayfs/util.c, ovl_get_redirect_xattr.
+    """
+    if not value:
+        return None
+    parts = value[1:].split(b"/") if value.startswith(b"/") else [value]
+    if any(part in (b"", b".", b"..") or b"/" in part for part in parts):
+        return None
+    return value

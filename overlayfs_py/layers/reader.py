@@ -1,0 +1,115 @@
+"""Reading and copying the data behind a descriptor."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from overlayfs_py.syscalls import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_COPY_STEP = 8 << 20  # bytes a system call is asked to copy: large, yet a signal gets through
+_CANNOT = (
+    errno.EOPNOTSUPP,
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTTY,
+    errno.EPERM,
+    errno.ETXTBSY,
+)
+
+
+class DescriptorReader:
+    """The data of a host file, open for reading; it owns the descriptor."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on, fewer only at the end of the file."""
+        data = os.pread(self.fd, size, offset)
+        while 0 < len(data) < size:
+            more = os.pread(self.fd, size - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def copy_to(self, target_fd: int, size: int) -> None:
+        """Write the first `size` bytes to an empty file, sharing blocks and keeping holes."""
+        copy_data(self.fd, target_fd, size)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+
+def copy_data(source_fd: int, target_fd: int, size: int) -> None:
+    """Make the empty `target_fd` hold the first `size` bytes of `source_fd`, holes as holes.
+
+    Shares blocks where the filesystem can (FICLONE), else lets the kernel copy
+    (copy_file_range), else reads and writes.
+    """
+    whole = os.fstat(source_fd).st_size <= size
+    if whole and _cloned(source_fd, target_fd):
+        return
+    for start, end in _data_extents(source_fd, size):
+        _copy_extent(source_fd, target_fd, start, end)
+    os.ftruncate(target_fd, size)
+
+
+def _cloned(source_fd: int, target_fd: int) -> bool:
+    try:
+        files.clone(source_fd, target_fd)
+    except OSError as error:
+        if error.errno in _CANNOT:
+            return False
+        raise
+    return True
+
+
+def _data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """The ranges that hold data; one range where the filesystem does not tell."""
+    start = 0
+    while start < size:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a hole up to the end
+                return
+            if error.errno != errno.EINVAL:
+                raise
+            yield start, size
+            return
+        end = min(os.lseek(fd, start, os.SEEK_HOLE), size)
+        if start < size:
+            yield start, end
+        start = end
+
+
+def _copy_extent(source_fd: int, target_fd: int, start: int, end: int) -> None:
+    while start < end:
+        step = min(_COPY_STEP, end - start)
+        try:
+            done = os.copy_file_range(source_fd, target_fd, step, start, start)
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+            done = _copy_by_hand(source_fd, target_fd, start, step)
+        if done == 0:  # the file ended early: whoever truncated a layer gets a short file
+            return
+        start += done
+
+
+def _copy_by_hand(source_fd: int, target_fd: int, start: int, size: int) -> int:
+    data = os.pread(source_fd, min(size, 1 << 20), start)
+    written = 0
+    while written < len(data):
+        written += os.pwrite(target_fd, data[written:], start + written)
+    return len(data)

@@ -1,0 +1,76 @@
+"""A layer in memory that holds nothing but the directories that lead to given paths."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from typing import TYPE_CHECKING, NoReturn
+
+from overlayfs_py.layers.values import NO_MARKS, Absence, Attributes, Entry, Finding, Marks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from overlayfs_py.layers.interface import LayerFile
+
+_INO_BITS = 48  # as in a host tree: the layer's index above, its own number below
+
+
+class SkeletonDirectory:
+    """One directory, root's and open to all to read, and those below it."""
+
+    def __init__(
+        self, index: int, paths: Iterable[tuple[bytes, ...]] = (), number: int = 1
+    ) -> None:
+        """Make the root of a layer numbered `index` that holds every path in `paths`."""
+        self._children: dict[bytes, SkeletonDirectory] = {}
+        self._ino = index << _INO_BITS | number
+        self._created_ns = time.time_ns()
+        made = number
+        for path in paths:
+            here = self
+            for name in path:
+                if name not in here._children:
+                    made += 1
+                    here._children[name] = SkeletonDirectory(index, number=made)
+                here = here._children[name]
+
+    def attributes(self) -> Attributes:
+        now = self._created_ns
+        links = 2 + len(self._children)
+        mode = stat.S_IFDIR | 0o755
+        return Attributes(self._ino, mode, links, 0, 0, 0, 0, 0, 4096, now, now, now)
+
+    def entries(self) -> Iterator[Entry]:
+        return (Entry(name, stat.S_IFDIR) for name in self._children)
+
+    def find(self, name: bytes) -> Finding:
+        child = self._children.get(name)
+        return Absence.MISSING if child is None else child.attributes()
+
+    def deletes(self, name: bytes) -> bool:
+        return False
+
+    def marks(self, *, with_opaque_file: bool = True) -> Marks:
+        return NO_MARKS
+
+    def directory(self, name: bytes) -> SkeletonDirectory:
+        return self._children[name]
+
+    def file(self, name: bytes) -> LayerFile:
+        _refuse(errno.ENOENT, name)
+
+    def read_link(self) -> bytes:
+        _refuse(errno.EINVAL, b"")
+
+    def list_xattrs(self) -> list[bytes]:
+        return []
+
+    def get_xattr(self, name: bytes) -> bytes:
+        _refuse(errno.ENODATA, name)
+
+
+def _refuse(number: int, name: bytes) -> NoReturn:
+    raise OSError(number, os.strerror(number), name)

@@ -1,0 +1,89 @@
+"""Calls on files that Python's `os` lacks: renameat2, chmod that never follows, reflinks."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+import sys
+
+from overlayfs_py.syscalls.libc import CBytes, CInt, COff, CUInt, function, out_buffer, syscall
+
+# linux/fs.h
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+RENAME_WHITEOUT = 4
+_FICLONE = 0x40049409
+FS_IOC_GETFLAGS = 0x80086601
+FS_IOC_SETFLAGS = 0x40086602
+
+_AT_FDCWD = -100
+_STATX_BTIME = 0x800
+_STATX_SIZE = 256
+_STATX_BTIME_OFFSET = 80  # struct statx: stx_btime follows stx_atime, which is at 64
+
+_AT_SYMLINK_NOFOLLOW = 0x100
+_SYS_FCHMODAT2 = 452  # the same number on every architecture (Linux 6.6)
+
+_renameat2 = function("renameat2", CInt, CBytes, CInt, CBytes, CUInt)
+_fallocate = function("fallocate64", CInt, CInt, COff, COff)
+_statx = function("statx", CInt, CBytes, CInt, CUInt, CBytes)
+_fchmodat2 = syscall(_SYS_FCHMODAT2, CInt, CBytes, CUInt, CInt)
+
+
+def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None:
+    """Rename one component below a directory descriptor to another: renameat2(2)."""
+    _renameat2(old_fd, old, new_fd, new, flags)
+
+
+def chmod(dir_fd: int, name: bytes, mode: int) -> None:
+    """Set the permission bits of `name`, which must not be a symbolic link.
+
+    Linux before 6.6 has no chmod that refuses links; there an O_PATH descriptor, which is
+    checked, stands for the name.
+    """
+    try:
+        _fchmodat2(dir_fd, name, mode, _AT_SYMLINK_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            os.chmod(b"/proc/self/fd/%d" % handle, mode)
+        finally:
+            os.close(handle)
+
+
+def clone(source_fd: int, target_fd: int) -> None:
+    """Make `target_fd` share all data of `source_fd` (FICLONE); OSError where it cannot."""
+    fcntl.ioctl(target_fd, _FICLONE, source_fd)
+
+
+def allocate(fd: int, mode: int, offset: int, length: int) -> None:
+    """Allocate, punch or zero a range: fallocate(2) with all its modes."""
+    _fallocate(fd, mode, offset, length)
+
+
+def birth_time_ns(path: bytes, *, follow: bool) -> int | None:
+    """When an object was created, in ns; None where the filesystem does not know."""
+    buffer = out_buffer(_STATX_SIZE)
+    flags = 0 if follow else _AT_SYMLINK_NOFOLLOW
+    _statx(_AT_FDCWD, path, flags, _STATX_BTIME, buffer)
+    answer = buffer.raw
+    if not struct.unpack_from("=I", answer)[0] & _STATX_BTIME:
+        return None
+    seconds, nanoseconds = struct.unpack_from("=qI", answer, _STATX_BTIME_OFFSET)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def get_flags(fd: int) -> int:
+    """Read an inode's flags (chattr(1)): FS_IOC_GETFLAGS."""
+    buffer = bytearray(4)
+    fcntl.ioctl(fd, FS_IOC_GETFLAGS, buffer)
+    return int.from_bytes(buffer, sys.byteorder)
+
+
+def set_flags(fd: int, flags: int) -> None:
+    """Set an inode's flags: FS_IOC_SETFLAGS."""
+    fcntl.ioctl(fd, FS_IOC_SETFLAGS, flags.to_bytes(4, sys.byteorder))

@@ -1,0 +1,75 @@
+"""Namespaces: unshare(2), pivot_root(2), the id maps of a user namespace, a parent-death signal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.syscalls.libc import CBytes, CInt, CULong, function
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# linux/sched.h
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+_unshare = function("unshare", CInt)
+_prctl = function("prctl", CInt, CULong, CULong, CULong, CULong)
+_pivot_root = function("pivot_root", CBytes, CBytes)
+
+
+class IdExtent(NamedTuple):
+    """`length` ids from `inside` on in a user namespace are those from `outside` on around it."""
+
+    inside: int
+    outside: int
+    length: int
+
+
+def unshare(flags: int) -> None:
+    """Put this process into new namespaces; with CLONE_NEWPID its later children only."""
+    _unshare(flags)
+
+
+def pivot_root(new_root: bytes, put_old: bytes) -> None:
+    """Make the mount at `new_root` the root of this mount namespace; the old one moves away."""
+    _pivot_root(new_root, put_old)
+
+
+def signal_when_parent_dies(number: int) -> None:
+    """Have the kernel send `number` to this process when the thread that forked it ends.
+
+    A parent that is dead already sends nothing: look, after this call.
+    """
+    _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def map_to_root(uid: int, gid: int) -> None:
+    """Make this process, which has just entered a user namespace, root of it; only that id maps.
+
+    Needs no privilege: a process may map its own ids, once it has given up setgroups(2)
+    (user_namespaces(7)).
+    """
+    _write("setgroups", "deny")
+    _write("uid_map", format_extents([IdExtent(0, uid, 1)]))
+    _write("gid_map", format_extents([IdExtent(0, gid, 1)]))
+
+
+def format_extents(extents: Iterable[IdExtent]) -> str:
+    """Return a map in the format of /proc/PID/uid_map."""
+    return "".join(f"{inside} {outside} {length}\n" for inside, outside, length in extents)
+
+
+def _write(name: str, text: str) -> None:
+    path = Path("/proc/self") / name
+    # At once: the kernel takes a map in a single write, and only one.
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
