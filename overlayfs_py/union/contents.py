@@ -1,0 +1,161 @@
+"""The data of regular files, by node: there is no per-open state.
+
+A file's descriptor is opened at its first read or write and kept in a bounded cache; copy-up and
+removal change what the next one is opened from.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.host import HostFile
+from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.union import inodes
+from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.write_access import make_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from overlayfs_py.layers.interface import Reader
+    from overlayfs_py.union.nodes import Node
+    from overlayfs_py.union.state import State
+
+_GROUP_PRIVILEGE = stat.S_ISGID | stat.S_IXGRP
+
+
+class WritableReader(DescriptorReader):
+    """A descriptor that writes as well."""
+
+    __slots__ = ()
+
+
+def open_file(state: State, node: Node, *, write: bool) -> None:
+    """Check that a file can be opened so, and let it be in the upper before it is written."""
+    file = require_regular(node)
+    if write:
+        make_writable(state, file)
+
+
+def read(state: State, node: Node, offset: int, size: int) -> bytes:
+    """Return `size` bytes from `offset` on, fewer only at the end of the file."""
+    return reader_of(state, require_regular(node)).read(offset, size)
+
+
+def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:
+    """Write all of `data` at `offset`; returns how much, less only on a full disk."""
+    fd = writable_fd(state, require_regular(node))
+    view = memoryview(data)
+    written = os.pwrite(fd, view, offset)
+    while written < len(view):
+        more = os.pwrite(fd, view[written:], offset + written)
+        if more == 0:
+            break
+        written += more
+    return written
+
+
+def truncate(state: State, node: Node, size: int) -> None:
+    """Set a file's length."""
+    file = require_regular(node)
+    make_writable(state, file, keep_data=size > 0)
+    os.ftruncate(writable_fd(state, file), size)
+
+
+def kill_privileges(state: State, node: Node) -> bool:
+    """Clear set-user-ID, and set-group-ID of a group-executable file; whether there were any."""
+    place = make_writable(state, node)
+    mode = place.attributes().mode
+    kept = mode & ~stat.S_ISUID
+    if mode & _GROUP_PRIVILEGE == _GROUP_PRIVILEGE:
+        kept &= ~stat.S_ISGID
+    if kept != mode:
+        inodes.set_mode(place, stat.S_IMODE(kept))
+    return kept != mode
+
+
+def open_backing(state: State, node: Node) -> int | None:
+    """Open the host file behind a node where nobody can write it, neither us nor through us.
+
+    A file of the upper is not handed out: a user's write that does not pass us leaves set-id bits
+    where they are, and a shared mapping's leaves the times (found by `tests/posix`).
+    """
+    file = require_regular(node)
+    if not state.read_only or not node.cacheable or not isinstance(file.place, HostFile):
+        return None
+    return file.place.open(os.O_RDONLY)
+
+
+def sync(state: State, node: Node, *, data_only: bool) -> Callable[[], None]:
+    """Return what brings a file or directory to the disk, to be called in any thread once.
+
+    It owns a descriptor of its own. Nothing is written to a layer, so there is nothing to sync.
+    """
+    fd = _synced_fd(state, node)
+    if fd is None or state.spec.volatile:
+        return _nothing
+    own_fd = os.dup(fd)
+
+    def bring_to_disk() -> None:
+        try:
+            (os.fdatasync if data_only else os.fsync)(own_fd)
+        finally:
+            os.close(own_fd)
+
+    return bring_to_disk
+
+
+def require_regular(node: Node) -> FileNode:
+    """Return the node of a regular file; EISDIR or EINVAL for others."""
+    if isinstance(node, DirectoryNode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), node.name)
+    if not isinstance(node, FileNode) or node.type != stat.S_IFREG:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), node.name)
+    return node
+
+
+def _nothing() -> None:
+    return
+
+
+def _synced_fd(state: State, node: Node) -> int | None:
+    if isinstance(node, DirectoryNode):
+        return None if node.upper is None else node.upper.fd()
+    if isinstance(node, FileNode) and node.type == stat.S_IFREG and node.lower is None:
+        return writable_fd(state, node) if not node.writable.tree.read_only else None
+    return None
+
+
+def reader_of(state: State, node: FileNode) -> Reader:
+    """Return what reads a file, owned by the cache: use it at once."""
+    known = state.readers.find(node)
+    if known is None:
+        known = node.place.open_reader()
+        state.readers.put(node, known)
+    return known
+
+
+def writable_fd(state: State, node: FileNode) -> int:
+    """Return a descriptor for reading and writing, owned by the cache: use it at once."""
+    known = state.readers.find(node)
+    if not isinstance(known, WritableReader):
+        place = make_writable(state, node)
+        known = WritableReader(_open_writable(node, place.attributes().mode))
+        state.readers.put(node, known)
+    return known.fd
+
+
+def _open_writable(node: FileNode, mode: int) -> int:
+    """Open for both; who is not privileged may have taken the owner's own permission away."""
+    place: HostFile = node.writable
+    try:
+        return place.open(os.O_RDWR)
+    except PermissionError:
+        inodes.set_mode(place, stat.S_IMODE(mode) | stat.S_IRUSR | stat.S_IWUSR)
+        try:
+            return place.open(os.O_RDWR)
+        finally:
+            inodes.set_mode(place, stat.S_IMODE(mode))

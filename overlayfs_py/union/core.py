@@ -1,0 +1,316 @@
+"""The union: one merged, writable view of layers, an upper and volumes. The drivers' only door.
+
+Plan: synchronous and free of FUSE. Because no call ever waits for another, each is atomic to
+every other task, and nothing here is locked. Every name is one component, in bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.union import (
+    contents,
+    copy_up,
+    creation,
+    extents,
+    metadata,
+    removal,
+    renames,
+    volumes,
+    write_access,
+)
+from overlayfs_py.union.copy_up import CopyUp
+from overlayfs_py.union.lookup import look, lookup, names
+from overlayfs_py.union.nodes import DirectoryNode, FileNode, Node
+from overlayfs_py.union.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
+    from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
+
+__all__ = ["CopyUp", "Node", "Union"]
+
+
+class Union:
+    """A merged view, from its opening to `close`. Every call may raise OSError.
+
+    A changing call copies up by itself what still lies in a layer; `begin_copy_up` lets a driver
+    do the long part of that elsewhere before.
+    """
+
+    def __init__(self, spec: StackSpec) -> None:
+        """Open all parts and attach the volumes.
+
+        The process's umask is 0 until `close`: modes come in full with every creation.
+
+        Raises:
+            OSError: naming the layer, upper, workdir or volume that cannot be used; EBUSY where
+                another union uses the upper or the workdir.
+        """
+        self._state = State(spec)
+        try:
+            volumes.attach_volumes(self._state)
+        except BaseException:
+            self._state.close()
+            raise
+
+    def close(self) -> None:
+        """Close everything; the union cannot be used any more."""
+        self._state.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def root(self) -> Node:
+        """The root directory's node, held for the life of the union."""
+        return self._state.root
+
+    @property
+    def read_only(self) -> bool:
+        """Whether only volumes can be written."""
+        return self._state.read_only
+
+    @property
+    def syncs_copies(self) -> bool:
+        """Whether a copy-up waits for the disk."""
+        return not self._state.spec.volatile
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether parts of the union may be changed by others."""
+        return bool(self._state.volumes)
+
+    # Nodes.
+
+    def node(self, ino: int) -> Node:
+        """Return a held node by its inode number; ESTALE if nobody holds it."""
+        return self._state.table.require(ino)
+
+    def hold(self, node: Node) -> None:
+        """Count one more reference: the node stays known by its number, removed or not."""
+        self._state.table.hold(node)
+
+    def release(self, ino: int, count: int) -> None:
+        """Count `count` references less; the last one lets the node go."""
+        self._state.table.release(ino, count)
+
+    def known_nodes(self) -> int:
+        """How many nodes are kept."""
+        return len(self._state.table)
+
+    def lookup(self, parent: Node, name: bytes) -> Node | None:
+        """Return what a name shows; the caller holds it if it is to stay known."""
+        return lookup(self._state, _directory(parent), name)
+
+    def look(self, parent: Node, name: bytes) -> tuple[Node, Attributes] | None:
+        """Return what a name shows together with its attributes: `lookup`, then `attributes`."""
+        seen = look(self._state, _directory(parent), name)
+        if seen is None:
+            return None
+        return seen.node, metadata.as_shown(self._state, seen.node, seen.attributes)
+
+    def parent(self, node: Node) -> Node:
+        """Return the directory above a directory; the root's is the root."""
+        return node.parent or self._state.root
+
+    def names(self, node: Node) -> list[bytes]:
+        """Return a directory's names without "." and "..", each once."""
+        return names(_directory(node))
+
+    # Attributes.
+
+    def attributes(self, node: Node) -> Attributes:
+        """Return what stat(2) shows."""
+        return metadata.attributes(self._state, node)
+
+    def change_attributes(self, node: Node, change: AttributeChange) -> Attributes:
+        """Set what `change` names; returns all attributes as they are then."""
+        return metadata.change_attributes(self._state, node, change)
+
+    def kill_privileges(self, node: Node) -> bool:
+        """Clear set-user-ID and set-group-ID, as a write by an unprivileged process does.
+
+        Returns whether there was something to clear.
+        """
+        return contents.kill_privileges(self._state, node)
+
+    def list_xattrs(self, node: Node) -> list[bytes]:
+        """Return the names of a node's xattrs."""
+        return metadata.list_xattrs(self._state, node)
+
+    def get_xattr(self, node: Node, name: bytes) -> bytes:
+        """Return an xattr's value; ENODATA if there is none."""
+        return metadata.get_xattr(self._state, node, name)
+
+    def set_xattr(self, node: Node, name: bytes, value: bytes, flags: int = 0) -> None:
+        """Set an xattr; `flags` as of setxattr(2)."""
+        metadata.set_xattr(self._state, node, name, value, flags)
+
+    def remove_xattr(self, node: Node, name: bytes) -> None:
+        """Remove an xattr; ENODATA if there is none."""
+        metadata.remove_xattr(self._state, node, name)
+
+    def statistics(self) -> os.statvfs_result:
+        """Return the space of the filesystem that writes go to, or of the topmost layer's."""
+        return os.fstatvfs(self._state.root_fd)
+
+    # Data.
+
+    def read_link(self, node: Node) -> bytes:
+        """Return a symbolic link's target."""
+        if not isinstance(node, FileNode) or node.type != stat.S_IFLNK:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), node.name)
+        return node.place.read_link()
+
+    def open_file(self, node: Node, *, write: bool) -> None:
+        """Check that a regular file can be opened; for writing, let it be in the upper."""
+        contents.open_file(self._state, node, write=write)
+
+    def read(self, node: Node, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on, fewer only at the end of the file."""
+        return contents.read(self._state, node, offset, size)
+
+    def write(self, node: Node, offset: int, data: bytes | memoryview) -> int:
+        """Write at `offset`; returns how many bytes, fewer than given only on a full disk."""
+        return contents.write(self._state, node, offset, data)
+
+    def open_backing(self, node: Node) -> int | None:
+        """Open the host file that holds a node's data, for others to read and write it.
+
+        The caller owns the descriptor. None where it must not be handed out: a layer's file that
+        a later write would copy up, or one that is no host file.
+        """
+        return contents.open_backing(self._state, node)
+
+    def sync(self, node: Node, *, data_only: bool) -> Callable[[], None]:
+        """Return the blocking part of an fsync, to be called once, in any thread."""
+        return contents.sync(self._state, node, data_only=data_only)
+
+    def allocate(self, node: Node, mode: int, offset: int, length: int) -> None:
+        """Allocate, punch or zero a range; `mode` as of fallocate(2)."""
+        extents.allocate(self._state, node, mode, offset, length)
+
+    def seek(self, node: Node, offset: int, whence: int) -> int:
+        """Return where the next data or hole begins; ENXIO where there is none."""
+        return extents.seek(self._state, node, offset, whence)
+
+    def copy_range(
+        self,
+        source: Node,
+        source_offset: int,
+        target: Node,
+        target_offset: int,
+        length: int,
+    ) -> int:
+        """Copy between two files, sharing blocks where possible; returns how many bytes."""
+        return extents.copy_range(self._state, source, source_offset, target, target_offset, length)
+
+    def birth_time_ns(self, node: Node) -> int | None:
+        """Return when the object was made on its filesystem, None if that is unknown."""
+        return metadata.birth_time_ns(node)
+
+    def get_flags(self, node: Node) -> int:
+        """Return an inode's flags, as lsattr(1) shows them."""
+        return metadata.get_flags(self._state, node)
+
+    def set_flags(self, node: Node, flags: int) -> None:
+        """Set an inode's flags, as chattr(1) does."""
+        metadata.set_flags(self._state, node, flags)
+
+    # Names.
+
+    def create_file(self, parent: Node, name: bytes, mode: int, creator: Creator) -> Node:
+        """Create an empty regular file; EEXIST where the name is taken."""
+        return self.make_node(parent, name, stat.S_IFREG | stat.S_IMODE(mode), 0, creator)
+
+    def create_temporary(self, parent: Node, mode: int, creator: Creator) -> Node:
+        """Create a regular file without a name, for its holder; `link` can give it one."""
+        mode = stat.S_IFREG | stat.S_IMODE(mode)
+        return creation.create_temporary(self._state, _directory(parent), mode, creator)
+
+    def make_node(self, parent: Node, name: bytes, mode: int, rdev: int, creator: Creator) -> Node:
+        """Create a file, FIFO, socket or device, as the type in `mode` says."""
+        if stat.S_IFMT(mode) == 0:
+            mode |= stat.S_IFREG
+        return creation.create(self._state, _directory(parent), name, mode, creator, rdev=rdev)
+
+    def make_directory(self, parent: Node, name: bytes, mode: int, creator: Creator) -> Node:
+        """Create a directory."""
+        mode = stat.S_IFDIR | stat.S_IMODE(mode)
+        return creation.create(self._state, _directory(parent), name, mode, creator)
+
+    def make_symlink(self, parent: Node, name: bytes, target: bytes, creator: Creator) -> Node:
+        """Create a symbolic link."""
+        mode = stat.S_IFLNK | 0o777
+        return creation.create(self._state, _directory(parent), name, mode, creator, target=target)
+
+    def link(self, node: Node, parent: Node, name: bytes) -> Node:
+        """Give a file one more name; EPERM for directories."""
+        if not isinstance(node, FileNode):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), name)
+        return creation.make_link(self._state, node, _directory(parent), name)
+
+    def unlink(self, parent: Node, name: bytes) -> None:
+        """Delete a name that is not a directory's; who holds the node may go on using it."""
+        removal.unlink(self._state, _directory(parent), name)
+
+    def remove_directory(self, parent: Node, name: bytes) -> None:
+        """Delete an empty directory."""
+        removal.remove_directory(self._state, _directory(parent), name)
+
+    def rename(
+        self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
+    ) -> None:
+        """Rename; `flags` is 0, RENAME_NOREPLACE or RENAME_EXCHANGE as of renameat2(2)."""
+        renames.rename(
+            self._state,
+            _directory(old_parent),
+            old_name,
+            _directory(new_parent),
+            new_name,
+            flags,
+        )
+
+    # Copy-up in three steps.
+
+    def copy_up_size(self, node: Node) -> int:
+        """Return how many bytes a change of a node would first copy; 0 for one that is writable."""
+        if not isinstance(node, FileNode) or node.lower is None or node.type != stat.S_IFREG:
+            return 0
+        if write_access.counts_hidden_links(self._state, node):
+            return 0  # to be linked, its copy must be made under the new name: see `link`
+        return node.lower.attributes().size
+
+    def begin_copy_up(self, node: Node, *, keep_data: bool = True) -> CopyUp | None:
+        """Stage the copy of a regular file that lies in a layer; None where none is needed.
+
+        `CopyUp.transfer` may run in a thread; then one of the two calls below ends it.
+        """
+        if not isinstance(node, FileNode):
+            return None
+        if write_access.counts_hidden_links(self._state, node):
+            return None
+        return copy_up.begin(self._state, node, keep_data=keep_data)
+
+    def commit_copy_up(self, copy: CopyUp) -> None:
+        """Put a transferred copy in place; if the node has got there meanwhile, forget the copy."""
+        write_access.commit(self._state, copy)
+
+    def abort_copy_up(self, copy: CopyUp) -> None:
+        """Forget a copy."""
+        copy_up.abort(self._state, copy)
+
+
+def _directory(node: Node) -> DirectoryNode:
+    if not isinstance(node, DirectoryNode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), node.name)
+    return node

@@ -1,0 +1,291 @@
+"""New objects: files, directories, links, devices.
+
+One system call in place where that gives the right object at once; otherwise made ready on the
+stage and renamed, over the whiteout that was there if there was one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile, find_xattr
+from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
+from overlayfs_py.layers.values import Absence
+from overlayfs_py.syscalls.files import RENAME_EXCHANGE
+from overlayfs_py.union import acl, inodes
+from overlayfs_py.union.copy_up import copy_up_directory, link
+from overlayfs_py.union.errors import ReservedName
+from overlayfs_py.union.lookup import lookup, upper_state
+from overlayfs_py.union.nodes import FileNode
+from overlayfs_py.union.write_access import counts_hidden_links, make_writable
+
+if TYPE_CHECKING:
+    from overlayfs_py.layers.host import HostObject
+    from overlayfs_py.union.lookup import UpperState
+    from overlayfs_py.union.nodes import DirectoryNode, Node
+    from overlayfs_py.union.state import State
+    from overlayfs_py.union.upper import Upper
+    from overlayfs_py.union.values import Creator
+
+_CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPECIAL_BITS = 0o7000
+
+
+class Blueprint(NamedTuple):
+    """All that a new object is to be, owner ids as on disk."""
+
+    mode: int  # type and permission bits, umask or default ACL applied
+    uid: int
+    gid: int
+    rdev: int = 0
+    target: bytes = b""  # of a symbolic link
+    access_acl: bytes | None = None
+    default_acl: bytes | None = None  # that a directory hands on
+
+
+def create(
+    state: State,
+    parent: DirectoryNode,
+    name: bytes,
+    mode: int,
+    creator: Creator,
+    *,
+    rdev: int = 0,
+    target: bytes = b"",
+) -> Node:
+    """Create an object of the type in `mode`; EEXIST where the name is taken."""
+    if is_whiteout_device(mode, rdev) and tree_of(parent) is None:
+        raise PermissionError(errno.EPERM, "this device means a deletion", name)
+    directory, there = prepare_name(state, parent, name)
+    new = _blueprint(state, parent, directory, mode, creator, rdev, target)
+    upper = state.upper
+    if directory.tree.plain or upper is None:
+        _create_in_volume(directory, name, new)
+    elif there.found is Absence.MISSING and _is_plain(parent, directory, new):
+        _make(directory, name, new)
+    else:
+        _create_staged(upper, parent, directory, name, new, there)
+    return _created(state, parent, name)
+
+
+def create_temporary(state: State, parent: DirectoryNode, mode: int, creator: Creator) -> FileNode:
+    """Create a regular file that no name shows yet, as open(2) with O_TMPFILE; `link` names it."""
+    directory = copy_up_directory(state, parent)
+    new = _blueprint(state, parent, directory, mode, creator, 0, b"")
+    upper = state.upper
+    made_in = directory if upper is None or directory.tree.plain else upper.stage
+    flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+    held = HeldFile(directory.tree, os.open(b".", flags, 0o600, dir_fd=made_in.fd()))
+    try:
+        _dress(held, new)
+        node = FileNode(held.attributes(), parent, b"")
+    except OSError:
+        held.close()
+        raise
+    node.parent, node.held, node.cacheable = None, held, parent.cacheable
+    return node
+
+
+def make_link(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> Node:
+    """Give a file one more name; EXDEV across the edge of a volume, ENOENT without a link left."""
+    require_same_tree(node.parent or parent, parent)
+    directory, there = prepare_name(state, parent, name)
+    if counts_hidden_links(state, node):
+        _link_as_copy(state, node, parent, name)
+    else:
+        make_writable(state, node)
+        _link_in_place(state.upper, node, directory, name, there)
+        state.table.add_name(node, parent, name)
+        node.let_go()
+    if state.upper is not None and there.by_file:
+        state.upper.remove_twin(directory, name)
+    return node
+
+
+def _link_in_place(
+    upper: Upper | None, node: FileNode, directory: HostDirectory, name: bytes, there: UpperState
+) -> None:
+    if there.found is Absence.MISSING or upper is None:
+        link(node.writable, directory, name)
+        return
+    staged = upper.new_name()
+    link(node.writable, upper.stage, staged)
+    upper.place(staged, directory, name)
+
+
+def _link_as_copy(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> None:
+    """Let the copy of a layer's file that shows under no name be made under the new one."""
+    state.table.add_name(node, parent, name)
+    try:
+        make_writable(state, node)
+    except OSError:
+        state.table.lose_name(node, parent, name)
+        raise
+    directory = parent.require_upper()
+    inodes.set_times(directory, directory.status().st_atime_ns, time.time_ns())
+
+
+def prepare_name(
+    state: State, parent: DirectoryNode, name: bytes
+) -> tuple[HostDirectory, UpperState]:
+    """Let a new name be possible: the directory in the upper, nothing shown under the name."""
+    if parent.cacheable and is_reserved(name):
+        raise ReservedName(name)
+    if parent.removed:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    if lookup(state, parent, name) is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+    directory = copy_up_directory(state, parent)
+    return directory, upper_state(parent, name)
+
+
+def require_same_tree(one: DirectoryNode, other: DirectoryNode) -> None:
+    """Refuse to connect a volume with what is outside it."""
+    if tree_of(one) is not tree_of(other):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+
+def tree_of(node: DirectoryNode) -> object:
+    """The tree that a directory belongs to: a volume's, or one value for the whole stack."""
+    if node.upper is not None and node.upper.tree.plain:
+        return node.upper.tree
+    return None
+
+
+def default_acl_of(parent: DirectoryNode) -> bytes:
+    """The default ACL of a directory as on disk, b"" if it has none; remembered."""
+    if parent.default_acl is None or not parent.cacheable:
+        value = find_xattr(parent.require_upper(), acl.DEFAULT)
+        parent.default_acl = value or b""
+    return parent.default_acl
+
+
+def _blueprint(
+    state: State,
+    parent: DirectoryNode,
+    directory: HostDirectory,
+    mode: int,
+    creator: Creator,
+    rdev: int,
+    target: bytes,
+) -> Blueprint:
+    ids = state.upper_ids
+    uid, gid = ids.disk_uid(creator.uid), ids.disk_gid(creator.gid)
+    above = directory.attributes()
+    if above.mode & stat.S_ISGID:
+        gid = ids.disk_gid(above.gid)
+        if stat.S_ISDIR(mode):
+            mode |= stat.S_ISGID
+    if stat.S_ISLNK(mode):
+        return Blueprint(stat.S_IFLNK | 0o777, uid, gid, target=target)
+    default = b"" if directory.tree.override is not None else default_acl_of(parent)
+    if not default:
+        return Blueprint(mode & ~creator.umask, uid, gid, rdev)
+    inherited = acl.inherit(default, mode)
+    handed_on = default if stat.S_ISDIR(mode) else None
+    return Blueprint(
+        inherited.mode, uid, gid, rdev, access_acl=inherited.access, default_acl=handed_on
+    )
+
+
+def _is_plain(parent: DirectoryNode, directory: HostDirectory, new: Blueprint) -> bool:
+    """Whether one system call in place makes exactly the object wanted."""
+    if directory.tree.override is not None or new.access_acl or new.default_acl:
+        return False
+    if stat.S_ISDIR(new.mode) and (parent.is_merged or new.mode & _SPECIAL_BITS):
+        return False
+    return (new.uid, new.gid) == (os.geteuid(), os.getegid()) and not new.mode & _SPECIAL_BITS
+
+
+def _make(directory: HostDirectory, name: bytes, new: Blueprint) -> None:
+    """Create the bare object, with its type and permissions."""
+    dir_fd = directory.fd()
+    file_type = stat.S_IFMT(new.mode)
+    if file_type == stat.S_IFREG:
+        os.close(os.open(name, _CREATE, stat.S_IMODE(new.mode), dir_fd=dir_fd))
+    elif file_type == stat.S_IFDIR:
+        os.mkdir(name, stat.S_IMODE(new.mode), dir_fd=dir_fd)
+    elif file_type == stat.S_IFLNK:
+        os.symlink(new.target, name, dir_fd=dir_fd)
+    else:
+        os.mknod(name, new.mode, new.rdev, dir_fd=dir_fd)
+
+
+def _make_stand_in(directory: HostDirectory, name: bytes, new: Blueprint) -> None:
+    """Create what stands for the object in a tree with an override xattr: ours to open."""
+    file_type = stat.S_IFMT(new.mode)
+    if file_type == stat.S_IFDIR:
+        _make(directory, name, new._replace(mode=stat.S_IFDIR | 0o700))
+    elif file_type == stat.S_IFLNK:
+        _make(directory, name, new)
+    else:
+        _make(directory, name, new._replace(mode=stat.S_IFREG | 0o600))
+
+
+def _dress(item: HostObject, new: Blueprint) -> None:
+    """Give a bare object its owner, mode and ACLs, in an order that undoes nothing."""
+    if item.tree.override is not None:
+        inodes.store_override(item, new.uid, new.gid, new.mode, new.rdev)
+        return
+    status = item.status()
+    if (status.st_uid, status.st_gid) != (new.uid, new.gid):
+        inodes.set_owner(item, new.uid, new.gid)
+    if new.access_acl:
+        inodes.set_xattr(item, acl.ACCESS, new.access_acl)
+    if new.default_acl:
+        inodes.set_xattr(item, acl.DEFAULT, new.default_acl)
+    if not stat.S_ISLNK(new.mode) and item.status().st_mode != new.mode:
+        inodes.set_mode(item, stat.S_IMODE(new.mode))
+
+
+def _create_in_volume(directory: HostDirectory, name: bytes, new: Blueprint) -> None:
+    """Create in place: the host directory is the whole volume and has no stage."""
+    _make(directory, name, new._replace(mode=new.mode & ~_SPECIAL_BITS))
+    _dress(HostFile(directory, name), new)
+
+
+def _create_staged(
+    upper: Upper,
+    parent: DirectoryNode,
+    directory: HostDirectory,
+    name: bytes,
+    new: Blueprint,
+    there: UpperState,
+) -> None:
+    staged = upper.new_name()
+    make = _make if upper.tree.override is None else _make_stand_in
+    make(upper.stage, staged, new._replace(mode=new.mode & ~_SPECIAL_BITS))
+    try:
+        _dress(HostFile(upper.stage, staged), new)
+        if stat.S_ISDIR(new.mode) and parent.is_merged:
+            # Over a whiteout it must hide what that hid; elsewhere it spares readers a search.
+            upper.set_opaque(HostDirectory(upper.tree, upper.stage, staged))
+        _finish(upper, staged, directory, name, there)
+    except OSError:
+        upper.discard(staged)
+        raise
+
+
+def _finish(
+    upper: Upper, staged: bytes, directory: HostDirectory, name: bytes, there: UpperState
+) -> None:
+    """Put a staged object in place, over a whiteout device or beside a whiteout file."""
+    is_directory = stat.S_ISDIR(HostFile(upper.stage, staged).status().st_mode)
+    if there.found is Absence.WHITEOUT and not there.by_file and is_directory:
+        upper.place(staged, directory, name, RENAME_EXCHANGE)
+        upper.discard(staged)
+    else:
+        upper.place(staged, directory, name)
+    if there.by_file:
+        upper.remove_twin(directory, name)
+
+
+def _created(state: State, parent: DirectoryNode, name: bytes) -> Node:
+    node = lookup(state, parent, name)
+    if node is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return node

@@ -1,0 +1,87 @@
+"""Changing the inode of an object in a writable tree: owner, mode, times, xattrs.
+
+Ids and modes are as on disk. In a tree with an override xattr the real owner and mode stay what
+they are, and the xattr takes the new ones.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.host import find_xattr
+from overlayfs_py.layers.override_stat import Override, format_override, parse_override
+from overlayfs_py.syscalls import files
+
+if TYPE_CHECKING:
+    from overlayfs_py.layers.host import HostObject
+
+_PRIVILEGES = stat.S_ISUID | stat.S_ISGID
+
+
+def set_owner(item: HostObject, uid: int, gid: int) -> None:
+    """Set the owner; -1 leaves one id as it is. Clears privileges of files as chown(2) does."""
+    if item.tree.override is None:
+        path, dir_fd, follow = item.reach()
+        os.chown(path, uid, gid, dir_fd=dir_fd, follow_symlinks=follow)
+        return
+    old = _overridden(item)
+    mode = old.mode
+    if stat.S_ISLNK(mode):
+        return  # no user xattr can be on a link: it keeps its owner, and unpacking must go on
+    if not stat.S_ISDIR(mode):
+        mode &= ~stat.S_ISUID
+        if mode & stat.S_IXGRP:
+            mode &= ~stat.S_ISGID
+    new = Override(old.uid if uid == -1 else uid, old.gid if gid == -1 else gid, mode, old.rdev)
+    _store(item, new)
+
+
+def set_mode(item: HostObject, mode: int) -> None:
+    """Set the permission bits of anything but a symbolic link."""
+    if item.tree.override is not None:
+        old = _overridden(item)
+        _store(item, old._replace(mode=stat.S_IFMT(old.mode) | stat.S_IMODE(mode)))
+        return
+    path, dir_fd, follow = item.reach()
+    if follow:
+        os.chmod(path, mode)
+    else:
+        assert dir_fd is not None
+        files.chmod(dir_fd, path, mode)
+
+
+def set_times(item: HostObject, atime_ns: int, mtime_ns: int) -> None:
+    """Set both times."""
+    path, dir_fd, follow = item.reach()
+    os.utime(path, ns=(atime_ns, mtime_ns), dir_fd=dir_fd, follow_symlinks=follow)
+
+
+def set_xattr(item: HostObject, name: bytes, value: bytes, flags: int = 0) -> None:
+    """Set an xattr by its name on disk."""
+    os.setxattr(item.path(), name, value, flags, follow_symlinks=item.reach()[2])
+
+
+def remove_xattr(item: HostObject, name: bytes) -> None:
+    """Remove an xattr by its name on disk; ENODATA if there is none."""
+    os.removexattr(item.path(), name, follow_symlinks=item.reach()[2])
+
+
+def store_override(item: HostObject, uid: int, gid: int, mode: int, rdev: int) -> None:
+    """Give an object its presented owner, mode, type and device; not possible on a link."""
+    if not stat.S_ISLNK(item.status().st_mode):
+        _store(item, Override(uid, gid, mode, rdev))
+
+
+def _overridden(item: HostObject) -> Override:
+    status = item.status()
+    assert item.tree.override is not None
+    value = find_xattr(item, item.tree.override)
+    known = None if value is None else parse_override(value, status.st_mode)
+    return known or Override(status.st_uid, status.st_gid, status.st_mode, status.st_rdev)
+
+
+def _store(item: HostObject, override: Override) -> None:
+    assert item.tree.override is not None
+    set_xattr(item, item.tree.override, format_override(override))

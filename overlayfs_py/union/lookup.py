@@ -1,0 +1,188 @@
+"""From a directory and a name to a node, and from a directory to its names."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.layers.host import HostDirectory
+from overlayfs_py.layers.marks import is_reserved
+from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
+from overlayfs_py.union.copy_up import link_upper
+from overlayfs_py.union.lowers import directories_below, find_lower, lower_names
+from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
+
+if TYPE_CHECKING:
+    from overlayfs_py.layers.values import Finding
+    from overlayfs_py.union.lowers import LowerSighting
+    from overlayfs_py.union.state import State
+
+
+class UpperState(NamedTuple):
+    """What the writable directory of a node says about a name."""
+
+    found: Finding
+    by_file: bool  # a whiteout that is a file `.wh.NAME`, not something at the name itself
+
+
+class Seen(NamedTuple):
+    """A node, and the attributes of its place that looking it up has told already."""
+
+    node: Node
+    attributes: Attributes
+
+
+def lookup(state: State, parent: DirectoryNode, name: bytes) -> Node | None:
+    """Return the node that `name` shows, None if it shows nothing."""
+    seen = look(state, parent, name)
+    return None if seen is None else seen.node
+
+
+def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
+    """Return what `name` shows, None if it shows nothing."""
+    if parent.removed:
+        return None  # its layers still hold what its whiteouts hid
+    attached = parent.attached.get(name)
+    if attached is not None:
+        return Seen(attached, attached.top.attributes())
+    if len(name) > state.name_max:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
+    if is_reserved(name) and parent.cacheable:
+        return None
+    found = upper_state(parent, name).found
+    if isinstance(found, Attributes):
+        return Seen(_upper_node(state, parent, name, found), found)
+    if found is Absence.WHITEOUT:
+        return None
+    sighting = find_lower(parent, name)
+    if sighting is None:
+        return None
+    node = _lower_node(state, parent, name, sighting)
+    if isinstance(node, FileNode) and node.lower is None:
+        return Seen(node, node.place.attributes())  # copied up by another of its names
+    return Seen(node, sighting.attributes)
+
+
+def upper_state(parent: DirectoryNode, name: bytes) -> UpperState:
+    """Look a name up in the writable directory alone."""
+    if parent.upper is None:
+        return UpperState(Absence.MISSING, by_file=False)
+    found = parent.upper.find(name)
+    if found is Absence.MISSING and parent.lowers and parent.upper.deletes(name):
+        return UpperState(Absence.WHITEOUT, by_file=True)
+    return UpperState(found, by_file=False)
+
+
+def shown_below(parent: DirectoryNode, name: bytes) -> bool:
+    """Whether the layers show a name, so that deleting it takes a whiteout."""
+    return find_lower(parent, name) is not None
+
+
+def names(node: DirectoryNode) -> list[bytes]:
+    """Every name of a directory, each once, without "." and "..".
+
+    The writable directory's names come first, then those of the layers, topmost first.
+    """
+    if node.removed:
+        return []
+    shown: dict[bytes, None] = {}
+    deleted: set[bytes] = set()
+    if node.upper is not None:
+        for name, kind in node.upper.entries():
+            if kind == WHITEOUT_TYPE:
+                deleted.add(name)
+            else:
+                shown[name] = None
+    for name in lower_names(node):
+        if name not in deleted:
+            shown[name] = None
+    shown.update(dict.fromkeys(node.attached))
+    return list(shown)
+
+
+def _upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
+    ino = state.table.origins.get(found.ino, found.ino)
+    known = _known(state, parent, name, found._replace(ino=ino))
+    if known is not None:
+        return known
+    if not stat.S_ISDIR(found.mode):
+        return _with_cacheability(FileNode(found._replace(ino=ino), parent, name), parent)
+    upper = HostDirectory(parent.require_upper().tree, parent.require_upper(), name)
+    marks = upper.marks(with_opaque_file=bool(parent.lowers)) if parent.cacheable else None
+    # A file `.wh.NAME` beside it deletes what it would merge with by its name, in an upper as in a
+    # layer; a redirect leads there all the same.
+    by_name = marks is not None and marks.redirect is None and bool(parent.lowers)
+    merges = not (by_name and parent.require_upper().deletes(name))
+    lowers = directories_below(state.roots, parent, name, -1, marks) if marks and merges else ()
+    node = DirectoryNode(ino, parent, name, upper, lowers)
+    node.redirect = marks.redirect if marks else None
+    return _with_cacheability(node, parent)
+
+
+def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting) -> Node:
+    found = sighting.attributes
+    backing = parent.lowers[sighting.at]
+    known = _known(state, parent, name, found)
+    if known is not None:
+        if isinstance(known, FileNode) and known.lower is None:
+            _link_copied(state, known, parent, name)
+        return known
+    if not stat.S_ISDIR(found.mode):
+        return FileNode(found, parent, name, lower=backing.directory.file(name))
+    directory = backing.directory.directory(name)
+    top = backing.position
+    below: tuple[Backing, ...] = ()
+    if top < len(state.roots) - 1:
+        below = directories_below(state.roots, parent, name, top, directory.marks())
+    return DirectoryNode(found.ino, parent, name, None, (Backing(top, directory), *below))
+
+
+def _link_copied(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> None:
+    """Link a name to the copy that another name has made: the layer's file is no longer this one.
+
+    Where the disk is full the name shows the copy all the same, and a later lookup links it.
+    """
+    try:
+        link_upper(state, node, parent, name)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        state.table.lose_name(node, parent, name)
+
+
+def _known(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node | None:
+    """Return the node with that number if there is one, taking note of where it was seen."""
+    node = state.table.find(found.ino)
+    if node is None or node is state.root:
+        return node
+    if node.type != stat.S_IFMT(found.mode):
+        state.table.evict(node)  # replaced behind our back, in a volume
+        return None
+    if not node.cacheable:
+        # Of several names the one just seen: others may have renamed or removed the rest.
+        if node.names() != [(parent, name)]:
+            _follow(state, node, parent, name)
+    elif isinstance(node, FileNode) and (found.nlink > 1 or node.parent is None):
+        # Without a name it was known by one that is gone, and this is another.
+        state.table.add_name(node, parent, name)
+        node.let_go()
+    return node
+
+
+def _follow(state: State, node: Node, parent: DirectoryNode, name: bytes) -> None:
+    """Follow a node of a volume to where someone outside has renamed it."""
+    state.table.add_name(node, parent, name)
+    for old in node.names():
+        if old != (parent, name):
+            state.table.lose_name(node, *old)
+    if isinstance(node, DirectoryNode):
+        node.require_upper().move(parent.require_upper(), name)
+    elif isinstance(node, FileNode):
+        node.let_go()
+
+
+def _with_cacheability(node: Node, parent: DirectoryNode) -> Node:
+    node.cacheable = parent.cacheable
+    return node

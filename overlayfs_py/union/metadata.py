@@ -1,0 +1,218 @@
+"""Attributes and extended attributes as the users of a union see and set them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.host import HostDirectory, HostObject, find_xattr
+from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
+from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
+from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.syscalls import files
+from overlayfs_py.union import acl, contents, inodes
+from overlayfs_py.union.errors import ReservedXattr
+from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.write_access import make_writable
+
+if TYPE_CHECKING:
+    from overlayfs_py.layers.interface import LayerObject
+    from overlayfs_py.layers.values import Attributes
+    from overlayfs_py.union.nodes import Node
+    from overlayfs_py.union.state import State
+    from overlayfs_py.union.values import AttributeChange
+
+_ACLS = (acl.ACCESS, acl.DEFAULT)
+_OVERRIDES = (*OVERRIDE_XATTRS.values(), LEGACY_XATTR)
+
+
+def attributes(state: State, node: Node) -> Attributes:
+    """Return what stat(2) shows of a node."""
+    return as_shown(state, node, place_of(node).attributes())
+
+
+def as_shown(state: State, node: Node, found: Attributes) -> Attributes:
+    """Turn what the place of a node says into what the union shows."""
+    if found.ino != node.ino:
+        found = found._replace(ino=node.ino)
+    ids = state.spec.ids
+    if ids.squash_uid is not None:
+        found = found._replace(uid=ids.squash_uid)
+    if ids.squash_gid is not None:
+        found = found._replace(gid=ids.squash_gid)
+    if isinstance(node, DirectoryNode):
+        return found._replace(nlink=_directory_links(state, node, found.nlink))
+    removed = state.removed_links.get(node.ino)
+    if removed is None:
+        return found
+    # A layer cannot take note of it, so the union does, for as long as it is mounted.
+    links = max(0, found.nlink - removed.links)
+    return found._replace(nlink=links, ctime_ns=max(found.ctime_ns, removed.ctime_ns))
+
+
+def place_of(node: Node) -> LayerObject:
+    """Where a node's inode is."""
+    if isinstance(node, DirectoryNode):
+        return node.top
+    assert isinstance(node, FileNode)
+    return node.place
+
+
+def _directory_links(state: State, node: DirectoryNode, on_disk: int) -> int:
+    """A merged directory's links cannot be counted cheaply: 1 says so to find(1) and its like."""
+    if node.removed:
+        return 0
+    merged = len(node.lowers) + (node.upper is not None) > 1
+    return 1 if merged or node.attached or state.spec.static_nlink else on_disk
+
+
+def change_attributes(state: State, node: Node, change: AttributeChange) -> Attributes:
+    """Set attributes, in the order that a single chown, chmod, truncate or utimens would."""
+    if change.changes_nothing:
+        return attributes(state, node)
+    if change.size is not None:
+        contents.truncate(state, node, change.size)
+        if change.kill_privileges:
+            contents.kill_privileges(state, node)
+    place = make_writable(state, node)
+    ids = state.upper_ids
+    if change.uid is not None or change.gid is not None:
+        uid = -1 if change.uid is None else ids.disk_uid(change.uid)
+        gid = -1 if change.gid is None else ids.disk_gid(change.gid)
+        inodes.set_owner(place, uid, gid)
+    if change.mode is not None:
+        inodes.set_mode(place, stat.S_IMODE(change.mode))
+    if change.atime_ns is not None or change.mtime_ns is not None:
+        known = place.status()
+        inodes.set_times(
+            place,
+            known.st_atime_ns if change.atime_ns is None else change.atime_ns,
+            known.st_mtime_ns if change.mtime_ns is None else change.mtime_ns,
+        )
+    return attributes(state, node)
+
+
+def birth_time_ns(node: Node) -> int | None:
+    """When the object was made on its filesystem; copy-up makes it anew. None if unknown."""
+    place = place_of(node)
+    if not isinstance(place, HostObject):
+        return None
+    return files.birth_time_ns(place.path(), follow=place.reach()[2])
+
+
+def get_flags(state: State, node: Node) -> int:
+    """Return an inode's flags, as lsattr(1) shows them."""
+    return files.get_flags(_flags_fd(state, node))
+
+
+def set_flags(state: State, node: Node, flags: int) -> None:
+    """Set an inode's flags, as chattr(1) does."""
+    make_writable(state, node)
+    files.set_flags(_flags_fd(state, node), flags)
+
+
+def _flags_fd(state: State, node: Node) -> int:
+    if isinstance(node, DirectoryNode) and isinstance(node.top, HostDirectory):
+        return node.top.fd()
+    if isinstance(node, FileNode) and node.type == stat.S_IFREG:
+        reader = contents.reader_of(state, node)
+        if isinstance(reader, DescriptorReader):
+            return reader.fd
+    raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY), node.name)
+
+
+# Extended attributes.
+
+
+def list_xattrs(state: State, node: Node) -> list[bytes]:
+    """Return the names that users may see: none of overlay's own, escaped ones as given."""
+    names = (_seen_name(state, name) for name in place_of(node).list_xattrs())
+    return [name for name in names if name is not None]
+
+
+def get_xattr(state: State, node: Node, name: bytes) -> bytes:
+    """Return a value; ENODATA where there is none, EOPNOTSUPP where there can be none."""
+    if _is_hidden(state, name):
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
+    return (
+        _get_acl(state, node, name) if name in _ACLS else place_of(node).get_xattr(_disk_name(name))
+    )
+
+
+def _get_acl(state: State, node: Node, name: bytes) -> bytes:
+    """Return an ACL; ENODATA also where there can be none.
+
+    The kernel asks for it before it lets anyone but the owner in, and takes any other error for
+    a refusal.
+    """
+    value = None if state.spec.xattr_permissions else find_xattr(place_of(node), name)
+    if value is None:
+        raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
+    ids = state.upper_ids
+    return value if ids.changes_nothing else acl.with_ids(value, ids.seen_uid, ids.seen_gid)
+
+
+def set_xattr(state: State, node: Node, name: bytes, value: bytes, flags: int) -> None:
+    """Set a value; overlay's own names are stored escaped, so that a nested overlay works."""
+    if _is_hidden(state, name):
+        raise ReservedXattr(name)
+    if name in _ACLS:
+        _require_acls(state)
+        ids = state.upper_ids
+        if not ids.changes_nothing:
+            value = acl.with_ids(value, ids.disk_uid, ids.disk_gid)
+        flags = 0  # an ACL is always there to be replaced (fs/posix_acl.c, vfs_set_acl)
+    inodes.set_xattr(make_writable(state, node), _disk_name(name), value, flags)
+    _forget_default_acl(node, name)
+
+
+def remove_xattr(state: State, node: Node, name: bytes) -> None:
+    """Remove a value; ENODATA where there is none, without copying anything up."""
+    if name not in _ACLS or _lies_in_a_layer(node):
+        get_xattr(state, node, name)
+    # Of a file that lies in the upper, its filesystem says whether having no ACL is an error; the
+    # kernel draws the same line (fs/overlayfs/inode.c, ovl_set_or_remove_acl).
+    inodes.remove_xattr(make_writable(state, node), _disk_name(name))
+    _forget_default_acl(node, name)
+
+
+def _lies_in_a_layer(node: Node) -> bool:
+    if isinstance(node, DirectoryNode):
+        return node.upper is None
+    return isinstance(node, FileNode) and node.lower is not None
+
+
+def _forget_default_acl(node: Node, name: bytes) -> None:
+    if name == acl.DEFAULT and isinstance(node, DirectoryNode):
+        node.default_acl = None
+
+
+def _require_acls(state: State) -> None:
+    """Where modes are kept in an xattr the real ACL would say nothing of the shown mode."""
+    if state.spec.xattr_permissions:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+def _disk_name(name: bytes) -> bytes:
+    for prefix in PRIVATE_PREFIXES:
+        if name.startswith(prefix):
+            return prefix + ESCAPE + name[len(prefix) :]
+    return name
+
+
+def _seen_name(state: State, on_disk: bytes) -> bytes | None:
+    for prefix in PRIVATE_PREFIXES:
+        if on_disk.startswith(prefix):
+            escaped = on_disk.startswith(prefix + ESCAPE)
+            return prefix + on_disk[len(prefix + ESCAPE) :] if escaped else None
+    return None if _is_hidden(state, on_disk) else on_disk
+
+
+def _is_hidden(state: State, name: bytes) -> bool:
+    if name.startswith(FUSE_OVERLAYFS_PREFIXES):
+        return True
+    if state.spec.xattr_permissions and name in _ACLS:
+        return False
+    return bool(state.spec.xattr_permissions) and name in _OVERRIDES

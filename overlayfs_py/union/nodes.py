@@ -1,0 +1,150 @@
+"""Nodes: what the users of a union refer to, one per file whatever names it has.
+
+A node knows where it is in the union (a directory node and a name) and where its bytes are (a
+directory: its upper and lower directories; anything else: one object of one tree). Copy-up
+changes the second and never the first, so `ino` and every reference stay.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile
+
+if TYPE_CHECKING:
+    from overlayfs_py.layers.interface import LayerDirectory, LayerFile
+    from overlayfs_py.layers.values import Attributes
+    from overlayfs_py.union.lowers import LowerIndex
+
+
+class Backing(NamedTuple):
+    """A directory of the layer at `position` in the stack, 0 on top."""
+
+    position: int
+    directory: LayerDirectory
+
+
+class Node:
+    """One object of the union."""
+
+    __slots__ = ("aliases", "cacheable", "holds", "ino", "name", "parent", "pins", "type")
+
+    def __init__(self, ino: int, file_type: int, parent: DirectoryNode | None, name: bytes) -> None:
+        self.ino = ino
+        self.type = file_type  # S_IFDIR, S_IFREG, ...
+        self.parent = parent  # None: the root, or an object without a name
+        self.name = name
+        self.holds = 0  # references that users of the union have
+        self.pins = 0  # held nodes below this one
+        # Further names, of files with several links; the kernel may drop `name` first.
+        self.aliases: list[tuple[DirectoryNode, bytes]] = []
+        # False where others change the object behind the union's back: inside a volume.
+        self.cacheable = True
+
+    @property
+    def mode(self) -> int:
+        """The type bits, for stat.S_ISDIR and its like."""
+        return self.type
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether the node is a directory."""
+        return self.type == stat.S_IFDIR
+
+    def names(self) -> list[tuple[DirectoryNode, bytes]]:
+        """Every name the node is known by."""
+        first = [] if self.parent is None else [(self.parent, self.name)]
+        return first + self.aliases
+
+    def add_name(self, parent: DirectoryNode, name: bytes) -> None:
+        """Remember a further name; a node that had none lives under it from now on."""
+        if self.parent is None:
+            self.parent, self.name = parent, name
+        else:
+            self.aliases.append((parent, name))
+
+    def lose_name(self, parent: DirectoryNode, name: bytes) -> None:
+        """Forget a name, taking another one for the first where there is one."""
+        if (parent, name) in self.aliases:
+            self.aliases.remove((parent, name))
+        else:
+            self.parent, self.name = self.aliases.pop(0) if self.aliases else (None, name)
+
+
+class DirectoryNode(Node):
+    """A directory: up to one writable directory and any number of layers' below it, merged."""
+
+    __slots__ = ("attached", "default_acl", "lower_index", "lowers", "redirect", "removed", "upper")
+
+    def __init__(
+        self,
+        ino: int,
+        parent: DirectoryNode | None,
+        name: bytes,
+        upper: HostDirectory | None,
+        lowers: tuple[Backing, ...],
+    ) -> None:
+        super().__init__(ino, stat.S_IFDIR, parent, name)
+        self.upper = upper
+        self.lowers = lowers
+        self.lower_index: LowerIndex | None = None  # built when first needed, never changes
+        self.redirect: bytes | None = None  # what the upper's redirect xattr says
+        self.attached: dict[bytes, DirectoryNode] = {}  # volumes' roots, by name
+        self.removed = False
+        self.default_acl: bytes | None = None  # None: not read yet; b"": there is none
+
+    @property
+    def top(self) -> LayerDirectory:
+        """The directory that shows its attributes."""
+        return self.lowers[0].directory if self.upper is None else self.upper
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether a writable directory lies over layers."""
+        return self.upper is not None and bool(self.lowers)
+
+    def require_upper(self) -> HostDirectory:
+        """The writable directory, which copy-up has made."""
+        assert self.upper is not None
+        return self.upper
+
+
+class FileNode(Node):
+    """Anything but a directory: in a layer (`lower`), writable, or held without a name."""
+
+    __slots__ = ("held", "lower")
+
+    def __init__(
+        self,
+        attributes: Attributes,
+        parent: DirectoryNode,
+        name: bytes,
+        *,
+        lower: LayerFile | None = None,
+    ) -> None:
+        super().__init__(attributes.ino, stat.S_IFMT(attributes.mode), parent, name)
+        self.lower = lower
+        self.held: HeldFile | None = None
+
+    @property
+    def place(self) -> LayerFile:
+        """Where its bytes are."""
+        return self.lower or self.writable
+
+    @property
+    def writable(self) -> HostFile:
+        """Its place in the writable tree; only where `lower` is None."""
+        if self.held is not None:
+            return self.held
+        if self.parent is None:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self.name)
+        return HostFile(self.parent.require_upper(), self.name)
+
+    def let_go(self) -> None:
+        """Close the descriptor of a file that can be reached by a name again."""
+        if self.held is not None and self.parent is not None:
+            self.held.close()
+            self.held = None

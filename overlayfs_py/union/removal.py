@@ -1,0 +1,160 @@
+"""Deleting names: unlink and rmdir, whiteouts where a layer would show the name again."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.host import HeldFile
+from overlayfs_py.layers.values import Attributes
+from overlayfs_py.syscalls.files import RENAME_EXCHANGE
+from overlayfs_py.union.copy_up import copy_up_directory
+from overlayfs_py.union.lookup import lookup, names, shown_below, upper_state
+from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.values import WhiteoutStyle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overlayfs_py.layers.host import HostDirectory
+    from overlayfs_py.union.nodes import Node
+    from overlayfs_py.union.state import State
+    from overlayfs_py.union.upper import Upper
+
+
+def unlink(state: State, parent: DirectoryNode, name: bytes) -> None:
+    """Delete a name that is not a directory's."""
+    node = require(state, parent, name)
+    if not isinstance(node, FileNode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    directory = copy_up_directory(state, parent)
+    in_upper = isinstance(upper_state(parent, name).found, Attributes)
+    with losing_name(state, node, parent, name):
+        if shown_below(parent, name):
+            _cover(state.require_upper(), directory, name, taken=stat.S_IFREG if in_upper else 0)
+        else:
+            os.unlink(name, dir_fd=directory.fd())
+
+
+def remove_directory(state: State, parent: DirectoryNode, name: bytes) -> None:
+    """Delete an empty directory; one that merges whiteouts only is empty."""
+    node = require(state, parent, name)
+    if not isinstance(node, DirectoryNode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+    require_empty(node)
+    directory = copy_up_directory(state, parent)
+    with losing_directory(state, node, parent, name):
+        _remove_empty(state, node, parent, directory, name)
+
+
+def _remove_empty(
+    state: State,
+    node: DirectoryNode,
+    parent: DirectoryNode,
+    directory: HostDirectory,
+    name: bytes,
+) -> None:
+    upper = state.upper
+    if upper is None or directory.tree.plain:
+        os.rmdir(name, dir_fd=directory.fd())
+    elif shown_below(parent, name):
+        _cover(upper, directory, name, taken=stat.S_IFDIR if node.upper is not None else 0)
+    elif node.upper is not None and os.listdir(node.upper.fd()):
+        upper.discard(upper.unplace(directory, name))
+    else:
+        os.rmdir(name, dir_fd=directory.fd())
+
+
+@contextmanager
+def losing_directory(
+    state: State, node: DirectoryNode, parent: DirectoryNode, name: bytes
+) -> Iterator[None]:
+    """While the body takes a directory away: keep it for its holders, and the books right."""
+    upper = node.upper
+    ino_on_disk = None
+    if upper is not None:
+        ino_on_disk = upper.tree.ino_of(upper.status())
+        if state.table.find(node.ino) is node:
+            upper.hold()
+    try:
+        yield
+    except OSError:
+        if upper is not None:
+            upper.let_go()
+        raise
+    if ino_on_disk is not None:
+        state.table.origins.pop(ino_on_disk, None)
+    node.removed = True
+    state.table.lose_name(node, parent, name)
+
+
+def require(state: State, parent: DirectoryNode, name: bytes) -> Node:
+    """Return the node that a name to be deleted shows; EBUSY where a volume is attached."""
+    if name in parent.attached:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
+    node = lookup(state, parent, name)
+    if node is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    return node
+
+
+def require_empty(node: DirectoryNode) -> None:
+    """Refuse a directory that shows anything."""
+    if names(node):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), node.name)
+
+
+@contextmanager
+def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> Iterator[None]:
+    """While the body takes a name away: keep the file for its holders, and the books right."""
+    held = _hold_last_name(state, node, parent, name)
+    ino_on_disk = None if node.lower is not None else _ino_if_last(node)
+    try:
+        yield
+    except OSError:
+        if held is not None:
+            held.close()
+        raise
+    if node.lower is not None:
+        state.count_removed_link(node)
+    elif held is not None:
+        node.held = held
+    elif ino_on_disk is not None:
+        state.table.origins.pop(ino_on_disk, None)
+    state.table.lose_name(node, parent, name)
+
+
+def _hold_last_name(
+    state: State, node: FileNode, parent: DirectoryNode, name: bytes
+) -> HeldFile | None:
+    if node.lower is not None or state.table.find(node.ino) is not node:
+        return None
+    if node.names() != [(parent, name)]:
+        return None
+    directory = parent.require_upper()
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    return HeldFile(directory.tree, os.open(name, flags, dir_fd=directory.fd()))
+
+
+def _ino_if_last(node: FileNode) -> int | None:
+    status = node.writable.status()
+    return node.writable.tree.ino_of(status) if status.st_nlink == 1 else None
+
+
+def _cover(upper: Upper, directory: HostDirectory, name: bytes, *, taken: int) -> None:
+    """Put a whiteout under a name; what was there, of type `taken`, is gone in the same step."""
+    if upper.style is WhiteoutStyle.AUFS:
+        upper.add_whiteout(directory, name)
+        if taken:
+            upper.discard(upper.unplace(directory, name))
+    elif taken == stat.S_IFDIR:
+        staged = upper.stage_whiteout()
+        upper.place(staged, directory, name, RENAME_EXCHANGE)
+        upper.discard(staged)
+    elif taken:
+        upper.place(upper.stage_whiteout(), directory, name)
+    else:
+        upper.add_whiteout(directory, name)

@@ -1,0 +1,299 @@
+"""rename(2), with RENAME_NOREPLACE and RENAME_EXCHANGE.
+
+First everything is decided and made ready (copies, marks), nothing of which shows; then one
+renameat2 does it all, the whiteout left behind included. Source for what the marks must say:
+fs/overlayfs/dir.c, ovl_rename and ovl_set_redirect.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.host import HostDirectory
+from overlayfs_py.layers.marks import is_reserved
+from overlayfs_py.layers.values import Absence
+from overlayfs_py.syscalls import files
+from overlayfs_py.syscalls.files import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
+from overlayfs_py.union.copy_up import copy_metadata, copy_up_directory
+from overlayfs_py.union.creation import require_same_tree
+from overlayfs_py.union.errors import ReservedName
+from overlayfs_py.union.lookup import lookup, shown_below, upper_state
+from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.removal import losing_directory, losing_name, require, require_empty
+from overlayfs_py.union.values import WhiteoutStyle
+from overlayfs_py.union.write_access import make_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overlayfs_py.union.nodes import Node
+    from overlayfs_py.union.state import State
+    from overlayfs_py.union.upper import Upper
+
+
+# A redirect is an xattr, and a filesystem may have a block for all of an inode's. Where the path
+# is too long for that, mv(1) has to copy; the kernel gives up beyond this length.
+_SURE_TO_FIT_BYTES = 256
+_TOO_LARGE = (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
+
+
+@dataclass(slots=True)
+class End:
+    """One end of a rename: a name in a directory, and the node that it shows."""
+
+    parent: DirectoryNode
+    name: bytes
+    node: Node | None
+
+
+def rename(
+    state: State,
+    old_parent: DirectoryNode,
+    old_name: bytes,
+    new_parent: DirectoryNode,
+    new_name: bytes,
+    flags: int,
+) -> None:
+    """Rename as renameat2(2) does, atomically for whoever looks and whatever kills us."""
+    old, new = _ends(state, old_parent, old_name, new_parent, new_name, flags)
+    if old.node is not None and new.node is not None and old.node.ino == new.node.ino:
+        return  # two names of one file stay
+    _refuse(state, old, new, exchange=bool(flags & RENAME_EXCHANGE))
+    for end in (old, new):
+        copy_up_directory(state, end.parent)
+    assert old.node is not None
+    make_writable(state, old.node)
+    if flags & RENAME_EXCHANGE:
+        assert new.node is not None
+        make_writable(state, new.node)
+        _exchange(state, old, new)
+    else:
+        _move(state, old, new)
+
+
+def _ends(
+    state: State,
+    old_parent: DirectoryNode,
+    old_name: bytes,
+    new_parent: DirectoryNode,
+    new_name: bytes,
+    flags: int,
+) -> tuple[End, End]:
+    if flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), new_name)
+    old = End(old_parent, old_name, require(state, old_parent, old_name))
+    if flags & RENAME_EXCHANGE or new_name in new_parent.attached:
+        return old, End(new_parent, new_name, require(state, new_parent, new_name))
+    if new_parent.cacheable and is_reserved(new_name):
+        raise ReservedName(new_name)
+    new = End(new_parent, new_name, lookup(state, new_parent, new_name))
+    if flags & RENAME_NOREPLACE and new.node is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_name)
+    return old, new
+
+
+def _refuse(state: State, old: End, new: End, *, exchange: bool) -> None:
+    """Raise what rename(2) raises before anything has changed."""
+    require_same_tree(old.parent, new.parent)
+    if new.parent.removed:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), new.name)
+    for end, other, moves in ((old, new, True), (new, old, exchange)):
+        if isinstance(end.node, DirectoryNode):
+            _refuse_directory(end.node, other)
+            if moves and end.node.lowers and not state.spec.redirect_dir:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), end.name)
+    if new.node is None or exchange:
+        return
+    if isinstance(new.node, DirectoryNode):
+        if not isinstance(old.node, DirectoryNode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), new.name)
+        require_empty(new.node)
+    elif isinstance(old.node, DirectoryNode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), new.name)
+
+
+def _refuse_directory(node: DirectoryNode, target: End) -> None:
+    above: DirectoryNode | None = target.parent
+    while above is not None:
+        if above is node:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), target.name)
+        above = above.parent
+
+
+# Moving one thing.
+
+
+def _move(state: State, old: End, new: End) -> None:
+    _mark_for(state, old, new.parent)
+    with _replacing(state, new):
+        _rename_on_disk(state, old, new)
+    _settle(state, old, new)
+
+
+@contextmanager
+def _replacing(state: State, new: End) -> Iterator[None]:
+    """While the body puts something else under a name: what was there goes away in good order."""
+    if isinstance(new.node, FileNode):
+        with losing_name(state, new.node, new.parent, new.name):
+            yield
+    elif isinstance(new.node, DirectoryNode):
+        _make_way(state, new.node, new)
+        with losing_directory(state, new.node, new.parent, new.name):
+            yield
+    else:
+        yield
+
+
+def _make_way(state: State, node: DirectoryNode, new: End) -> None:
+    """Let an empty directory that is to be replaced be empty on disk as well.
+
+    Whiteouts are all that can be in it: an opaque directory without them shows the same.
+    """
+    upper = state.upper
+    if upper is None or node.upper is None or node.upper.tree.plain:
+        return
+    if not os.listdir(node.upper.fd()):
+        return
+    number = upper.tree.ino_of(node.upper.status())
+    staged = upper.new_name()
+    os.mkdir(staged, 0o700, dir_fd=upper.stage.fd())
+    try:
+        empty = HostDirectory(upper.tree, upper.stage, staged)
+        copy_metadata(state, node.top, empty)
+        upper.set_opaque(empty)
+        new_number = upper.tree.ino_of(empty.status())
+        upper.place(staged, new.parent.require_upper(), new.name, RENAME_EXCHANGE)
+    except OSError:
+        upper.discard(staged)
+        raise
+    state.directories.drop(node.upper)
+    state.table.origins.pop(number, None)
+    state.table.origins[new_number] = node.ino
+    upper.discard(staged)
+
+
+def _rename_on_disk(state: State, old: End, new: End) -> None:
+    old_directory, new_directory = old.parent.require_upper(), new.parent.require_upper()
+    leaves_whiteout = shown_below(old.parent, old.name)
+    there = upper_state(new.parent, new.name)
+    upper = state.upper
+    if upper is None or old_directory.tree.plain:
+        _renameat(old_directory, old.name, new_directory, new.name, 0)
+        return
+    covers_device = there.found is Absence.WHITEOUT and not there.by_file
+    flags = 0
+    if covers_device and (leaves_whiteout or isinstance(old.node, DirectoryNode)):
+        # The whiteout at the new name changes places with what moves there.
+        flags = RENAME_EXCHANGE
+    if leaves_whiteout and not flags:
+        leaving = {
+            WhiteoutStyle.DEVICE: _rename_leaving_whiteout,
+            WhiteoutStyle.AUFS: _rename_leaving_file,
+        }
+        leaving[upper.style](upper, old, new)
+    else:
+        _renameat(old_directory, old.name, new_directory, new.name, flags)
+    if flags and not leaves_whiteout:
+        os.unlink(old.name, dir_fd=old_directory.fd())
+    if there.by_file:
+        upper.remove_twin(new_directory, new.name)
+
+
+def _rename_leaving_whiteout(upper: Upper, old: End, new: End) -> None:
+    old_directory, new_directory = old.parent.require_upper(), new.parent.require_upper()
+    try:
+        _renameat(old_directory, old.name, new_directory, new.name, RENAME_WHITEOUT)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+        # A filesystem without RENAME_WHITEOUT: two steps, and the first must not lose the object.
+        _renameat(old_directory, old.name, new_directory, new.name, 0)
+        upper.add_whiteout(old_directory, old.name)
+
+
+def _rename_leaving_file(upper: Upper, old: End, new: End) -> None:
+    """First the whiteout: what the upper has beside it shows all the same, with its redirect."""
+    old_directory = old.parent.require_upper()
+    upper.add_whiteout(old_directory, old.name)
+    try:
+        _renameat(old_directory, old.name, new.parent.require_upper(), new.name, 0)
+    except OSError:
+        upper.remove_twin(old_directory, old.name)
+        raise
+
+
+def _renameat(
+    old_directory: HostDirectory,
+    old_name: bytes,
+    new_directory: HostDirectory,
+    new_name: bytes,
+    flags: int,
+) -> None:
+    files.rename(old_directory.fd(), old_name, new_directory.fd(), new_name, flags)
+
+
+def _settle(state: State, old: End, new: End) -> None:
+    """Let the nodes know where they are now."""
+    node = old.node
+    assert node is not None
+    state.table.replace_name(node, (old.parent, old.name), (new.parent, new.name))
+    if isinstance(node, DirectoryNode):
+        node.require_upper().move(new.parent.require_upper(), new.name)
+
+
+# Exchanging two.
+
+
+def _exchange(state: State, old: End, new: End) -> None:
+    _mark_for(state, old, new.parent)
+    _mark_for(state, new, old.parent)
+    old_directory, new_directory = old.parent.require_upper(), new.parent.require_upper()
+    _renameat(old_directory, old.name, new_directory, new.name, RENAME_EXCHANGE)
+    _settle(state, old, new)
+    _settle(state, new, old)
+
+
+# What a directory's lower layers are found by, once it has moved.
+
+
+def _mark_for(state: State, end: End, new_parent: DirectoryNode) -> None:
+    """Let a directory keep what merges under it, and merge nothing else, at its new place."""
+    node = end.node
+    if not isinstance(node, DirectoryNode) or state.upper is None:
+        return
+    if node.require_upper().tree.plain:
+        return
+    if node.lowers:
+        _set_redirect(state.upper, node, same_parent=end.parent is new_parent)
+        state.moved[tuple(_lower_path(node).split(b"/")[1:])] = node
+    elif new_parent.is_merged:
+        state.upper.set_opaque(node.require_upper())
+
+
+def _set_redirect(upper: Upper, node: DirectoryNode, *, same_parent: bool) -> None:
+    if node.redirect is not None and (same_parent or node.redirect.startswith(b"/")):
+        return
+    redirect = node.name if same_parent else _lower_path(node)
+    try:
+        upper.set_private(node.require_upper(), b"redirect", redirect)
+    except OSError as error:
+        if error.errno in _TOO_LARGE and len(redirect) > _SURE_TO_FIT_BYTES:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), node.name) from error
+        raise
+    node.redirect = redirect
+
+
+def _lower_path(node: DirectoryNode) -> bytes:
+    """Where the layers have a directory: its path, or the nearest absolute redirect's, above."""
+    components: list[bytes] = []
+    here = node
+    while here.parent is not None:
+        components.append(here.redirect or here.name)
+        if components[-1].startswith(b"/"):
+            return b"/".join(reversed(components))
+        here = here.parent
+    return b"/" + b"/".join(reversed(components))

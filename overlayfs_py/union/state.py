@@ -1,0 +1,240 @@
+"""What a mounted union consists of, opened from its specification."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.layers.descriptors import DescriptorCache
+from overlayfs_py.layers.host import HostDirectory, HostTree, find_xattr
+from overlayfs_py.layers.ids import IdMap
+from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
+from overlayfs_py.layers.root import is_idmapped, open_layer_root, open_volume_root
+from overlayfs_py.layers.skeleton import SkeletonDirectory
+from overlayfs_py.union import inodes
+from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
+from overlayfs_py.union.table import NodeTable
+from overlayfs_py.union.upper import Upper
+from overlayfs_py.union.values import path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from overlayfs_py.layers.interface import LayerDirectory, Reader
+    from overlayfs_py.union.values import StackSpec
+
+# Of the descriptors a process may have, the part that caches may fill; the rest is for
+# the layers' roots, removed files that are still open, and the driver.
+_CACHED_PART = 0.25
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class RemovedLinks(NamedTuple):
+    """How many names of a layer's file are deleted in this mount, and when the last one was."""
+
+    links: int
+    ctime_ns: int
+
+
+class State:
+    """The layers, the upper, the volumes and the nodes of one union."""
+
+    def __init__(self, spec: StackSpec) -> None:
+        """Open everything; nothing stays open where one part fails."""
+        self.spec = spec
+        limit = int(os.sysconf("SC_OPEN_MAX") * _CACHED_PART)
+        self.directories: DescriptorCache[int] = DescriptorCache(limit, os.close)
+        self.readers: DescriptorCache[Reader] = DescriptorCache(
+            limit, lambda reader: reader.close()
+        )
+        self.volumes: list[HostTree] = []
+        self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
+        # Known directories that were renamed in this mount, by where the layers have them.
+        self.moved: dict[tuple[bytes, ...], DirectoryNode] = {}
+        with ExitStack() as undo:
+            self._undo = undo
+            undo.callback(self.directories.clear)
+            undo.callback(self.readers.clear)
+            # Modes are given in full with every creation: the umask is the caller's, not ours.
+            undo.callback(os.umask, os.umask(0))
+            if not spec.lower and spec.upper is None:
+                raise OSError(errno.EINVAL, "a union needs at least one layer")
+            self.upper = self._open_upper()
+            self.roots = self._open_layers()
+            self.root = self._open_root()
+            self.name_max = os.fstatvfs(self.root_fd).f_namemax
+            self.table = NodeTable(self.root, self._drop)
+            self._undo = undo.pop_all()
+
+    def close(self) -> None:
+        """Close everything, removed files that are still held among it."""
+        for node in self.table:
+            self._drop(node)
+        self._undo.close()
+
+    @property
+    def root_fd(self) -> int:
+        """The descriptor of the filesystem that the union is said to lie on."""
+        return self._first_fd if self.upper is None else self.upper.tree.root_fd()
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing but volumes can be written."""
+        return self.upper is None
+
+    @property
+    def upper_ids(self) -> IdMap:
+        """How owners are written to the upper."""
+        return self.spec.ids
+
+    def require_upper(self) -> Upper:
+        """The upper; EROFS where there is none."""
+        if self.upper is None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return self.upper
+
+    # Opening.
+
+    def _open_upper(self) -> Upper | None:
+        spec = self.spec
+        if spec.upper is None:
+            return None
+        if spec.work is None:
+            raise OSError(errno.EINVAL, "an upperdir needs a workdir on the same filesystem")
+        upper_fd = _open_directory(spec.upper)
+        override = OVERRIDE_XATTRS.get(spec.xattr_permissions)
+        tree = self._add_tree(0, upper_fd, spec.ids, override=override, read_only=False)
+        work_fd = _open_directory(spec.work)
+        try:
+            upper = Upper(tree, work_fd, spec)
+        except OSError as error:
+            os.close(work_fd)
+            raise OSError(error.errno, error.strerror, error.filename or spec.work) from error
+        self._undo.callback(upper.close)
+        if override is not None and find_xattr(tree.root, override) is None:
+            # Its root says how to read it, should it become a layer.
+            real = tree.root.status()
+            inodes.store_override(tree.root, real.st_uid, real.st_gid, real.st_mode, 0)
+        return upper
+
+    def _open_layers(self) -> tuple[LayerDirectory, ...]:
+        roots: list[LayerDirectory] = []
+        for position in range(len(self.spec.lower)):
+            roots.append(self._open_layer(position).root)  # noqa: PERF401 - keeps the type wide
+        if self.upper is None and self.spec.volumes:
+            # Nowhere to create a volume's directory: the bottom of the stack has it, if no layer.
+            paths = [path_of(volume) for volume in self.spec.volumes]
+            roots.append(SkeletonDirectory(len(roots) + 1, paths))
+        return tuple(roots)
+
+    def _open_layer(self, position: int) -> HostTree:
+        path = self.spec.lower[position]
+        root_fd = open_layer_root(path)
+        if self.upper is not None and os.path.sameopenfile(root_fd, self.upper.tree.root_fd()):
+            os.close(root_fd)
+            raise OSError(errno.EINVAL, "a layer cannot be the upperdir as well", path)
+        ids = IdMap() if is_idmapped(path) else self.spec.ids
+        tree = self._add_tree(position + 1, root_fd, ids, override=None)
+        tree.override = _detect_override(tree.root)
+        if position == 0:
+            self._first_fd = root_fd
+        return tree
+
+    def open_volume(self, source: bytes, *, read_only: bool) -> HostTree:
+        """Open a host directory as a tree of its own."""
+        index = len(self.roots) + 1 + len(self.volumes)
+        fd = open_volume_root(source)
+        tree = self._add_tree(index, fd, self.spec.ids, read_only=read_only, plain=True)
+        self.volumes.append(tree)
+        return tree
+
+    def _add_tree(
+        self,
+        index: int,
+        root_fd: int,
+        ids: IdMap,
+        *,
+        override: bytes | None = None,
+        read_only: bool = True,
+        plain: bool = False,
+    ) -> HostTree:
+        tree = HostTree(
+            index,
+            root_fd,
+            ids,
+            self.directories,
+            override=override,
+            read_only=read_only,
+            plain=plain,
+        )
+        self._undo.callback(tree.close)
+        return tree
+
+    def _open_root(self) -> DirectoryNode:
+        upper = None if self.upper is None else self.upper.tree.root
+        if upper is not None and upper.marks().opaque:
+            lowers: tuple[Backing, ...] = ()
+        else:
+            lowers = tuple(_until_opaque(self.roots))
+        top: LayerDirectory = upper or lowers[0].directory
+        return DirectoryNode(top.attributes().ino, None, b"", upper, lowers)
+
+    def count_removed_link(self, node: FileNode) -> None:
+        """Count one name less of a file that lies in a layer."""
+        before = self.removed_links.get(node.ino)
+        count = 1 if before is None else before.links + 1
+        self.removed_links[node.ino] = RemovedLinks(count, time.time_ns())
+
+    # Nodes that nobody refers to any more.
+
+    def _drop(self, node: Node) -> None:
+        self.readers.drop(node)
+        if isinstance(node, DirectoryNode):
+            for path in [path for path, moved in self.moved.items() if moved is node]:
+                del self.moved[path]
+            if node.upper is not None:
+                self._drop_directory(node.upper)
+        elif isinstance(node, FileNode) and node.lower is not None:
+            removed = self.removed_links.get(node.ino)
+            if removed is not None and removed.links >= node.lower.attributes().nlink:
+                del self.removed_links[node.ino]  # its last name: nobody will ask again
+        elif isinstance(node, FileNode) and node.held is not None:
+            status = node.held.status()
+            if status.st_nlink == 0:
+                self.table.origins.pop(node.held.tree.ino_of(status), None)
+            node.held.close()
+            node.held = None
+
+    def _drop_directory(self, upper: HostDirectory) -> None:
+        self.directories.drop(upper)
+        upper.let_go()
+
+
+def close_reader(reader: Reader) -> None:
+    """Close what reads a file's data."""
+    reader.close()
+
+
+def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:
+    """A layer whose root is opaque hides the layers below it."""
+    lowers = []
+    for position, root in enumerate(roots):
+        lowers.append(Backing(position, root))
+        if position < len(roots) - 1 and root.marks().opaque:
+            break
+    return lowers
+
+
+def _open_directory(path: bytes) -> int:
+    return os.open(path, _OPEN)
+
+
+def _detect_override(root: HostDirectory) -> bytes | None:
+    """The xattr that a layer keeps owner and mode in, as its root tells."""
+    for name in (*OVERRIDE_XATTRS.values(), LEGACY_XATTR):
+        if find_xattr(root, name) is not None:
+            return name
+    return None

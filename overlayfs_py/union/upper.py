@@ -1,0 +1,202 @@
+"""The writable directory of a union and its workdir: staging, whiteouts, private xattrs.
+
+Every change of the upper that takes more than one system call is made ready in the workdir and
+put in place by one rename, so a process killed at any point leaves the old state or the new one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.host import HostDirectory
+from overlayfs_py.layers.marks import WHITEOUT_PREFIX
+from overlayfs_py.syscalls import files
+from overlayfs_py.union.remove_tree import remove_tree
+from overlayfs_py.union.values import WhiteoutStyle
+
+if TYPE_CHECKING:
+    from overlayfs_py.layers.host import HostTree
+    from overlayfs_py.union.values import StackSpec
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# The kernel's names: a workdir moves freely between us and kernel overlayfs.
+_STAGE = b"work"
+_VOLATILE = b"incompat"
+_SHARED_WHITEOUT = b"whiteout"
+_TRUSTED = b"trusted.overlay."
+_USER = b"user.overlay."
+
+
+class Upper:
+    """The upper tree, and the stage in its workdir that only this union uses."""
+
+    def __init__(self, tree: HostTree, work_fd: int, spec: StackSpec) -> None:
+        """Take over `work_fd`, the workdir's descriptor.
+
+        Raises:
+            OSError: EBUSY, another mount uses the upper or the workdir; EXDEV, they lie on
+                different filesystems; EINVAL, one lies in the other, or a volatile kernel mount
+                left the workdir unclean.
+        """
+        self.tree = tree
+        self._work_fd = work_fd
+        self._serial = 0
+        _require_apart(spec)
+        self._lock(spec)
+        self.stage = HostDirectory.opened(tree, self._open_stage())
+        try:
+            self._empty_stage()
+            self.prefix = _TRUSTED if self._takes(_TRUSTED) else _USER
+            self.style = self._possible_style(spec.whiteout)
+        except OSError:
+            self.stage.let_go()
+            raise
+
+    def _lock(self, spec: StackSpec) -> None:
+        if os.fstat(self._work_fd).st_dev != self.tree.root.status().st_dev:
+            raise OSError(errno.EXDEV, "the workdir is not on the filesystem of the upper")
+        for fd, path in ((self.tree.root_fd(), spec.upper), (self._work_fd, spec.work)):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                why = "Device or resource busy: another mount uses it"
+                raise OSError(errno.EBUSY, why, path) from error
+
+    def _open_stage(self) -> int:
+        with suppress(FileExistsError):
+            os.mkdir(_STAGE, 0o700, dir_fd=self._work_fd)
+        return os.open(_STAGE, _OPEN | os.O_NOFOLLOW, dir_fd=self._work_fd)
+
+    def _empty_stage(self) -> None:
+        """Let `work/` be empty: what a killed process staged there was never in place."""
+        stage_fd = self.stage.fd()
+        names = [os.fsencode(name) for name in os.listdir(stage_fd)]
+        if _VOLATILE in names and os.listdir(b"/proc/self/fd/%d/%s" % (stage_fd, _VOLATILE)):
+            raise OSError(errno.EINVAL, "a volatile mount left the workdir unclean")
+        for name in names:
+            remove_tree(stage_fd, name)
+        _inherit_nothing(stage_fd)
+
+    def _takes(self, prefix: bytes) -> bool:
+        try:
+            os.setxattr(self.stage.fd(), prefix + b"opaque", b"n")
+            os.removexattr(self.stage.fd(), prefix + b"opaque")
+        except OSError as error:
+            if error.errno in (errno.EPERM, errno.EOPNOTSUPP):
+                return False
+            raise
+        return True
+
+    def _possible_style(self, wanted: WhiteoutStyle) -> WhiteoutStyle:
+        if wanted is WhiteoutStyle.AUFS:
+            return wanted
+        try:
+            os.mknod(_SHARED_WHITEOUT, stat.S_IFCHR, 0, dir_fd=self.stage.fd())
+        except PermissionError:
+            return WhiteoutStyle.AUFS
+        return WhiteoutStyle.DEVICE
+
+    def close(self) -> None:
+        """Leave the workdir as it was found and let others use it."""
+        for name in os.listdir(self.stage.fd()):
+            remove_tree(self.stage.fd(), os.fsencode(name))
+        self.stage.let_go()
+        os.close(self._work_fd)
+
+    def new_name(self) -> bytes:
+        """A name that nothing on the stage has."""
+        self._serial += 1
+        return b"#%x" % self._serial
+
+    # Whiteouts.
+
+    def stage_whiteout(self) -> bytes:
+        """Make a whiteout device ready; returns its name on the stage.
+
+        All are links of one inode, as the kernel's are, while the filesystem allows more links.
+        """
+        name = self.new_name()
+        self._link_whiteout(self.stage.fd(), name)
+        return name
+
+    def _link_whiteout(self, dir_fd: int, name: bytes) -> None:
+        try:
+            os.link(
+                _SHARED_WHITEOUT,
+                name,
+                src_dir_fd=self.stage.fd(),
+                dst_dir_fd=dir_fd,
+                follow_symlinks=False,
+            )
+        except OSError as error:
+            if error.errno not in (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
+                raise
+            os.mknod(name, stat.S_IFCHR, 0, dir_fd=dir_fd)
+
+    def add_whiteout(self, directory: HostDirectory, name: bytes) -> None:
+        """Delete, from the layers below, a name that the upper does not have."""
+        if self.style is WhiteoutStyle.DEVICE:
+            self._link_whiteout(directory.fd(), name)
+            return
+        twin = WHITEOUT_PREFIX + name
+        flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(twin, flags, 0o600, dir_fd=directory.fd()))
+        directory.twins().add(name)
+
+    def remove_twin(self, directory: HostDirectory, name: bytes) -> None:
+        """Remove a `.wh.NAME` file beside a name that is there again."""
+        if name in directory.twins():
+            os.unlink(WHITEOUT_PREFIX + name, dir_fd=directory.fd())
+            directory.twins().discard(name)
+
+    # Putting in place.
+
+    def place(self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0) -> None:
+        """Rename from the stage to where it belongs."""
+        files.rename(self.stage.fd(), staged, directory.fd(), name, flags)
+
+    def unplace(self, directory: HostDirectory, name: bytes) -> bytes:
+        """Rename something that is to be removed to the stage; returns its name there."""
+        staged = self.new_name()
+        files.rename(directory.fd(), name, self.stage.fd(), staged, 0)
+        return staged
+
+    def discard(self, staged: bytes) -> None:
+        """Remove something from the stage, with all that is below it."""
+        remove_tree(self.stage.fd(), staged)
+
+    # Private xattrs.
+
+    def set_private(self, directory: HostDirectory, key: bytes, value: bytes) -> None:
+        """Set `overlay.KEY` on a directory of the upper."""
+        os.setxattr(directory.path(), self.prefix + key, value, follow_symlinks=False)
+
+    def set_opaque(self, directory: HostDirectory) -> None:
+        """Let nothing below merge with a directory."""
+        self.set_private(directory, b"opaque", b"y")
+
+
+def _require_apart(spec: StackSpec) -> None:
+    """Refuse what would be thrown away with the stage, and a workdir that would show."""
+    assert spec.upper is not None
+    assert spec.work is not None
+    pairs = [(spec.work, spec.upper), (spec.upper, spec.work)]
+    pairs += [(lower, spec.work) for lower in spec.lower]
+    for inner, outer in pairs:
+        if os.path.realpath(inner).startswith(os.path.realpath(outer).rstrip(b"/") + b"/"):
+            raise OSError(errno.EINVAL, "it lies in the upperdir or the workdir", inner)
+
+
+def _inherit_nothing(stage_fd: int) -> None:
+    """What is staged gets its group and ACLs from us, not from where the workdir happens to be."""
+    os.fchmod(stage_fd, 0o700)
+    try:
+        os.removexattr(stage_fd, "system.posix_acl_default")
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EOPNOTSUPP):
+            raise

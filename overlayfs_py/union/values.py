@@ -1,0 +1,106 @@
+"""The values that cross the border of the union: attributes, changes, who asks, what to stack.
+
+Nothing here does IO. Ids are as the users of the mount see them; the mapping to what lies on
+disk happens inside `union`.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass, field
+from enum import Enum
+
+from overlayfs_py.layers.ids import IdMap, IdRange
+from overlayfs_py.layers.values import Attributes
+
+__all__ = [
+    "AttributeChange",
+    "Attributes",
+    "Creator",
+    "IdMap",
+    "IdRange",
+    "StackSpec",
+    "Volume",
+    "WhiteoutStyle",
+    "path_of",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeChange:
+    """The attributes to set; None leaves one as it is."""
+
+    mode: int | None = None  # permission bits only
+    uid: int | None = None
+    gid: int | None = None
+    size: int | None = None
+    atime_ns: int | None = None
+    mtime_ns: int | None = None
+    # Clear set-user-ID, set-group-ID (where group-executable) after a size change: the caller
+    # lacks CAP_FSETID. A change of owner always clears them, as chown(2) does.
+    kill_privileges: bool = False
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether no attribute is to be set, as by chown(2) with -1 for both ids."""
+        values = (self.mode, self.uid, self.gid, self.size, self.atime_ns, self.mtime_ns)
+        return all(value is None for value in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Creator:
+    """Who creates an object: its owner-to-be and the umask that applies without a default ACL.
+
+    `umask` is 0 where the kernel has masked the mode already.
+    """
+
+    uid: int
+    gid: int
+    umask: int = 0
+
+
+class WhiteoutStyle(Enum):
+    """How a deletion is written to the upper."""
+
+    DEVICE = "device"  # character device 0:0, what kernel overlayfs writes
+    AUFS = "aufs"  # an empty file `.wh.NAME`, for filesystems without mknod
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A host directory served at `target` (absolute, inside the mount) instead of the stack."""
+
+    source: bytes
+    target: bytes
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StackSpec:
+    """All that is needed to open a union; host paths as bytes, relative to the working directory.
+
+    `lower` is topmost first. Without `upper` (and its `work`, on the same filesystem) the union
+    is read-only.
+    """
+
+    lower: tuple[bytes, ...]
+    upper: bytes | None = None
+    work: bytes | None = None
+    volumes: tuple[Volume, ...] = ()
+    ids: IdMap = field(default_factory=IdMap)
+    redirect_dir: bool = True  # False: renaming a merged or lower directory is EXDEV
+    # 0: owner and mode lie in the inode. 1, 2: in an xattr beside the real ones
+    # (`security.fuseoverlayfs.override_stat`, `user.containers.override_stat`).
+    xattr_permissions: int = 0
+    whiteout: WhiteoutStyle = WhiteoutStyle.DEVICE  # falls back to AUFS where mknod(0:0) fails
+    # A crash of the machine may lose what was written: copy-up and fsync(2) skip the disk.
+    volatile: bool = False
+    static_nlink: bool = False  # st_nlink of every directory is 1
+
+
+def path_of(volume: Volume) -> tuple[bytes, ...]:
+    """The components of a volume's target; EINVAL unless it is an absolute path below the root."""
+    components = tuple(part for part in volume.target.split(b"/") if part not in (b"", b"."))
+    if not volume.target.startswith(b"/") or not components or b".." in components:
+        raise OSError(errno.EINVAL, "a volume's path is absolute, below / and has no ..")
+    return components

@@ -1,0 +1,85 @@
+"""Attaching volumes: host directories served in place of a path, without mount(2)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.union.creation import create
+from overlayfs_py.union.lookup import lookup
+from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.values import Creator, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from overlayfs_py.union.nodes import Node
+    from overlayfs_py.union.state import State
+    from overlayfs_py.union.values import Volume
+
+_MAX_LINKS = 40  # as many as the kernel follows, path_resolution(7)
+
+
+def attach_volumes(state: State) -> None:
+    """Attach the specification's volumes, outer ones before those inside them.
+
+    A directory that is missing on the way is created, as engines do: in the upper, or in the
+    volume around it.
+    """
+    for volume in sorted(state.spec.volumes, key=lambda volume: len(path_of(volume))):
+        try:
+            _attach(state, volume)
+        except OSError as error:
+            of_source = error.filename == volume.source
+            raise OSError(
+                error.errno, error.strerror, volume.source if of_source else volume.target
+            ) from error
+
+
+def _attach(state: State, volume: Volume) -> None:
+    covered = _directory_at(state, path_of(volume))
+    parent, name = covered.parent, covered.name
+    if parent is None:
+        raise OSError(errno.EINVAL, "a volume cannot be at the root, nor a link to it lead there")
+    tree = state.open_volume(volume.source, read_only=volume.read_only)
+    node = DirectoryNode(tree.root.attributes().ino, parent, name, tree.root, ())
+    node.cacheable = False
+    parent.attached[name] = node
+    state.table.hold(node)
+
+
+def _directory_at(state: State, path: Sequence[bytes]) -> DirectoryNode:
+    here: DirectoryNode = state.root
+    for name in path:
+        below = _resolve(state, here, name, _MAX_LINKS)
+        if not isinstance(below, DirectoryNode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+        here = below
+    return here
+
+
+def _resolve(state: State, parent: DirectoryNode, name: bytes, links_left: int) -> Node:
+    """Follow links as inside the mount: an absolute one starts at the union's root."""
+    node = lookup(state, parent, name)
+    if node is None:
+        ids = state.upper_ids
+        creator = Creator(ids.seen_uid(0), ids.seen_gid(0))
+        return create(state, parent, name, stat.S_IFDIR | 0o755, creator)
+    if not isinstance(node, FileNode) or node.type != stat.S_IFLNK:
+        return node
+    if links_left == 0:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+    target = node.place.read_link()
+    here: Node = state.root if target.startswith(b"/") else parent
+    for part in target.split(b"/"):
+        if part in (b"", b"."):
+            continue
+        if not isinstance(here, DirectoryNode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+        if part == b"..":
+            here = here.parent or state.root
+        else:
+            here = _resolve(state, here, part, links_left - 1)
+    return here

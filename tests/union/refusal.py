@@ -1,0 +1,17 @@
+"""`refused(errno.EXDEV)`: the block inside must fail with just that."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def refused(number: int) -> Iterator[None]:
+    with pytest.raises(OSError, match=rf"^\[Errno {number}\] "):
+        yield

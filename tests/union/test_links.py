@@ -1,0 +1,280 @@
+"""Files with several names, and files and directories that lost theirs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.trees import Dir, File, HardLink, Symlink
+from tests.union.refusal import refused
+from tests.union.world import ROOT
+
+if TYPE_CHECKING:
+    from tests.union.conftest import MakeWorld
+
+_LINKED = {
+    "a": File(b"data"),
+    "b": HardLink("a"),
+    "d/c": HardLink("a"),
+    "e/f/g": HardLink("a"),
+}
+_NAMES = ("a", "b", "d/c", "e/f/g")
+
+
+@pytest.mark.parametrize("known", [(), ("b",), _NAMES], ids=["none", "one", "all"])
+@pytest.mark.parametrize("written", _NAMES)
+def test_all_names_follow_a_copy_up(
+    make_world: MakeWorld, known: tuple[str, ...], written: str
+) -> None:
+    world = make_world(_LINKED)
+    ino = world.at("a").ino
+    world.forget()
+    for name in known:
+        world.at(name)
+
+    world.write(written, b"DATA")
+    world.forget()
+
+    assert [world.read(name) for name in _NAMES] == [b"DATA"] * 4
+    assert {world.at(name).ino for name in _NAMES} == {ino}
+    assert {world.stat(name).nlink for name in _NAMES} == {4}
+    world.reopen()
+    assert [world.read(name) for name in _NAMES] == [b"DATA"] * 4
+    assert {world.stat(name).nlink for name in _NAMES} == {4}
+
+
+def test_names_across_a_renamed_directory_follow_while_they_are_known(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(_LINKED)
+    for name in _NAMES:
+        world.at(name)
+
+    world.rename("e", "E")
+    world.write("a", b"DATA")
+
+    assert world.read("E/f/g") == b"DATA"
+    assert world.at("E/f/g") is world.at("a")
+    assert world.stat("a").nlink == 4
+
+
+def test_a_deleted_name_does_not_come_back(make_world: MakeWorld) -> None:
+    world = make_world(_LINKED)
+    world.at("b")
+
+    world.unlink("b")
+    world.write("a", b"DATA")
+
+    assert world.find("b") is None
+    assert world.stat("d/c").nlink == 3
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_file_outlives_the_name_it_was_known_by(make_world: MakeWorld, *, held: bool) -> None:
+    world = make_world(_LINKED)
+    node = world.at("b")
+    if held:
+        world.at("d/c")
+
+    world.unlink("b")
+    world.union.write(node, 0, b"DATA")
+
+    assert [world.read(name) for name in ("a", "d/c", "e/f/g")] == [b"DATA"] * 3
+    assert world.union.attributes(node).nlink == 3
+
+
+def test_an_upper_file_outlives_the_name_it_was_known_by(make_world: MakeWorld) -> None:
+    world = make_world({}, upper={"a": File(b"1"), "b": HardLink("a")})
+    node = world.at("a")
+
+    world.unlink("a")
+    assert world.union.attributes(node).nlink == 1
+    assert world.at("b") is node
+    world.union.write(node, 0, b"2")
+    world.rename("b", "c")
+
+    assert world.read("c") == b"2"
+    world.unlink("c")
+    assert world.union.read(node, 0, 9) == b"2"
+
+
+def test_linking(make_world: MakeWorld) -> None:
+    world = make_world({"low": File(b"1"), "d/gone": File()}, upper={"up": File(b"2")})
+    world.unlink("d/gone")
+
+    assert world.link("low", "d/new") is world.at("low")
+    world.link("up", "d/gone")
+
+    assert (world.stat("low").nlink, world.stat("up").nlink) == (2, 2)
+    assert world.read("d/gone") == b"2"
+    with refused(errno.EEXIST):
+        world.link("up", "low")
+    with refused(errno.EPERM):
+        world.link("d", "d2")
+
+
+@pytest.mark.parametrize("layer", [True, False], ids=["lower", "upper"])
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_links_of_what_is_no_regular_file(make_world: MakeWorld, kind: str, *, layer: bool) -> None:
+    world = make_world({"l": Symlink("x")} if layer else {})
+    if not layer:
+        world.symlink(b"x", "l")
+    if kind == "fifo":
+        world.unlink("l")
+        world.mknod("l", stat.S_IFIFO | 0o600)
+
+    world.link("l", "m")
+
+    assert world.at("l") is world.at("m")
+    assert world.stat("m").nlink == 2
+
+
+@pytest.mark.parametrize("layer", [True, False], ids=["lower", "upper"])
+def test_an_unlinked_file_works_while_it_is_held(make_world: MakeWorld, *, layer: bool) -> None:
+    tree = {"f": File(b"data", mode=0o640, xattrs={"user.a": b"1"})}
+    world = make_world(tree) if layer else make_world({}, upper=tree)
+    node, union = world.at("f"), world.union
+    ino = node.ino
+
+    world.unlink("f")
+
+    assert world.find("f") is None
+    assert union.attributes(node).nlink == 0
+    assert union.read(node, 0, 10) == b"data"
+    assert union.write(node, 4, b"+") == 1
+    union.open_file(node, write=True)
+    assert union.read(node, 0, 10) == b"data+"
+    assert union.attributes(node).nlink == 0
+    assert union.attributes(node).ino == ino
+    assert union.get_xattr(node, b"user.a") == b"1"
+    union.set_xattr(node, b"user.b", b"2")
+    assert set(union.list_xattrs(node)) == {b"user.a", b"user.b"}
+    assert stat.S_IMODE(union.attributes(node).mode) == 0o640
+    union.sync(node, data_only=True)()
+    with refused(errno.ENOENT):
+        union.link(node, union.root, b"g")
+    assert world.names() == set()
+    assert os.listdir(world.work / "work") == ["whiteout"]
+
+
+@pytest.mark.parametrize("layer", [True, False], ids=["lower", "upper"])
+def test_a_removed_link_works_while_it_is_held(make_world: MakeWorld, *, layer: bool) -> None:
+    tree = {"l": Symlink("target", uid=3)}
+    world = make_world(tree) if layer else make_world({}, upper=tree)
+    node = world.at("l")
+
+    world.unlink("l")
+
+    assert world.union.read_link(node) == b"target"
+    assert world.union.attributes(node).uid == 3
+    assert world.union.attributes(node).nlink == 0
+    world.union.change_attributes(node, _chown(4))
+    assert world.union.attributes(node).uid == 4
+
+
+def _chown(uid: int) -> object:
+    from overlayfs_py.union.values import AttributeChange
+
+    return AttributeChange(uid=uid)
+
+
+@pytest.mark.parametrize("kind", ["lower", "upper", "merged"])
+def test_a_removed_directory_is_empty_while_it_is_held(make_world: MakeWorld, kind: str) -> None:
+    lower = {"d/f": File()} if kind != "upper" else {}
+    upper = {"d/g": File()} if kind != "lower" else {}
+    world = make_world(lower, upper=upper)
+    node = world.at("d")
+    for name in sorted(world.names("d")):
+        world.unlink(b"d/" + name)
+
+    world.rmdir("d")
+
+    assert world.find("d") is None
+    assert world.union.attributes(node).nlink == 0
+    assert world.union.names(node) == []
+    assert world.union.lookup(node, b"f") is None
+    for call in (
+        lambda: world.union.create_file(node, b"f", 0o644, ROOT),
+        lambda: world.union.make_directory(node, b"f", 0o755, ROOT),
+        lambda: world.union.unlink(node, b"f"),
+        lambda: world.union.rename(node, b"f", world.union.root, b"f", 0),
+    ):
+        with refused(errno.ENOENT):
+            call()
+
+
+def test_a_directory_with_whiteouts_only_is_empty(make_world: MakeWorld) -> None:
+    world = make_world({"d/f": File(), "d/s/g": File()}, {"d/h": File()})
+    with refused(errno.ENOTEMPTY):
+        world.rmdir("d")
+    world.unlink("d/f")
+    world.unlink("d/h")
+    world.unlink("d/s/g")
+    world.rmdir("d/s")
+
+    world.rmdir("d")
+    world.mkdir("d")
+
+    assert world.names("d") == set()
+    world.reopen()
+    assert world.names("d") == set()
+
+
+def test_unlink_and_rmdir_tell_types_apart(make_world: MakeWorld) -> None:
+    world = make_world({"f": File(), "d": Dir()})
+
+    with refused(errno.EISDIR):
+        world.unlink("d")
+    with refused(errno.ENOTDIR):
+        world.rmdir("f")
+    for call in (world.unlink, world.rmdir):
+        with refused(errno.ENOENT):
+            call("missing")
+
+
+def test_what_is_removed_and_made_again_is_new(make_world: MakeWorld) -> None:
+    world = make_world({"f": File(b"old"), "d/x": File(b"old")})
+    old = world.at("f").ino
+    for _ in range(3):
+        world.unlink("f")
+        world.put("f", b"new")
+        world.unlink("d/x") if world.find("d/x") else None
+        world.rmdir("d")
+        world.mkdir("d")
+
+    assert world.read("f") == b"new"
+    assert world.at("f").ino != old
+    assert world.names("d") == set()
+    world.reopen()
+    assert world.read("f") == b"new"
+
+
+def test_a_temporary_file_gets_its_name_later(make_world: MakeWorld) -> None:
+    world = make_world({"d/gone": File()})
+    world.unlink("d/gone")
+    node = world.hold(world.union.create_temporary(world.at("d"), 0o600, ROOT))
+    world.union.write(node, 0, b"data")
+    assert world.union.attributes(node).nlink == 0
+
+    world.union.link(node, world.at("d"), b"gone")
+
+    assert world.read("d/gone") == b"data"
+    assert world.stat("d/gone").nlink == 1
+
+
+def test_a_file_whose_other_name_is_hidden_is_linked_again(make_world: MakeWorld) -> None:
+    """Its link count says that it has a name; the copy is made under the new one."""
+    world = make_world({"x": Symlink(".")}, {"d/c": File(b"data"), "x/a": HardLink("d/c")})
+    file = world.at("d/c")
+    world.unlink("d/c")
+    assert world.union.attributes(file).nlink == 1
+    assert world.union.begin_copy_up(file) is None
+
+    world.union.link(file, world.union.root, b"new")
+
+    assert world.read("new") == b"data"
+    assert world.union.attributes(file).nlink == 1

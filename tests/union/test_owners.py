@@ -1,0 +1,267 @@
+"""Who owns what: creation, set-group-ID, default ACLs, id maps, modes kept in xattrs."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from overlayfs_py.union import acl
+from overlayfs_py.union.values import Creator, IdMap, IdRange
+from tests.support.trees import Device, Dir, File, Opaque, Symlink
+from tests.union.refusal import refused
+
+if TYPE_CHECKING:
+    from tests.union.conftest import MakeWorld
+
+_USER = Creator(1000, 1001, umask=0o022)
+_OVERRIDE = "user.containers.override_stat"
+_NO_ID = 0xFFFFFFFF
+
+
+def _acl(*named: acl.AclEntry) -> bytes:
+    return acl.build(
+        [
+            acl.AclEntry(1, 7, _NO_ID),
+            *named,
+            acl.AclEntry(4, 5, _NO_ID),
+            acl.AclEntry(16, 7, _NO_ID),
+            acl.AclEntry(32, 0, _NO_ID),
+        ]
+    )
+
+
+_DEFAULT = _acl(acl.AclEntry(2, 6, 1000))
+
+
+@pytest.mark.parametrize("in_layer", [True, False], ids=["layer", "upper"])
+def test_a_creator_owns_what_it_makes(make_world: MakeWorld, *, in_layer: bool) -> None:
+    world = make_world({"d": Dir()} if in_layer else {}, upper={} if in_layer else {"d": Dir()})
+
+    world.mknod("d/f", stat.S_IFREG | 0o666, creator=_USER)
+    world.mkdir("d/d", 0o777, _USER)
+    world.symlink(b"x", "d/l", _USER)
+    world.mknod("d/p", stat.S_IFIFO | 0o666, creator=_USER)
+    world.mknod("d/z", stat.S_IFCHR | 0o666, os.makedev(1, 5), creator=_USER)
+
+    assert {world.owner(f"d/{name}") for name in "fdlpz"} == {(1000, 1001)}
+    assert [world.mode(f"d/{name}") for name in "fdpz"] == [0o644, 0o755, 0o644, 0o644]
+    assert world.stat("d/z").rdev == os.makedev(1, 5)
+
+
+@pytest.mark.parametrize("in_layer", [True, False], ids=["layer", "upper"])
+def test_a_set_group_id_directory_hands_its_group_on(
+    make_world: MakeWorld, *, in_layer: bool
+) -> None:
+    tree = {"d": Dir(mode=0o2775, gid=50)}
+    world = make_world(tree) if in_layer else make_world({}, upper=tree)
+
+    world.mknod("d/f", stat.S_IFREG | 0o666, creator=_USER)
+    world.mkdir("d/sub", 0o777, _USER)
+
+    assert world.owner("d/f") == (1000, 50)
+    assert world.owner("d/sub") == (1000, 50)
+    assert world.mode("d/sub") == 0o2755
+    assert world.mode("d/f") == 0o644
+
+
+def test_a_default_acl_takes_the_umasks_place(make_world: MakeWorld) -> None:
+    world = make_world({"d": Dir(xattrs={"system.posix_acl_default": _DEFAULT})})
+
+    world.mknod("d/f", stat.S_IFREG | 0o666, creator=_USER)
+    world.mkdir("d/sub", 0o777, _USER)
+
+    assert world.mode("d/f") == 0o660
+    assert acl.AclEntry(2, 6, 1000) in acl.parse(world.xattrs("d/f")[acl.ACCESS])
+    assert world.xattrs("d/sub")[acl.DEFAULT] == _DEFAULT
+    world.union.remove_xattr(world.at("d"), acl.DEFAULT)
+    world.mknod("d/g", stat.S_IFREG | 0o666, creator=_USER)
+    assert world.mode("d/g") == 0o644
+    assert acl.ACCESS not in world.xattrs("d/g")
+
+
+def test_a_device_that_means_a_deletion_cannot_be_made(make_world: MakeWorld) -> None:
+    world = make_world({})
+
+    with refused(errno.EPERM):
+        world.mknod("w", stat.S_IFCHR | 0o600, os.makedev(0, 0))
+    assert os.listdir(world.upper) == []
+
+
+def test_ids_are_mapped(make_world: MakeWorld) -> None:
+    ids = IdMap(uids=(IdRange(100_000, 0, 1000),), gids=(IdRange(200_000, 0, 1000),))
+    named = _acl(acl.AclEntry(2, 6, 100_005))
+    world = make_world(
+        {"f": File(uid=100_001, gid=200_002, xattrs={"system.posix_acl_access": named})}
+        | {"stranger": File(uid=5, gid=5)},
+        ids=ids,
+    )
+
+    assert world.owner("f") == (1, 2)
+    assert acl.AclEntry(2, 6, 5) in acl.parse(world.xattrs("f")[acl.ACCESS])
+    assert world.owner("stranger") == (65534, 65534)
+    world.change("f", uid=7, gid=8)
+    world.set_xattr("f", acl.ACCESS, _acl(acl.AclEntry(2, 6, 9)))
+    world.mknod("made", stat.S_IFREG | 0o600, creator=Creator(3, 4))
+
+    on_disk = os.stat(world.upper / "f")
+    assert (on_disk.st_uid, on_disk.st_gid) == (100_007, 200_008)
+    assert acl.AclEntry(2, 6, 100_009) in acl.parse(os.getxattr(world.upper / "f", acl.ACCESS))
+    assert os.stat(world.upper / "made").st_uid == 100_003
+    assert world.owner("made") == (3, 4)
+    world.reopen()
+    assert world.owner("f") == (7, 8)
+
+
+@pytest.mark.parametrize("value", [b"\x02\0\0", b"garbage!", b"\x01\0\0\0"])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_acl_that_is_none_is_refused(
+    make_world: MakeWorld, value: bytes, *, mapped: bool
+) -> None:
+    ids = IdMap(uids=(IdRange(0, 0, 100_000),)) if mapped else IdMap()
+    world = make_world({"f": File()}, ids=ids)
+
+    with pytest.raises(OSError, match=r"^\[Errno (22|95)\]"):
+        world.set_xattr("f", acl.ACCESS, value)
+
+
+def test_squashing_changes_what_is_shown_alone(make_world: MakeWorld) -> None:
+    world = make_world({"f": File(uid=5, gid=6)}, ids=IdMap(squash_uid=0, squash_gid=0))
+
+    assert world.owner("f") == (0, 0)
+    world.write("f", b"x")
+    assert world.owner("f") == (0, 0)
+    assert os.stat(world.upper / "f").st_uid == 5
+
+
+def test_modes_kept_in_xattrs(make_world: MakeWorld) -> None:
+    world = make_world({"low": File(b"1", mode=0o755, uid=5)}, xattr_permissions=2)
+
+    world.mknod("f", stat.S_IFREG | 0o666, creator=_USER)
+    world.mkdir("d", 0o2770, _USER)
+    world.mknod("dev", stat.S_IFBLK | 0o640, os.makedev(8, 1), creator=_USER)
+    world.mknod("p", stat.S_IFIFO | 0o622)
+    world.symlink(b"target", "l")
+    world.change("f", uid=3, gid=4)
+    world.change("f", mode=0o4755)
+    world.change("l", uid=9, gid=9)  # cannot be kept, and must not fail
+    world.write("low", b"2")
+    world.change("low", uid=0, mode=0o600)
+
+    expected = {
+        "f": (3, 4, stat.S_IFREG | 0o4755),
+        "d": (1000, 1001, stat.S_IFDIR | 0o2750),
+        "dev": (1000, 1001, stat.S_IFBLK | 0o640),
+        "p": (0, 0, stat.S_IFIFO | 0o622),
+        "low": (0, 0, stat.S_IFREG | 0o600),
+    }
+    for _ in range(2):
+        for name, (uid, gid, mode) in expected.items():
+            found = world.stat(name)
+            assert (found.uid, found.gid, found.mode) == (uid, gid, mode), name
+        assert world.stat("dev").rdev == os.makedev(8, 1)
+        assert world.read_link("l") == b"target"
+        assert world.read("low") == b"2"
+        assert world.xattrs("f") == {}
+        world.reopen()
+    real = os.lstat(world.upper / "f")
+    assert (real.st_uid, stat.S_IMODE(real.st_mode)) == (0, 0o600)
+    assert os.getxattr(world.upper / "f", _OVERRIDE) == b"3:4:04755:file"
+    assert stat.S_ISREG(os.lstat(world.upper / "dev").st_mode)
+
+
+def test_an_upper_with_modes_in_xattrs_becomes_a_layer(make_world: MakeWorld) -> None:
+    first = make_world({}, xattr_permissions=2)
+    first.mknod("f", stat.S_IFREG | 0o4711, creator=Creator(7, 8))
+    first.close()
+
+    second = make_world(first.upper)
+
+    assert second.owner("f") == (7, 8)
+    assert second.mode("f") == 0o4711
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b":::",
+        b"x:y:z",
+        b"1:2",
+        b"0:0:0755:char-1",
+        b"0:0:0755:char-99999999999999999999-1",
+        b"99999999999999999999:0:0755",
+        b"-1:-1:0755",
+        b"0:0:-7",
+        b"0:0:" + b"7" * 3000,
+        b"1" * 3000 + b":0:0755",
+        b"0:0:0755:nothing",
+        b"\xff\xfe",
+        b"0:0:0755:file:more",
+    ],
+)
+def test_garbage_in_place_of_a_mode_counts_for_nothing(make_world: MakeWorld, value: bytes) -> None:
+    world = make_world(
+        {
+            "": Dir(xattrs={_OVERRIDE: b"0:0:0755:dir"}),
+            "f": File(b"data", uid=5, mode=0o640, xattrs={_OVERRIDE: value}),
+        }
+    )
+
+    found = world.stat("f")
+
+    assert stat.S_ISREG(found.mode)
+    assert 0 <= found.uid < 1 << 32
+    assert 0 <= found.rdev < 1 << 64
+    assert world.read("f") == b"data"
+    world.change("f", mode=0o600)
+    assert world.mode("f") == 0o600
+
+
+@pytest.mark.parametrize("claim", [b"dir", b"symlink"])
+def test_a_file_cannot_pass_for_what_it_cannot_be(make_world: MakeWorld, claim: bytes) -> None:
+    world = make_world(
+        {
+            "": Dir(xattrs={_OVERRIDE: b"0:0:0755:dir"}),
+            "f": File(b"data", xattrs={_OVERRIDE: b"1:2:0755:" + claim}),
+            "d": Dir(xattrs={_OVERRIDE: b"1:2:0755:file"}),
+            "d/x": File(),
+        }
+    )
+
+    assert world.read("f") == b"data"
+    assert world.owner("f") == (1, 2)
+    assert world.names("d") == {b"x"}
+    assert world.names() == {b"f", b"d"}
+
+
+def test_marks_of_the_upper_are_hidden_and_a_users_own_are_kept(make_world: MakeWorld) -> None:
+    world = make_world({"d/x": File(), "f": File()}, {"d/y": File()})
+    world.rename("d", "D")
+    world.set_xattr("f", b"trusted.overlay.opaque", b"y")
+    world.set_xattr("f", b"user.overlay.redirect", b"/x")
+    world.set_xattr("D", b"trusted.overlay.opaque", b"y")
+
+    expected = {b"trusted.overlay.opaque": b"y", b"user.overlay.redirect": b"/x"}
+    for _ in range(2):
+        assert world.xattrs("f") == expected
+        assert world.xattrs("D") == {b"trusted.overlay.opaque": b"y"}
+        assert world.names("D") == {b"x", b"y"}
+        world.reopen()
+    assert "trusted.overlay.overlay.opaque" in os.listxattr(world.upper / "f")
+    world.union.remove_xattr(world.at("f"), b"user.overlay.redirect")
+    with refused(errno.ENODATA):
+        world.union.remove_xattr(world.at("f"), b"user.overlay.redirect")
+
+
+def test_the_kinds_of_object_are_as_expected(make_world: MakeWorld) -> None:
+    world = make_world(
+        {"c": Device(stat.S_IFCHR, 1, 3, mode=0o666), "l": Symlink("x", uid=4), "o": Opaque()}
+    )
+
+    assert world.stat("c").rdev == os.makedev(1, 3)
+    assert world.owner("l") == (4, 0)
+    assert world.xattrs("o") == {}
