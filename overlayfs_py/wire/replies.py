@@ -1,0 +1,206 @@
+"""Writing answers: the header, and by request what follows it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from overlayfs_py.layers.values import Attributes
+
+_HEADER = struct.Struct("=IiQ")
+_ATTR = "QQQQQQIIIIIIIIII"
+_ENTRY = struct.Struct("=QQQQII" + _ATTR)
+ENTRY_SIZE = _ENTRY.size
+_ATTR_OUT = struct.Struct("=QII" + _ATTR)
+_OPEN = struct.Struct("=QII")
+_WRITE = struct.Struct("=II")
+_LONG = struct.Struct("=Q")
+_INVAL_INODE = struct.Struct("=Qqq")
+_NOTIFY_INVAL_INODE = 2
+_STATFS = struct.Struct("=QQQQQIIII24x")
+_DIRENT = struct.Struct("=QQII")
+_IOCTL = struct.Struct("=iIII")
+_FSXATTR = struct.Struct("=IIIII8x")
+_STATX_HEAD = struct.Struct("=QII16x")
+_STATX = struct.Struct("=IIQIIIH2xQQQQqI4xqI4xqI4xqI4xIIII112x")
+
+_BILLION = 1_000_000_000
+_WORD_MASK = 0xFFFFFFFF
+_LONG_MASK = 0xFFFFFFFFFFFFFFFF
+
+NEVER = 1 << 40  # seconds: an answer that stays true until the daemon changes it
+_STATX_BASIC = 0x7FF
+STATX_BTIME = 0x800
+
+
+def answer(unique: int, payload: bytes) -> bytes:
+    """A whole successful answer."""
+    return _HEADER.pack(_HEADER.size + len(payload), 0, unique) + payload
+
+
+def head(unique: int, length: int) -> bytes:
+    """The header of an answer whose payload of `length` bytes is written beside it."""
+    return _HEADER.pack(_HEADER.size + length, 0, unique)
+
+
+def failure(unique: int, number: int) -> bytes:
+    """A whole answer that says errno `number`."""
+    return _HEADER.pack(_HEADER.size, -number, unique)
+
+
+def attributes_changed(node: int) -> bytes:
+    """A whole message, no answer: what the kernel remembers of a node's attributes is outdated."""
+    payload = _INVAL_INODE.pack(node, -1, 0)  # a negative offset leaves the pages alone
+    return _HEADER.pack(_HEADER.size + len(payload), _NOTIFY_INVAL_INODE, 0) + payload
+
+
+def entry(node: int, found: Attributes, ttl_s: int) -> bytes:
+    """A name's node and attributes, good for `ttl_s` seconds."""
+    return _ENTRY.pack(
+        node,
+        0,
+        ttl_s,
+        ttl_s,
+        0,
+        0,
+        found.ino,
+        found.size,
+        found.blocks,
+        found.atime_ns // _BILLION & _LONG_MASK,
+        found.mtime_ns // _BILLION & _LONG_MASK,
+        found.ctime_ns // _BILLION & _LONG_MASK,
+        found.atime_ns % _BILLION,
+        found.mtime_ns % _BILLION,
+        found.ctime_ns % _BILLION,
+        found.mode,
+        found.nlink,
+        found.uid,
+        found.gid,
+        encode_device(found.rdev) if found.rdev else 0,
+        found.blksize,
+        0,
+    )
+
+
+def node_of(entry: bytes) -> int:
+    """The node id that an entry names."""
+    return int(_LONG.unpack_from(entry)[0])
+
+
+# A node id of 0: there is nothing under that name, and that may be remembered.
+ABSENT = _ENTRY.pack(0, 0, NEVER, 0, *[0] * 18)
+
+
+def attributes(found: Attributes, ttl_s: int) -> bytes:
+    """What GETATTR and SETATTR answer."""
+    return _ATTR_OUT.pack(
+        ttl_s,
+        0,
+        0,
+        found.ino,
+        found.size,
+        found.blocks,
+        found.atime_ns // _BILLION & _LONG_MASK,
+        found.mtime_ns // _BILLION & _LONG_MASK,
+        found.ctime_ns // _BILLION & _LONG_MASK,
+        found.atime_ns % _BILLION,
+        found.mtime_ns % _BILLION,
+        found.ctime_ns % _BILLION,
+        found.mode,
+        found.nlink,
+        found.uid,
+        found.gid,
+        encode_device(found.rdev) if found.rdev else 0,
+        found.blksize,
+        0,
+    )
+
+
+def encode_device(device: int) -> int:
+    """A dev_t in the kernel's 32-bit form (new_encode_dev)."""
+    major, minor = os.major(device), os.minor(device)
+    return (minor & 0xFF | major << 8 | (minor & ~0xFF) << 12) & _WORD_MASK
+
+
+def opened(handle: int, flags: int, backing: int = 0) -> bytes:
+    """What OPEN answers, and what follows the entry in CREATE's answer."""
+    return _OPEN.pack(handle, flags, backing)
+
+
+def written(size: int) -> bytes:
+    """How much WRITE or COPY_FILE_RANGE moved; how long an xattr is."""
+    return _WRITE.pack(size, 0)
+
+
+def position(offset: int) -> bytes:
+    """What LSEEK answers."""
+    return _LONG.pack(offset)
+
+
+def statistics(found: os.statvfs_result) -> bytes:
+    """What STATFS answers."""
+    return _STATFS.pack(
+        found.f_blocks,
+        found.f_bfree,
+        found.f_bavail,
+        found.f_files,
+        found.f_ffree,
+        found.f_bsize,
+        found.f_namemax,
+        found.f_frsize,
+        0,
+    )
+
+
+def ioctl(result: int, data: bytes) -> bytes:
+    """What IOCTL answers."""
+    return _IOCTL.pack(result, 0, 0, 0) + data
+
+
+# An inode's flags (FS_*_FL) as FS_IOC_FSGETXATTR calls them (FS_XFLAG_*): fs/file_attr.c,
+# fileattr_fill_flags. Synchronous, immutable, append-only, no dump, no atime.
+_XFLAGS = ((0x8, 0x20), (0x10, 0x8), (0x20, 0x10), (0x40, 0x80), (0x80, 0x40))
+
+
+def extended_flags(flags: int) -> bytes:
+    """What FS_IOC_FSGETXATTR returns (struct fsxattr); extent sizes and project are 0."""
+    shown = sum(extended for plain, extended in _XFLAGS if flags & plain)
+    return _FSXATTR.pack(shown, 0, 0, 0, 0)
+
+
+def directory_entry(ino: int, cookie: int, mode: int, name: bytes) -> bytes:
+    """One name of READDIR, padded to 8 bytes; `cookie` is where reading goes on after it."""
+    return _DIRENT.pack(ino, cookie, len(name), stat.S_IFMT(mode) >> 12) + name + _padding(name)
+
+
+def _padding(name: bytes) -> bytes:
+    return bytes(-(_DIRENT.size + len(name)) % 8)
+
+
+def statx(found: Attributes, birth_ns: int | None, ttl_s: int) -> bytes:
+    """What STATX answers; without a time of birth its bit is unset."""
+    mask = _STATX_BASIC | (0 if birth_ns is None else STATX_BTIME)
+    times: list[int] = []
+    for time_ns in (found.atime_ns, birth_ns or 0, found.ctime_ns, found.mtime_ns):
+        times += divmod(time_ns, _BILLION)
+    return _STATX_HEAD.pack(ttl_s, 0, 0) + _STATX.pack(
+        mask,
+        found.blksize,
+        0,
+        found.nlink,
+        found.uid,
+        found.gid,
+        found.mode,
+        found.ino,
+        found.size,
+        found.blocks,
+        0,
+        *times,
+        os.major(found.rdev),
+        os.minor(found.rdev),
+        0,
+        0,
+    )
