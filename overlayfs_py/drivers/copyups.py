@@ -1,0 +1,84 @@
+"""Copy-ups of large files, in threads, each once however many ask for it.
+
+A change of a file that lies in a lower layer copies it up first. The union does that by itself
+inside the changing call, which stops every other request meanwhile; so a driver calls
+`CopyUps.ensure` before. Then the changing call finds nothing left to copy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from overlayfs_py.union.core import CopyUp, Union
+    from overlayfs_py.union.nodes import Node
+
+# Guess: where copying takes about as long as the hop to a thread and back (114 us measured).
+_INLINE_SIZE_BYTES = 64 * 1024
+# Guess: more than this many copies at a time only compete for the disk.
+_MOST_THREADS = 4
+
+
+class CopyUps:
+    """The copy-ups of one union."""
+
+    def __init__(self, union: Union) -> None:
+        self._union = union
+        self._limiter = trio.CapacityLimiter(_MOST_THREADS)
+        # By the ino of the node; set when the copy-up is over, done or not.
+        self._running: dict[int, trio.Event] = {}
+
+    def is_long(self, node: Node, *, keep_data: bool = True) -> bool:
+        """Whether `ensure` would wait: a change need not call it otherwise."""
+        if node.ino in self._running:
+            return True
+        size = self._union.copy_up_size(node) if keep_data else 0
+        return size > (0 if self._union.syncs_copies else _INLINE_SIZE_BYTES)
+
+    async def ensure(self, node: Node, *, keep_data: bool = True) -> None:
+        """Have `node` copied up, so that a change of it takes no long time.
+
+        Returns without a checkpoint where there is little or nothing to copy: a request that
+        needs no thread must not pay for one. Otherwise anything may have happened to the node
+        meanwhile, short of being forgotten: it may have lost its name or its data.
+
+        `keep_data=False` says that the change will truncate the file to nothing.
+        """
+        while (running := self._running.get(node.ino)) is not None:
+            await running.wait()
+        # From here on to the first await nobody else can start one for this node.
+        copy = self._union.begin_copy_up(node, keep_data=keep_data)
+        if copy is None:
+            return
+        if _is_quick(copy):
+            self._transfer(copy)
+        else:
+            await self._transfer_in_thread(copy, node.ino)
+
+    def _transfer(self, copy: CopyUp) -> None:
+        try:
+            copy.transfer()
+        except BaseException:
+            self._union.abort_copy_up(copy)
+            raise
+        self._union.commit_copy_up(copy)
+
+    async def _transfer_in_thread(self, copy: CopyUp, ino: int) -> None:
+        over = self._running[ino] = trio.Event()
+        try:
+            await trio.to_thread.run_sync(copy.transfer, limiter=self._limiter)
+        except BaseException:
+            self._union.abort_copy_up(copy)
+            raise
+        else:
+            self._union.commit_copy_up(copy)
+        finally:
+            del self._running[ino]
+            over.set()
+
+
+def _is_quick(copy: CopyUp) -> bool:
+    # fsync alone takes longer than the hop: 0.4 ms for a small file (measured, ext4), up to 12 ms.
+    return copy.size_bytes == 0 or (copy.size_bytes <= _INLINE_SIZE_BYTES and not copy.sync)

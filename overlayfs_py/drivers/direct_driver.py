@@ -1,0 +1,291 @@
+"""Serve a union by speaking the kernel's protocol on /dev/fuse ourselves.
+
+One task drains the device and answers inline whatever is bounded; what may take long runs in a
+task of its own and answers when it is done. So one slow request never holds up the others.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import trio
+
+from overlayfs_py.drivers.callers import is_being_killed
+from overlayfs_py.drivers.direct_device import AnswerRefused, Device
+from overlayfs_py.drivers.direct_handlers import handlers_of
+from overlayfs_py.drivers.direct_operations import OPENED, DirectOperations
+from overlayfs_py.drivers.errnos import BugLog, errno_of
+from overlayfs_py.drivers.mounting import IoMode
+from overlayfs_py.drivers.passthrough import BackingFiles, PassthroughOperations
+from overlayfs_py.drivers.supervision import announce, report_on_signal, unmount_on_signal
+from overlayfs_py.wire import replies, requests
+from overlayfs_py.wire.errors import WireError
+from overlayfs_py.wire.protocol import HEADER_ROOM, InitFlag, Opcode
+from overlayfs_py.wire.requests import HEADER_SIZE, Features
+from overlayfs_py.wire.session import LATCHES, Session, Wishes, negotiate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from overlayfs_py.drivers.mounting import Mounted
+    from overlayfs_py.union.core import Union
+    from overlayfs_py.wire.requests import Body, Header
+
+log = logging.getLogger(__name__)
+
+# Between two checkpoints, in which signals and finished threads are heard: guess, bounded so that
+# a burst of requests delays them by a millisecond or two.
+_BURST = 32
+# Guess: how long one may have to wait for the end of a process that was killed after some other
+# signal, since the kernel tells of the first one alone.
+_LOOK_AGAIN_S = 0.1
+_OF_OPEN_FILES = frozenset(
+    {
+        Opcode.READ,
+        Opcode.WRITE,
+        Opcode.FSYNC,
+        Opcode.RELEASE,
+        Opcode.READDIR,
+        Opcode.READDIRPLUS,
+        Opcode.FSYNCDIR,
+        Opcode.RELEASEDIR,
+    }
+)
+
+
+def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
+    """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`."""
+    trio.run(_serve, union, mounted, on_ready)
+
+
+async def _serve(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
+    server = Server(union, mounted)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(unmount_on_signal, mounted, server.stop)
+            await nursery.start(report_on_signal, server.report)
+            nursery.start_soon(announce, mounted, on_ready)
+            try:
+                await server.run()
+            finally:
+                # What waits in a thread for an answer of ours gets one: ENOTCONN.
+                server.close()
+            nursery.cancel_scope.cancel()
+    finally:
+        server.close()
+    if server.broken is not None:
+        raise server.broken
+
+
+class Server:
+    """One session on the device."""
+
+    def __init__(self, union: Union, mounted: Mounted) -> None:
+        os.set_blocking(mounted.fd, False)
+        self._fd: int | None = mounted.fd
+        self._wishes = Wishes(
+            foreign_changes=union.has_volumes,
+            passthrough=mounted.io is IoMode.PASSTHROUGH,
+        )
+        self._device = Device(mounted.fd, self._wishes.max_write + HEADER_ROOM)
+        self._served = {0, os.geteuid()} if mounted.denies_others else None
+        self._union = union
+        self._backing: BackingFiles | None = None
+        self._operations = self._make_operations(mounted)
+        self._handlers = handlers_of(self._operations)
+        self._bugs = BugLog()
+        self._features = Features()
+        self._session: Session | None = None
+        # By `unique`, from before the task runs (an INTERRUPT may be the next message) until its
+        # end: the scope to cancel, and who waits for the answer.
+        self._waiting: dict[int, tuple[trio.CancelScope, int]] = {}
+        self._stopping = trio.CancelScope()
+        self.broken: WireError | None = None  # what `run` ended for
+        # Requests by opcode, for tests and benchmarks: messages are what a mount costs.
+        self.messages: Counter[int] = Counter()
+
+    def _make_operations(self, mounted: Mounted) -> DirectOperations:
+        if mounted.io is not IoMode.PASSTHROUGH:
+            return DirectOperations(self._union, self._device.answer)
+        self._backing = BackingFiles(self._union, mounted.fd)
+        return PassthroughOperations(self._union, self._device.answer, self._backing)
+
+    def stop(self) -> None:
+        """Leave the loop."""
+        self._stopping.cancel()
+
+    def report(self) -> None:
+        """Log in one line of JSON how many requests of each kind came, and the nodes kept."""
+        counts = {_name_of(opcode): count for opcode, count in self.messages.most_common()}
+        # As a warning: whoever sends the signal wants to see it, whatever else is logged.
+        log.warning(json.dumps({"messages": counts, "nodes": self._union.known_nodes()}))
+
+    def close(self) -> None:
+        """Close the descriptor; whoever still waits for an answer is told that we are gone."""
+        if self._fd is not None:
+            trio.lowlevel.notify_closing(self._fd)
+            os.close(self._fd)
+            self._fd = None
+
+    async def run(self) -> None:
+        """Answer until the mount is gone or `stop` is called; tasks under way end first.
+
+        A message that is none ends the session too, and is left in `broken`.
+        """
+        async with trio.open_nursery() as tasks:
+            with self._stopping:
+                try:
+                    await self._answer_all(tasks)
+                except WireError as error:
+                    self.broken = error
+
+    async def _answer_all(self, tasks: trio.Nursery) -> None:
+        while not self._device.gone:
+            if self._drain(tasks):
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._device.wait()
+
+    def _drain(self, tasks: trio.Nursery) -> bool:
+        """Answer what is there, up to a burst; False where the device has run dry."""
+        device = self._device
+        for _ in range(_BURST):
+            message = device.try_read()
+            if message is None:
+                message = device.poll()
+                if message is None:
+                    return device.gone
+            self._take(message, tasks)
+        return True
+
+    def _take(self, message: memoryview, tasks: trio.Nursery) -> None:
+        header = requests.parse_header(message)
+        self.messages[header.opcode] += 1
+        body = requests.parse_body(header.opcode, message[HEADER_SIZE:], self._features)
+        handler = self._handlers.get(header.opcode)
+        if handler is None or body is None:
+            self._take_control(header, body, tasks)
+            return
+        if self._served is not None and self._is_turned_away(header):
+            self._device.answer(replies.failure(header.unique, errno.EACCES))
+            return
+        try:
+            answer = handler(header, body)
+        except Exception as error:
+            self._fail(header, error)
+            return
+        if isinstance(answer, bytes):
+            self._answer(header, answer)
+        else:
+            scope = trio.CancelScope()
+            self._waiting[header.unique] = scope, header.pid
+            tasks.start_soon(self._finish, header, scope, answer)
+
+    def _is_turned_away(self, header: Header) -> bool:
+        """Whether only the mounting user and root are served, and this is neither.
+
+        What is open stays usable by whom it was handed to, as with libfuse.
+        """
+        assert self._served is not None
+        return header.uid not in self._served and header.opcode not in _OF_OPEN_FILES
+
+    def _answer(self, header: Header, payload: bytes) -> None:
+        try:
+            if len(payload) > 4096:
+                self._device.answer_data(replies.head(header.unique, len(payload)), payload)
+            else:
+                self._device.answer(replies.answer(header.unique, payload))
+        except AnswerRefused as refusal:
+            self._fail(header, refusal)
+
+    def _fail(self, header: Header, error: Exception) -> None:
+        self._bugs.note(error, _name_of(header.opcode))
+        self._device.answer(replies.failure(header.unique, errno_of(error)))
+
+    async def _finish(
+        self, header: Header, scope: trio.CancelScope, answer: Awaitable[bytes]
+    ) -> None:
+        """Wait for an answer and give it, unless its caller was killed meanwhile."""
+        with scope:
+            try:
+                payload = await answer
+            except Exception as error:
+                if not scope.cancel_called:
+                    self._fail(header, error)
+            else:
+                if not scope.cancel_called:
+                    self._answer(header, payload)
+            finally:
+                del self._waiting[header.unique]
+
+    async def _heed(self, unique: int) -> None:
+        """End the request `unique` once its caller is being killed; it gets its answer at once.
+
+        Any other signal leaves it alone, as in kernel overlayfs: programs do not expect EINTR of a
+        regular file, and the signals that runtimes send themselves would hit every large copy-up.
+        """
+        while unique in self._waiting:
+            scope, pid = self._waiting[unique]
+            if is_being_killed(pid):
+                # What is under way in a thread goes on; the change that waits for it is not made.
+                scope.cancel()
+                self._device.answer(replies.failure(unique, errno.EINTR))
+                return
+            await trio.sleep(_LOOK_AGAIN_S)
+
+    # Requests about the session itself.
+
+    def _take_control(self, header: Header, body: Body | None, tasks: trio.Nursery) -> None:
+        if isinstance(body, requests.Forgotten):
+            self._forget(header, body)
+        elif isinstance(body, requests.Interrupt):
+            if body.unique in self._waiting:
+                tasks.start_soon(self._heed, body.unique)
+        elif isinstance(body, requests.Init):
+            self._begin(header, body)
+        elif header.opcode == Opcode.DESTROY:
+            self._answer(header, b"")
+        elif self._must_open(header.opcode):
+            self._answer(header, OPENED)
+        else:
+            assert header.opcode in LATCHES or body is None
+            self._device.answer(replies.failure(header.unique, errno.ENOSYS))
+
+    def _must_open(self, opcode: int) -> bool:
+        """Whether an old kernel would take ENOSYS for an error; the handle means nothing."""
+        flags = InitFlag(0) if self._session is None else self._session.flags
+        if opcode == Opcode.OPEN:
+            return not flags & InitFlag.NO_OPEN_SUPPORT
+        return opcode == Opcode.OPENDIR and not flags & InitFlag.NO_OPENDIR_SUPPORT
+
+    def _forget(self, header: Header, body: requests.Forgotten) -> None:
+        try:
+            self._operations.forget(header, body)
+        except Exception as error:
+            self._bugs.note(error, "FORGET")  # it has no answer that could carry the error
+
+    def _begin(self, header: Header, offer: requests.Init) -> None:
+        agreement = negotiate(offer, self._wishes)
+        self._answer(header, agreement.payload)
+        if agreement.session is not None:
+            self._session = agreement.session
+            self._features = agreement.session.features
+            self._allow_passthrough(bool(agreement.session.flags & InitFlag.PASSTHROUGH))
+
+    def _allow_passthrough(self, agreed: bool) -> None:
+        if self._backing is not None:
+            self._backing.allowed = agreed
+            if not agreed:
+                log.warning("io=passthrough needs root and Linux 6.9; going on with io=cached")
+
+
+def _name_of(opcode: int) -> str:
+    try:
+        return Opcode(opcode).name.lower()
+    except ValueError:  # of a newer protocol than ours
+        return f"opcode {opcode}"

@@ -1,0 +1,50 @@
+"""Turn what requests ask for into the union's values, and back."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from typing import TYPE_CHECKING
+
+from overlayfs_py.union.values import AttributeChange
+from overlayfs_py.wire import replies
+from overlayfs_py.wire.protocol import SetattrValid
+
+if TYPE_CHECKING:
+    from overlayfs_py.union.core import Node
+    from overlayfs_py.wire import requests
+
+
+def ttl_s(node: Node) -> int:
+    return replies.NEVER if node.cacheable else 0
+
+
+def entry_size(name: bytes, *, plus: bool) -> int:
+    return (128 if plus else 0) + (24 + len(name) + 7 & ~7)
+
+
+def sized(value: bytes, room: int) -> bytes:
+    """An xattr's value or length, as the caller's buffer asks for."""
+    if room == 0:
+        return replies.written(len(value))
+    if len(value) > room:
+        raise OSError(errno.ERANGE, os.strerror(errno.ERANGE))
+    return value
+
+
+def change_of(asked: requests.Setattr) -> AttributeChange:
+    valid = asked.valid
+    now = time.time_ns() if valid & (SetattrValid.ATIME_NOW | SetattrValid.MTIME_NOW) else 0
+    atime = now if valid & SetattrValid.ATIME_NOW else asked.atime_ns
+    mtime = now if valid & SetattrValid.MTIME_NOW else asked.mtime_ns
+    return AttributeChange(
+        mode=stat.S_IMODE(asked.mode) if valid & SetattrValid.MODE else None,
+        uid=asked.uid if valid & SetattrValid.UID else None,
+        gid=asked.gid if valid & SetattrValid.GID else None,
+        size=asked.size if valid & SetattrValid.SIZE else None,
+        atime_ns=atime if valid & (SetattrValid.ATIME | SetattrValid.ATIME_NOW) else None,
+        mtime_ns=mtime if valid & (SetattrValid.MTIME | SetattrValid.MTIME_NOW) else None,
+        kill_privileges=bool(valid & SetattrValid.KILL_SUIDGID),
+    )

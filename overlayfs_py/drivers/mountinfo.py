@@ -1,0 +1,42 @@
+"""What is mounted where, as /proc/self/mountinfo tells it (proc(5))."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+_MOUNTINFO = Path("/proc/self/mountinfo")
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+
+class Mount(NamedTuple):
+    """One line of mountinfo."""
+
+    ident: int  # unique among the mounts that exist
+    target: bytes
+    kind: bytes  # with the subtype: b"fuse.fuse-overlayfs-py"
+    source: bytes
+
+
+def topmost(target: bytes) -> Mount | None:
+    """Return the mount that a path walk to `target` (absolute, no symlinks) ends in, if any."""
+    found = [mount for mount in _read(_MOUNTINFO.read_bytes()) if mount.target == target]
+    # A mount on top of another is listed after it.
+    return found[-1] if found else None
+
+
+def _read(text: bytes) -> list[Mount]:
+    return [_parse(line) for line in text.splitlines()]
+
+
+def _parse(line: bytes) -> Mount:
+    # 36 35 98:0 /root /target options [optional fields] - type source super-options
+    before, _, after = line.partition(b" - ")
+    fields = before.split(b" ")
+    kind, source = after.split(b" ")[:2]
+    return Mount(int(fields[0]), _unescape(fields[4]), kind, _unescape(source))
+
+
+def _unescape(field: bytes) -> bytes:
+    return _ESCAPE.sub(lambda match: bytes([int(match[1], 8)]), field)

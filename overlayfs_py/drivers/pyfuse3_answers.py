@@ -1,0 +1,62 @@
+"""Make pyfuse3 request handlers of methods that raise what they like.
+
+A handler may raise FUSEError and nothing else: any other exception ends the mount.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import pyfuse3
+
+from overlayfs_py.drivers.errnos import BugLog, errno_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+
+class Handlers(Protocol):
+    """What owns the methods."""
+
+    bugs: BugLog
+
+
+S = TypeVar("S", bound=Handlers)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def at_once(
+    method: Callable[Concatenate[S, P], R],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """Make a handler of a method that cannot wait: no other request is answered meanwhile."""
+
+    @functools.wraps(method)
+    async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            raise _answer(self, method.__name__, error) from None
+
+    return handler
+
+
+def waiting(
+    method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """Make a handler of a method that may wait for a thread."""
+
+    @functools.wraps(method)
+    async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(self, *args, **kwargs)
+        except Exception as error:
+            raise _answer(self, method.__name__, error) from None
+
+    return handler
+
+
+def _answer(handlers: Handlers, request: str, error: Exception) -> pyfuse3.FUSEError:
+    handlers.bugs.note(error, request)
+    return pyfuse3.FUSEError(errno_of(error))

@@ -1,0 +1,350 @@
+"""The union answers libfuse's requests: each handler calls, maps, wraps.
+
+The kernel's node ids are the inos of the union's nodes, except that its node 1 is the root.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pyfuse3
+import trio
+
+from overlayfs_py.drivers import pyfuse3_values as values
+from overlayfs_py.drivers.callers import chown_to_nobody, xattrs_shown_to
+from overlayfs_py.drivers.copyups import CopyUps
+from overlayfs_py.drivers.errnos import BugLog
+from overlayfs_py.drivers.listings import Listings
+from overlayfs_py.drivers.pyfuse3_answers import at_once, waiting
+from overlayfs_py.union.values import AttributeChange, Creator
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyfuse3 import (
+        EntryAttributes,
+        FileHandleT,
+        FileInfo,
+        FileNameT,
+        FlagT,
+        InodeT,
+        ModeT,
+        ReaddirToken,
+        RequestContext,
+        SetattrFields,
+        StatvfsData,
+        XAttrNameT,
+    )
+
+    from overlayfs_py.union.core import Union
+    from overlayfs_py.union.nodes import Node
+
+# Guess: fsync(2) waits for the disk, not for a processor.
+_MOST_SYNCS = 8
+
+
+class UnionOperations(pyfuse3.Operations):
+    """The request handlers of one mount.
+
+    ENOSYS, which the kernel remembers for the whole mount, is answered on purpose to FLUSH (there
+    is nothing to do at close(2); one message less), POLL (then the kernel takes every file as
+    always ready, as on a disk) and ACCESS (never sent: the kernel checks permissions).
+    """
+
+    enable_acl = True
+    enable_writeback_cache = False
+    # This is about NFS: the kernel would look up "." in a node that it has forgotten, and the
+    # union has forgotten it, too. A file handle stays good while the kernel remembers the node.
+    supports_dot_lookup = False
+
+    def __init__(self, union: Union, *, leaves_umask: bool) -> None:
+        super().__init__()
+        self.bugs = BugLog()
+        self._union = union
+        self._leaves_umask = leaves_umask
+        self._copy_ups = CopyUps(union)
+        self._listings = Listings(union)
+        self._sync_limiter = trio.CapacityLimiter(_MOST_SYNCS)
+
+    # Names and nodes
+
+    @at_once
+    def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        parent = self._node(parent_inode)
+        node = self._union.lookup(parent, name)
+        if node is not None:
+            return self._held(node)
+        if not parent.cacheable:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return values.absence(values.lifetime_s(parent))
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        for inode, count in inode_list:
+            try:
+                self._union.release(inode, count)
+            except Exception as error:  # a FORGET has no answer that could carry the error
+                self.bugs.note(error, "forget")
+
+    @at_once
+    def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        return self._entry(self._node(inode))
+
+    @waiting
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        node = self._node(inode)
+        change = values.change(attr, fields, privileged=_is_privileged(ctx))
+        if change.changes_nothing:
+            chown_to_nobody(self._union, node, ctx.uid)
+        else:
+            await self._copy_ups.ensure(node, keep_data=change.size != 0)
+        return values.entry(self._union.change_attributes(node, change), values.lifetime_s(node))
+
+    @at_once
+    def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        return self._union.read_link(self._node(inode))
+
+    # Making and removing names
+
+    @at_once
+    def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent = self._node(parent_inode)
+        return self._held(self._union.make_node(parent, name, mode, rdev, self._creator(ctx)))
+
+    @at_once
+    def mkdir(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent, permissions = self._node(parent_inode), stat.S_IMODE(mode)
+        made = self._union.make_directory(parent, name, permissions, self._creator(ctx))
+        return self._held(made)
+
+    @at_once
+    def symlink(
+        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent = self._node(parent_inode)
+        return self._held(self._union.make_symlink(parent, name, target, self._creator(ctx)))
+
+    @waiting
+    async def link(
+        self,
+        inode: InodeT,
+        new_parent_inode: InodeT,
+        new_name: FileNameT,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        node, parent = self._node(inode), self._node(new_parent_inode)
+        await self._copy_ups.ensure(node)
+        return self._held(self._union.link(node, parent, new_name))
+
+    @at_once
+    def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        self._union.unlink(self._node(parent_inode), name)
+
+    @at_once
+    def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        self._union.remove_directory(self._node(parent_inode), name)
+
+    @waiting
+    async def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> None:
+        old, new = self._node(parent_inode_old), self._node(parent_inode_new)
+        await self._ensure_movable(old, name_old)
+        if flags & pyfuse3.RENAME_EXCHANGE:
+            await self._ensure_movable(new, name_new)
+        self._union.rename(old, name_old, new, name_new, flags)
+
+    # Open files
+
+    @waiting
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        node, privileged = self._node(inode), _is_privileged(ctx)
+        truncates = bool(flags & os.O_TRUNC)  # the kernel leaves it to us: ATOMIC_O_TRUNC
+        writes = truncates or flags & os.O_ACCMODE != os.O_RDONLY
+        if writes:
+            await self._copy_ups.ensure(node, keep_data=not truncates)
+        self._union.open_file(node, write=writes)
+        if truncates:
+            if not privileged:
+                self._kill_privileges(node)
+            self._union.change_attributes(node, AttributeChange(size=0))
+        return values.file_info(node, privileged=privileged)
+
+    @at_once
+    def create(
+        self,
+        parent_inode: InodeT,
+        name: FileNameT,
+        mode: ModeT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> tuple[FileInfo, EntryAttributes]:
+        parent, permissions = self._node(parent_inode), stat.S_IMODE(mode)
+        try:
+            node = self._union.create_file(parent, name, permissions, self._creator(ctx))
+        except FileExistsError:
+            if flags & os.O_EXCL:
+                raise
+            # Somebody was faster, behind our back in a volume. ESTALE makes the kernel look the
+            # name up again and open what it finds, with its checks of permissions.
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name) from None
+        entry = self._held(node)
+        return values.file_info(node, privileged=_is_privileged(ctx)), entry
+
+    @at_once
+    def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        return self._union.read(self._union.node(values.ino_of(fh)), off, size)
+
+    @at_once
+    def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        node = self._union.node(values.ino_of(fh))
+        if not values.is_privileged(fh):
+            self._kill_privileges(node)
+        return self._union.write(node, off, buf)
+
+    @waiting
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        await self._sync(self._union.node(values.ino_of(fh)), data_only=datasync)
+
+    async def release(self, fh: FileHandleT) -> None:
+        """Nothing to do: a file handle holds nothing."""
+
+    # Directories
+
+    @at_once
+    def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        return pyfuse3.FileHandleT(self._listings.open(self._node(inode)))
+
+    @at_once
+    def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        listing = self._listings[fh]
+        for position, name in listing.entries_from(start_id):
+            try:
+                node = self._child(listing.node, name)
+                entry = None if node is None else self._entry(node)
+            except FileNotFoundError:
+                continue  # gone since, behind our back in a volume
+            if node is None or entry is None:
+                continue
+            if not pyfuse3.readdir_reply(token, name, entry, position):
+                return
+            # The kernel takes a reference with every entry but these two
+            # (fs/fuse/readdir.c, fuse_direntplus_link).
+            if name not in (b".", b".."):
+                self._union.hold(node)
+
+    @waiting
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        await self._sync(self._listings[fh].node, data_only=datasync)
+
+    @at_once
+    def releasedir(self, fh: FileHandleT) -> None:
+        self._listings.close(fh)
+
+    # Extended attributes, and the filesystem
+
+    @at_once
+    def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        return self._union.get_xattr(self._node(inode), name)
+
+    @at_once
+    def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        return xattrs_shown_to(ctx.uid, self._union.list_xattrs(self._node(inode)))
+
+    @waiting
+    async def setxattr(
+        self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext
+    ) -> None:
+        node = self._node(inode)
+        await self._copy_ups.ensure(node)
+        self._union.set_xattr(node, name, value)  # pyfuse3 has seen to the flags
+
+    @waiting
+    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        node = self._node(inode)
+        if self._copy_ups.is_long(node):
+            self._union.get_xattr(node, name)  # where there is none, nothing need be copied up
+        await self._copy_ups.ensure(node)
+        self._union.remove_xattr(node, name)
+
+    @at_once
+    def statfs(self, ctx: RequestContext) -> StatvfsData:
+        return values.statistics(self._union.statistics())
+
+    # What the handlers share
+
+    def _node(self, inode: int) -> Node:
+        if inode == pyfuse3.ROOT_INODE:
+            return self._union.root
+        return self._union.node(inode)
+
+    def _child(self, directory: Node, name: bytes) -> Node | None:
+        if name == b".":
+            return directory
+        if name == b"..":
+            return self._union.parent(directory)
+        return self._union.lookup(directory, name)
+
+    def _entry(self, node: Node) -> EntryAttributes:
+        return values.entry(self._union.attributes(node), values.lifetime_s(node))
+
+    def _held(self, node: Node) -> EntryAttributes:
+        """Return the answer after which the kernel refers to `node` once more."""
+        entry = self._entry(node)
+        self._union.hold(node)
+        return entry
+
+    def _creator(self, ctx: RequestContext) -> Creator:
+        return Creator(ctx.uid, ctx.gid, ctx.umask if self._leaves_umask else 0)
+
+    async def _ensure_movable(self, parent: Node, name: bytes) -> None:
+        node = self._union.lookup(parent, name)
+        if node is not None:
+            await self._copy_ups.ensure(node)
+
+    async def _sync(self, node: Node, *, data_only: bool) -> None:
+        wait = self._union.sync(node, data_only=data_only)
+        await trio.to_thread.run_sync(wait, limiter=self._sync_limiter)
+
+    def _kill_privileges(self, node: Node) -> None:
+        """Clear the set-id bits of a file that one without CAP_FSETID is about to change.
+
+        libfuse asks for HANDLE_KILLPRIV: the kernel leaves this to us, and does not clear the
+        bits in the mode that it remembers either. At exec(2) it asks again as the write has made
+        the size stale (seen in 6.18); that is not to be relied on.
+        """
+        mode = self._union.attributes(node).mode
+        if mode & stat.S_ISUID or mode & (stat.S_ISGID | stat.S_IXGRP) == _SGID_PROGRAM:
+            self._union.kill_privileges(node)
+            # Attributes alone: takes no lock that a request could be holding
+            # (fs/fuse/inode.c, fuse_reverse_inval_inode).
+            with suppress(FileNotFoundError):  # the kernel has forgotten the node: even better
+                pyfuse3.invalidate_inode(pyfuse3.InodeT(node.ino), attr_only=True)
+
+
+_SGID_PROGRAM = stat.S_ISGID | stat.S_IXGRP
+
+
+def _is_privileged(ctx: RequestContext) -> bool:
+    # CAP_FSETID is what counts, and it does not come with the request: root stands for it.
+    return ctx.uid == 0

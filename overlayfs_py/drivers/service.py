@@ -1,0 +1,102 @@
+"""Open a union, mount it, serve it until somebody unmounts it."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import resource
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, cast
+
+from overlayfs_py.drivers import mounting
+from overlayfs_py.union.core import Union
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from overlayfs_py.drivers.mounting import Mounted, MountPlan
+    from overlayfs_py.union.values import StackSpec
+
+# By name, the module of each driver, imported when used: each needs things that the other does not.
+_DRIVERS = {
+    "direct": "overlayfs_py.drivers.direct_driver",
+    "pyfuse3": "overlayfs_py.drivers.pyfuse3_driver",
+}
+_AUTO = "direct"
+
+
+class Driver(Protocol):
+    """The module of a driver."""
+
+    def run(self, union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
+        """Answer requests on `mounted.fd`, then close it.
+
+        Returns once the mount is gone, or a signal asked to leave and it is unmounted. Calls
+        `on_ready` from a thread, once the mount answers.
+        """
+
+
+def serve(
+    spec: StackSpec, mount: MountPlan, *, driver: str = "auto", on_ready: Callable[[], None]
+) -> None:
+    """Serve `spec` at `mount.target` until it is unmounted, or SIGTERM, SIGINT or SIGHUP arrives.
+
+    To be called in the main thread, of which the signals are. `on_ready` is called once, in
+    another thread, when the mount answers. Meanwhile the process's umask is 0, and its limit of
+    open files as high as it may be.
+
+    Raises:
+        OSError: a layer cannot be opened, the upper is in use, or the mount fails.
+        ValueError: there is no such driver.
+    """
+    chosen = _load(driver)
+    # The union first: a layer that contains the mount point must not show what is mounted there.
+    with _many_open_files(), closing(Union(spec)) as union:
+        mounted = mounting.mount(_enforce_read_only(mount, spec))
+        try:
+            _require_apart(spec, mounted)
+            chosen.run(union, mounted, on_ready)
+        finally:
+            mounted.unmount()
+
+
+def _load(driver: str) -> Driver:
+    name = _AUTO if driver == "auto" else driver
+    if name not in _DRIVERS:
+        raise ValueError(f"no driver {name!r}; there are auto, {', '.join(_DRIVERS)}")
+    return cast("Driver", importlib.import_module(_DRIVERS[name]))
+
+
+def _enforce_read_only(mount: MountPlan, spec: StackSpec) -> MountPlan:
+    """Mount read-only what nobody can write: the kernel then says so, to access(2) too."""
+    writable = spec.upper is not None or any(not volume.read_only for volume in spec.volumes)
+    return mount if writable else replace(mount, read_only=True)
+
+
+def _require_apart(spec: StackSpec, mounted: Mounted) -> None:
+    """Refuse a mount point where the union would find itself and wait for its own answer.
+
+    Layers and volumes are clones of their mounts, in which ours never appears. The upper is none
+    (files are renamed into it from the workdir, which must be in the same mount), and without
+    the right to mount nothing is.
+    """
+    entered = [] if spec.upper is None else [spec.upper]
+    if not mounted.by_ourselves:
+        entered += [*spec.lower, *(volume.source for volume in spec.volumes)]
+    for path in entered:
+        if os.path.commonpath([os.path.realpath(path), mounted.target]) == os.path.realpath(path):
+            os.close(mounted.fd)
+            raise OSError(errno.EINVAL, f"the mount point lies inside {path!r}", mounted.target)
+
+
+@contextmanager
+def _many_open_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The union keeps directories of every layer open.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,0 +1,36 @@
+"""Serve a union with faults that only some files have, by their names."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from overlayfs_py.drivers import service
+from overlayfs_py.union.core import Union
+from tests.drivers.runner import main
+
+if TYPE_CHECKING:
+    from overlayfs_py.union.nodes import Node
+    from overlayfs_py.union.values import Attributes
+
+
+class FaultyUnion(Union):
+    def read(self, node: Node, offset: int, size: int) -> bytes:
+        read = super().read(node, offset, size)
+        return read + bytes(size) if node.name == b"answers-too-much" else read
+
+    def get_xattr(self, node: Node, name: bytes) -> bytes:
+        if name == b"user.enotsupp":
+            raise OSError(524, "ENOTSUPP, which some filesystems of the kernel let out")
+        return super().get_xattr(node, name)
+
+    def look(self, parent: Node, name: bytes) -> tuple[Node, Attributes] | None:
+        if name == b"unreadable":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        return super().look(parent, name)
+
+
+if __name__ == "__main__":
+    service.Union = FaultyUnion
+    main()

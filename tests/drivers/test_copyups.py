@@ -1,0 +1,204 @@
+"""Copy-ups of large files: one each, and nobody else waits."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from overlayfs_py.drivers.copyups import CopyUps
+from overlayfs_py.syscalls import mounts
+from overlayfs_py.union.core import Union
+from tests.drivers.serving import Stack, serving, start, stop, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LARGE_BYTES = 300 << 20
+
+
+@pytest.fixture
+def union(stack: Stack) -> Iterator[Union]:
+    opened = Union(stack.spec)
+    yield opened
+    opened.close()
+
+
+def fill(file: Path, size_bytes: int) -> None:
+    block = os.urandom(1 << 20)
+    with file.open("wb") as filled:
+        for _ in range(size_bytes >> 20):
+            filled.write(block)
+        filled.flush()
+        os.fsync(filled.fileno())
+
+
+def inode_in_upper(stack: Stack, name: str) -> int | None:
+    try:
+        return (stack.upper / name).stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+@pytest.mark.trio
+async def test_two_who_ask_share_one(stack: Stack, union: Union) -> None:
+    fill(stack.lower / "file", 10 << 20)
+    node = union.lookup(union.root, b"file")
+    assert node is not None
+    union.hold(node)
+    copy_ups = CopyUps(union)
+    inodes = []
+
+    async def ask() -> None:
+        await copy_ups.ensure(node)
+        inodes.append(inode_in_upper(stack, "file"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        staged = list(stack.work.rglob("*"))
+
+    assert inodes == [(stack.upper / "file").stat().st_ino] * 3
+    assert sum(path.is_file() and path.stat().st_nlink == 1 for path in staged) <= 2
+
+
+@pytest.mark.trio
+async def test_what_was_unlinked_meanwhile_stays_gone(stack: Stack, union: Union) -> None:
+    fill(stack.lower / "file", 10 << 20)
+    node = union.lookup(union.root, b"file")
+    assert node is not None
+    union.hold(node)
+    copy_ups = CopyUps(union)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(copy_ups.ensure, node)
+        await trio.testing.wait_all_tasks_blocked()
+        union.unlink(union.root, b"file")
+
+    union.open_file(node, write=True)
+    union.write(node, 0, b"still")
+    assert union.lookup(union.root, b"file") is None
+    assert union.read(node, 0, 5) == b"still"
+
+
+@pytest.mark.trio
+async def test_a_failed_one_leaves_nothing_and_can_be_repeated(stack: Stack) -> None:
+    fill(stack.lower / "file", 4 << 20)
+    small = stack.base / "small"
+    small.mkdir()
+    mounts.mount(b"tmpfs", os.fsencode(small), b"tmpfs", 0, b"size=2m")
+    try:
+        for name in ("upper", "work"):
+            (small / name).mkdir()
+        upper, work = os.fsencode(small / "upper"), os.fsencode(small / "work")
+        union = Union(replace(stack.spec, upper=upper, work=work))
+        node = union.lookup(union.root, b"file")
+        assert node is not None
+        copy_ups = CopyUps(union)
+
+        with pytest.raises(OSError, match="No space") as caught:
+            await copy_ups.ensure(node)
+        left = [path for path in small.rglob("*") if path.is_file() and path.stat().st_size]
+        mounts.mount(None, os.fsencode(small), None, mounts.MS_REMOUNT, b"size=20m")
+        await copy_ups.ensure(node)
+        copied = (small / "upper" / "file").stat().st_size
+        union.close()
+    finally:
+        mounts.umount(os.fsencode(small), mounts.MNT_DETACH)
+
+    assert caught.value.errno == errno.ENOSPC
+    assert left == []
+    assert copied == 4 << 20
+
+
+def test_others_are_served_while_two_writers_wait_for_one_copy_up(stack: Stack) -> None:
+    fill(stack.lower / "large", LARGE_BYTES)
+    (stack.lower / "other").write_text("other")
+    target = stack.target
+
+    def write(offset: int) -> None:
+        with (target / "large").open("r+b") as file:
+            file.seek(offset)
+            file.write(b"changed")
+
+    with serving(stack.spec, stack.plan):
+        writers = [threading.Thread(target=write, args=(offset,)) for offset in (0, 1 << 20)]
+        begun = time.monotonic()
+        for writer in writers:
+            writer.start()
+        delays_s = list(delays_of_others(target, writers))
+        for writer in writers:
+            writer.join()
+        copied_s = time.monotonic() - begun
+        with (target / "large").open("rb") as file:
+            heads = [os.pread(file.fileno(), 7, offset) for offset in (0, 1 << 20)]
+
+    print(
+        f"copy-up {copied_s:.2f} s, meanwhile {len(delays_s)} requests about others,"
+        f" slowest {max(delays_s) * 1e3:.1f} ms"
+    )
+    assert heads == [b"changed"] * 2
+    assert (stack.upper / "large").stat().st_size == LARGE_BYTES
+    assert len(delays_s) > 10
+    assert max(delays_s) < copied_s / 2
+
+
+def delays_of_others(target: Path, writers: list[threading.Thread]) -> Iterator[float]:
+    """Ask the daemon something new for as long as the writers wait."""
+    number = 0
+    while any(writer.is_alive() for writer in writers):
+        number += 1
+        begun = time.monotonic()
+        assert (target / "other").exists()
+        assert not (target / f"never-asked-before-{number}").exists()
+        yield time.monotonic() - begun
+
+
+def change_first_byte(path: Path) -> None:
+    """Copy up: at the open or, where the daemon is not asked about that, at the write."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, b"c")
+    finally:
+        with suppress(OSError):  # close(2) may ask the daemon, which is gone
+            os.close(fd)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_daemon_that_ends_in_the_middle_leaves_all_or_nothing(
+    stack: Stack, number: signal.Signals
+) -> None:
+    fill(stack.lower / "large", LARGE_BYTES)
+    daemon = start(stack.spec, stack.plan)
+    with ThreadPoolExecutor() as pool:
+        changing = pool.submit(change_first_byte, stack.target / "large")
+        staged = wait_until(lambda: any(path.is_file() for path in stack.work.rglob("*")))
+        daemon.signal(number)
+        daemon.wait()
+        words = stop(daemon)
+        failure = changing.exception()
+
+    with serving(stack.spec, stack.plan):
+        size = (stack.target / "large").stat().st_size
+        left = [path for path in stack.work.rglob("*") if path.is_file()]
+
+    assert staged
+    assert words == ""
+    assert failure is None or isinstance(failure, OSError)
+    assert size == LARGE_BYTES
+    assert inode_in_upper(stack, "large") is None or (
+        (stack.upper / "large").stat().st_size == LARGE_BYTES
+    )
+    assert left == []
