@@ -1,0 +1,166 @@
+"""The options of fuse-overlayfs and of mount(8), understood: what to stack and how to mount it.
+
+Nothing here touches the filesystem; the union names the directory that it cannot open.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from overlayfs_py.backends.option_text import split_list, split_options, unescape
+from overlayfs_py.backends.option_values import (
+    OptionError,
+    parse_choice,
+    parse_id,
+    parse_id_ranges,
+    parse_layers,
+    parse_volume,
+)
+from overlayfs_py.drivers.mounting import IoMode, MountPlan
+from overlayfs_py.union.values import StackSpec, WhiteoutStyle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["MountRequest", "OptionError", "interpret", "split_list"]
+
+_SWITCH = {"on": True, "off": False, "1": True, "0": False, "yes": True, "no": False}
+
+_PLAN_FLAGS: dict[str, Callable[[MountPlan], MountPlan]] = {
+    "ro": lambda plan: replace(plan, read_only=True),
+    "rw": lambda plan: replace(plan, read_only=False),
+    "suid": lambda plan: replace(plan, suid=True),
+    "nosuid": lambda plan: replace(plan, suid=False),
+    "dev": lambda plan: replace(plan, dev=True),
+    "nodev": lambda plan: replace(plan, dev=False),
+    "exec": lambda plan: replace(plan, exec=True),
+    "noexec": lambda plan: replace(plan, exec=False),
+    "atime": lambda plan: replace(plan, noatime=False),
+    "noatime": lambda plan: replace(plan, noatime=True),
+    "sync": lambda plan: replace(plan, sync=True),
+    "async": lambda plan: replace(plan, sync=False, dirsync=False),
+    "dirsync": lambda plan: replace(plan, dirsync=True),
+    "allow_other": lambda plan: replace(plan, allow_other=True),
+    # More than the mounting user, less than everybody: it takes back what is allowed by default.
+    "allow_root": lambda plan: replace(plan, allow_other=False, allow_root=True),
+    "default_permissions": lambda plan: replace(plan, default_permissions=True),
+}
+_PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
+    "fsname": lambda plan, value: replace(plan, source=unescape(value)),
+    "subtype": lambda plan, value: replace(plan, subtype=unescape(value)),
+    "context": lambda plan, value: replace(plan, selinux_context=value),
+    "io": lambda plan, value: replace(
+        plan, io=parse_choice(value, {mode.value: mode for mode in IoMode})
+    ),
+}
+_STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
+    "volatile": lambda spec: replace(spec, volatile=True),
+    "static_nlink": lambda spec: replace(spec, static_nlink=True),
+    "squash_to_root": lambda spec: replace(spec, ids=replace(spec.ids, squash_uid=0, squash_gid=0)),
+}
+_STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
+    "lowerdir": lambda spec, value: replace(spec, lower=parse_layers(value)),
+    "upperdir": lambda spec, value: replace(spec, upper=_path(value)),
+    "workdir": lambda spec, value: replace(spec, work=_path(value)),
+    "volume": lambda spec, value: replace(spec, volumes=(*spec.volumes, parse_volume(value))),
+    "uidmapping": lambda spec, value: replace(
+        spec, ids=replace(spec.ids, uids=parse_id_ranges(value))
+    ),
+    "gidmapping": lambda spec, value: replace(
+        spec, ids=replace(spec.ids, gids=parse_id_ranges(value))
+    ),
+    "squash_to_uid": lambda spec, value: replace(
+        spec, ids=replace(spec.ids, squash_uid=parse_id(value))
+    ),
+    "squash_to_gid": lambda spec, value: replace(
+        spec, ids=replace(spec.ids, squash_gid=parse_id(value))
+    ),
+    "xattr_permissions": lambda spec, value: replace(
+        spec, xattr_permissions=parse_choice(value, {"0": 0, "1": 1, "2": 2})
+    ),
+    "redirect_dir": lambda spec, value: replace(
+        spec, redirect_dir=parse_choice(value, {"on": True, "off": False})
+    ),
+    "whiteout": lambda spec, value: replace(
+        spec, whiteout=parse_choice(value, {style.value: style for style in WhiteoutStyle})
+    ),
+    "static_nlink": lambda spec, value: replace(spec, static_nlink=parse_choice(value, _SWITCH)),
+    "fsync": lambda spec, value: replace(spec, volatile=not parse_choice(value, _SWITCH)),
+}
+
+# Understood, and without effect here: how long the kernel may cache is known (layers do not
+# change), one inode number space needs no xino, and a request never waits for a second thread.
+# `noacl` asks for less than POSIX. The rest is for mount(8) and systemd, which may pass it on.
+_WITHOUT_EFFECT = frozenset(
+    {"timeout", "threaded", "xino", "noacl", "relatime", "norelatime", "strictatime", "lazytime"}
+    | {"nolazytime", "diratime", "nodiratime", "auto_unmount", "nonempty", "clone_fd"}
+    | {"defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail"}
+    | {"_netdev"}
+)
+_OTHERS_PREFIXES = ("x-", "X-")  # mount(8): comments and options of others in userspace
+
+
+@dataclass(frozen=True, slots=True)
+class MountRequest:
+    """What the options ask for."""
+
+    stack: StackSpec
+    plan: MountPlan
+    unknown: list[str] = field(default_factory=list)  # names of options that were ignored
+
+
+def interpret(texts: Iterable[str], target: bytes, source: str | None = None) -> MountRequest:
+    """Return what all the `-o` of a command line ask for together; a later option wins.
+
+    `source` is what mount(8) and containerd put before the mount point; `fsname=` outdoes it.
+
+    Raises:
+        OptionError: an option's value makes no sense, or an option is missing.
+    """
+    spec = StackSpec(lower=())
+    plan = MountPlan(target) if source is None else MountPlan(target, source=source)
+    unknown = []
+    for name, value in (option for text in texts for option in split_options(text)):
+        try:
+            if value is None and name in _PLAN_FLAGS:
+                plan = _PLAN_FLAGS[name](plan)
+            elif value is not None and name in _PLAN_VALUES:
+                plan = _PLAN_VALUES[name](plan, value)
+            elif value is None and name in _STACK_FLAGS:
+                spec = _STACK_FLAGS[name](spec)
+            elif name in _STACK_VALUES:
+                spec = _STACK_VALUES[name](spec, _required(value))
+            elif name not in _WITHOUT_EFFECT and not name.startswith(_OTHERS_PREFIXES):
+                unknown.append(name)
+        except ValueError as error:
+            raise OptionError(name, str(error)) from None
+    return MountRequest(require_complete(spec), plan, unknown)
+
+
+def require_complete(spec: StackSpec) -> StackSpec:
+    """Return `spec` if it can be a stack.
+
+    Raises:
+        OptionError: naming the option that is missing.
+    """
+    if not spec.lower:
+        raise OptionError("lowerdir", "the mount needs at least one layer")
+    if spec.upper is not None and spec.work is None:
+        raise OptionError("workdir", "upperdir needs a workdir on the same filesystem")
+    if spec.work is not None and spec.upper is None:
+        raise OptionError("upperdir", "workdir makes no sense without an upperdir")
+    return spec
+
+
+def _required(value: str | None) -> str:
+    if value is None:
+        raise ValueError("needs a value")
+    return value
+
+
+def _path(value: str) -> bytes:
+    if not value:
+        raise ValueError("needs a directory")
+    return os.fsencode(unescape(value))

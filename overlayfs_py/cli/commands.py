@@ -1,0 +1,75 @@
+"""`overlayfs-py`: its subcommands by name, each in a module that is imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from overlayfs_py import __version__
+from overlayfs_py.cli.errors import refuse
+
+NAME = "overlayfs-py"
+_COMMANDS = ("chroot", "completion", "doctor", "mount", "umount")
+
+_HELP = """Stack directories as layers, and mount them as one file system.
+
+\b
+Examples:
+  overlayfs-py mount -o lowerdir=top:base,upperdir=upper,workdir=work mnt
+  overlayfs-py umount mnt
+  overlayfs-py chroot debian -- apt-get update
+  overlayfs-py doctor
+"""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        found = importlib.import_module(f"overlayfs_py.cli.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+
+command_line = _Commands(
+    NAME,
+    help=_HELP,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=False,
+    params=[
+        click.Option(
+            ["-V", "--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=lambda context, _, asked: _show_version(context, asked=asked),
+            help="Show the version and exit.",
+        )
+    ],
+)
+
+
+def _show_version(context: click.Context, *, asked: bool) -> None:
+    if asked:
+        click.echo(f"{NAME} {__version__}")
+        context.exit()
+
+
+def run(arguments: list[str]) -> int:
+    """Run a subcommand and return its exit code."""
+    try:
+        # Out of standalone mode click raises instead of ending the process, and returns what the
+        # subcommand returns, or the code of an early exit (--help).
+        result = command_line.main(arguments, prog_name=NAME, standalone_mode=False)
+    except click.Abort:
+        raise KeyboardInterrupt from None  # which click made that of
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = NAME if context is None else context.command_path
+        hint = f" (see `{path} --help`)" if isinstance(error, click.UsageError) else ""
+        return refuse(NAME, error.format_message().rstrip(".") + hint, error.exit_code)
+    return result if isinstance(result, int) else 0

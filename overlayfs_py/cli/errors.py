@@ -1,0 +1,40 @@
+"""What a command ends with: its exit code, and for a failure one line on stderr."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from overlayfs_py.backends.mount_options import OptionError
+from overlayfs_py.containers.children import BUG_EXIT_CODE
+from overlayfs_py.containers.failure import Failure, failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def ending(program: str, command: Callable[[], int | None]) -> int:
+    """Run `command`; return its exit code, or say on stderr why it failed and return that code."""
+    logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
+    try:
+        return command() or 0
+    except (Failure, OptionError) as failure:
+        return refuse(program, str(failure), failure.exit_code)
+    except OSError as error:
+        described = failure_of(error)
+        return refuse(program, str(described), described.exit_code)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except Exception:
+        # Nobody foresaw it: whoever reads this needs to know where.
+        traceback.print_exc()
+        return BUG_EXIT_CODE
+
+
+def refuse(program: str, message: str, exit_code: int) -> int:
+    """Say in one line what is wrong; returns the exit code."""
+    sys.stderr.write(f"{program}: {' '.join(message.splitlines())}\n")
+    return exit_code

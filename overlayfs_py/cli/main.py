@@ -1,0 +1,29 @@
+"""The two commands' entry points. What a run does not need is not imported: every start counts."""
+
+from __future__ import annotations
+
+import sys
+
+from overlayfs_py.cli.errors import ending
+
+
+def main() -> None:
+    """Run `overlayfs-py COMMAND ...`."""
+
+    def command() -> int:
+        from overlayfs_py.cli import commands
+
+        return commands.run(sys.argv[1:])
+
+    sys.exit(ending("overlayfs-py", command))
+
+
+def mount_program() -> None:
+    """Run `fuse-overlayfs-py -o OPTIONS MNT`."""
+
+    def command() -> None:
+        from overlayfs_py.cli import program
+
+        program.run(sys.argv[1:])
+
+    sys.exit(ending("fuse-overlayfs-py", command))

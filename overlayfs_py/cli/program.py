@@ -1,0 +1,42 @@
+"""`fuse-overlayfs-py`: the mount program. No click here: engines start it for every container."""
+
+from __future__ import annotations
+
+import sys
+
+from overlayfs_py import __version__
+from overlayfs_py.backends import mount_program
+from overlayfs_py.cli.serving import serve
+
+NAME = "fuse-overlayfs-py"
+# The second line is for callers that look for the program whose place we take, and its features.
+_VERSION = f"""\
+{NAME}: version {__version__}
+compatible with fuse-overlayfs: version 1.10
+"""
+_HELP = f"""\
+Usage: {NAME} [-f] [-d] [-o OPTION[,OPTION...]]... [SOURCE] MNT
+
+Mount a stack of layers, for podman, buildah, containerd and mount(8).
+It goes to the background once the mount answers; umount(8) ends it.
+
+  -o OPTIONS    lowerdir=A:B, upperdir=U, workdir=W, ...: as `overlayfs-py mount --help` says
+  -f            stay in the foreground
+  -d            the same, and log everything
+  -V --version  say which version this is
+  -h --help     say this
+
+Example:
+  {NAME} -o lowerdir=/layers/top:/layers/base,upperdir=/u/upper,workdir=/u/work /mnt
+"""
+
+
+def run(arguments: list[str]) -> None:
+    """Do what the arguments say."""
+    if not {"-V", "--version"}.isdisjoint(arguments):
+        sys.stdout.write(_VERSION)
+    elif not {"-h", "--help"}.isdisjoint(arguments):
+        sys.stdout.write(_HELP)
+    else:
+        asked = mount_program.read(arguments)
+        serve(NAME, asked.request, driver="auto", foreground=asked.foreground, debug=asked.debug)

@@ -1,0 +1,116 @@
+"""Becoming root without being root: a user namespace in which the caller's ids are root's.
+
+Where /etc/subuid gives the user a range of ids and newuidmap is there to grant it, the container
+has all its usual owners; otherwise it has one, and everything else belongs to nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from overlayfs_py.containers import children
+from overlayfs_py.containers.failure import Failure
+from overlayfs_py.syscalls import namespaces
+from overlayfs_py.syscalls.namespaces import IdExtent
+
+if TYPE_CHECKING:
+    from overlayfs_py.containers.children import Report
+
+_SUBORDINATE = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
+_MAPPER = {"uid": "newuidmap", "gid": "newgidmap"}
+_SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+_CAP_SYS_ADMIN = 1 << 21  # linux/capability.h
+
+
+def may_mount() -> bool:
+    """Whether this process may unshare and mount as it is: root, or root of a user namespace."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            return bool(int(value, 16) & _CAP_SYS_ADMIN)
+    return False
+
+
+def enter() -> None:
+    """Move this process, which must have one thread, into a user namespace as its root.
+
+    Raises:
+        Failure: this kernel or its settings allow no user namespace, or newuidmap refuses.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    extents = {"uid": id_extents("uid", uid, uid), "gid": id_extents("gid", uid, gid)}
+    if all(len(found) > 1 for found in extents.values()):
+        _enter_with_help(extents)
+        os.setgroups([])  # those of the user outside mean nothing inside
+    else:
+        _unshare()
+        namespaces.map_to_root(uid, gid)
+
+
+def id_extents(kind: str, uid: int, own: int) -> list[IdExtent]:
+    """Return the id that becomes root and those that the user `uid` may use beside it."""
+    extents = [IdExtent(0, own, 1)]
+    if shutil.which(_MAPPER[kind], path=_SEARCH_PATH) is not None:
+        for outside, length in _subordinate_ranges(_SUBORDINATE[kind], uid):
+            inside = extents[-1].inside + extents[-1].length
+            extents.append(IdExtent(inside, outside, length))
+    return extents
+
+
+def _subordinate_ranges(table: Path, uid: int) -> list[tuple[int, int]]:
+    """Return (first, length) of the user's lines of subuid(5)."""
+    names = {str(uid)}
+    try:
+        names.add(pwd.getpwuid(uid).pw_name)
+        lines = table.read_text().splitlines()
+    except (KeyError, FileNotFoundError):  # a user without a name, a machine without the table
+        return []
+    rows = [line.split(":") for line in lines]
+    return [(int(row[1]), int(row[2])) for row in rows if row[0] in names and len(row) == 3]
+
+
+def _unshare() -> None:
+    try:
+        namespaces.unshare(namespaces.CLONE_NEWUSER)
+    except OSError as error:
+        raise Failure(
+            f"user namespace: {error.strerror}; `overlayfs-py doctor` says what is missing"
+        ) from None
+
+
+def _enter_with_help(extents: dict[str, list[IdExtent]]) -> None:
+    """Enter, and have newuidmap and newgidmap write the maps, from outside as they must be."""
+    target = os.getpid()
+    wait_fd, go_fd = os.pipe()
+
+    def map_when_told(report: Report) -> None:
+        os.close(go_fd)
+        if os.read(wait_fd, 1):
+            for kind, found in extents.items():
+                _run_mapper(_MAPPER[kind], target, found)
+            report.ready()
+
+    mapper = children.start(map_when_told)
+    os.close(wait_fd)
+    try:
+        _unshare()
+        os.write(go_fd, b"!")
+    finally:
+        os.close(go_fd)
+        mapper.ready()
+        mapper.wait()
+
+
+def _run_mapper(name: str, pid: int, extents: list[IdExtent]) -> None:
+    program = shutil.which(name, path=_SEARCH_PATH) or name
+    numbers = namespaces.format_extents(extents).split()
+    done = subprocess.run(
+        [program, str(pid), *numbers], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Failure(f"{name}: {done.stderr.strip() or 'failed'}")

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from overlayfs_py.backends.mount_options import OptionError, interpret
+from overlayfs_py.drivers.mounting import IoMode, MountPlan
+from overlayfs_py.union.values import IdMap, IdRange, StackSpec, Volume, WhiteoutStyle
+
+BASE = StackSpec(lower=(b"l",))
+PLAN = MountPlan(b"m")
+
+
+def stack_of(*texts: str) -> StackSpec:
+    request = interpret(["lowerdir=l", *texts], b"m")
+    assert request.plan == PLAN
+    assert request.unknown == []
+    return request.stack
+
+
+def plan_of(*texts: str) -> MountPlan:
+    request = interpret(["lowerdir=l", *texts], b"m")
+    assert request.stack == BASE
+    assert request.unknown == []
+    return request.plan
+
+
+STACKS = {
+    "lowerdir=a": replace(BASE, lower=(b"a",)),
+    "lowerdir=/a:b/c:../d": replace(BASE, lower=(b"/a", b"b/c", b"../d")),
+    r"lowerdir=a\:b:c\,d": replace(BASE, lower=(b"a:b", b"c,d")),
+    "lowerdir=:a::b:": replace(BASE, lower=(b"a", b"b")),
+    "lowerdir=caf\udce9": replace(BASE, lower=(b"caf\xe9",)),
+    "upperdir=u,workdir=w": replace(BASE, upper=b"u", work=b"w"),
+    r"upperdir=u\,1,workdir=w\\2": replace(BASE, upper=b"u,1", work=b"w\\2"),
+    "workdir=w,upperdir=u,": replace(BASE, upper=b"u", work=b"w"),
+    "volatile": replace(BASE, volatile=True),
+    "fsync=0": replace(BASE, volatile=True),
+    "fsync=1": BASE,
+    "static_nlink": replace(BASE, static_nlink=True),
+    "static_nlink=1": replace(BASE, static_nlink=True),
+    "static_nlink=0": BASE,
+    "redirect_dir=on": BASE,
+    "redirect_dir=off": replace(BASE, redirect_dir=False),
+    "xattr_permissions=0": BASE,
+    "xattr_permissions=1": replace(BASE, xattr_permissions=1),
+    "xattr_permissions=2": replace(BASE, xattr_permissions=2),
+    "whiteout=device": BASE,
+    "whiteout=aufs": replace(BASE, whiteout=WhiteoutStyle.AUFS),
+    "uidmapping=0:10:100": replace(BASE, ids=IdMap(uids=(IdRange(0, 10, 100),))),
+    "uidmapping=:0:100000:5000,gidmapping=:0:200000:5000": replace(
+        BASE, ids=IdMap(uids=(IdRange(0, 100000, 5000),), gids=(IdRange(0, 200000, 5000),))
+    ),
+    "gidmapping=0:1000:1:1:110000:65536": replace(
+        BASE, ids=IdMap(gids=(IdRange(0, 1000, 1), IdRange(1, 110000, 65536)))
+    ),
+    "uidmapping=0:0:4294967295": replace(BASE, ids=IdMap(uids=(IdRange(0, 0, 4294967295),))),
+    "squash_to_root": replace(BASE, ids=IdMap(squash_uid=0, squash_gid=0)),
+    "squash_to_uid=7": replace(BASE, ids=IdMap(squash_uid=7)),
+    "squash_to_gid=8": replace(BASE, ids=IdMap(squash_gid=8)),
+    "volume=/h:/p": replace(BASE, volumes=(Volume(b"/h", b"/p"),)),
+    "volume=h:/p:ro": replace(BASE, volumes=(Volume(b"h", b"/p", read_only=True),)),
+    "volume=h:/p:rw": replace(BASE, volumes=(Volume(b"h", b"/p"),)),
+    "volume=h://p/q//": replace(BASE, volumes=(Volume(b"h", b"/p/q"),)),
+    r"volume=h\:1:/p\,2": replace(BASE, volumes=(Volume(b"h:1", b"/p,2"),)),
+    "volume=h:/p,volume=i:/p/q": replace(
+        BASE, volumes=(Volume(b"h", b"/p"), Volume(b"i", b"/p/q"))
+    ),
+}
+
+PLANS = {
+    "ro": replace(PLAN, read_only=True),
+    "ro,rw": PLAN,
+    "rw,suid,dev,exec,atime,async,default_permissions": PLAN,
+    "nosuid": replace(PLAN, suid=False),
+    "nosuid,suid": PLAN,
+    "nodev": replace(PLAN, dev=False),
+    "noexec": replace(PLAN, exec=False),
+    "noatime": replace(PLAN, noatime=True),
+    "sync": replace(PLAN, sync=True),
+    "dirsync": replace(PLAN, dirsync=True),
+    "allow_other": PLAN,
+    "allow_root": replace(PLAN, allow_other=False, allow_root=True),
+    "io=cached": PLAN,
+    "io=passthrough": replace(PLAN, io=IoMode.PASSTHROUGH),
+    "fsname=a": replace(PLAN, source="a"),
+    r"fsname=a\,b": replace(PLAN, source="a,b"),
+    "subtype=s": replace(PLAN, subtype="s"),
+    'context="u:r:t:s0:c1,c2"': replace(PLAN, selinux_context="u:r:t:s0:c1,c2"),
+    "context=u:r:t:s0": replace(PLAN, selinux_context="u:r:t:s0"),
+}
+
+WITHOUT_EFFECT = [
+    "timeout=0",
+    "threaded=1",
+    "xino=on",
+    "xino",
+    "noacl",
+    "relatime",
+    "auto_unmount",
+    "defaults",
+    "_netdev",
+    "x-systemd.automount",
+    "X-mount.mkdir=0755",
+]
+
+REFUSED = {
+    "lowerdir=": "lowerdir: the mount needs at least one layer",
+    "lowerdir": "lowerdir: needs a value",
+    "upperdir=u": "workdir: upperdir needs a workdir on the same filesystem",
+    "workdir=w": "upperdir: workdir makes no sense without an upperdir",
+    "upperdir=,workdir=w": "upperdir: needs a directory",
+    "uidmapping": "uidmapping: needs a value",
+    "uidmapping=": "uidmapping: : not of the form disk:seen:length, repeated",
+    "uidmapping=0:1": "uidmapping: 0:1: not of the form disk:seen:length, repeated",
+    "gidmapping=0:1:2:3": "gidmapping: 0:1:2:3: not of the form disk:seen:length, repeated",
+    "uidmapping=0:x:1": "uidmapping: 0:x:1: 'x' is not a number",
+    "uidmapping=0:-1:1": "uidmapping: 0:-1:1: '-1' is not a number",
+    "uidmapping=1:0:4294967295": (
+        "uidmapping: 1:0:4294967295: a range reaches past the largest id"
+    ),
+    "squash_to_uid=root": "squash_to_uid: 'root' is not a number",
+    "squash_to_gid=4294967295": "squash_to_gid: 4294967295 is not an id: too large",
+    "xattr_permissions=3": "xattr_permissions: '3' is none of 0, 1, 2",
+    "redirect_dir=follow": "redirect_dir: 'follow' is none of on, off",
+    "io=direct": "io: 'direct' is none of cached, passthrough",
+    "whiteout=none": "whiteout: 'none' is none of device, aufs",
+    "fsync=maybe": "fsync: 'maybe' is none of on, off, 1, 0, yes, no",
+    "volume=h": "volume: h: not of the form HOST:/path[:ro]",
+    "volume=a:/b:ro:c": "volume: a:/b:ro:c: not of the form HOST:/path[:ro]",
+    "volume=:/p": "volume: :/p: no host directory before the colon",
+    "volume=h:p": "volume: h:p: the place must be an absolute path below /, not 'p'",
+    "volume=h:/": "volume: h:/: the place must be an absolute path below /, not '/'",
+    "volume=h:": "volume: h:: the place must be an absolute path below /, not ''",
+    "volume=h:/p/../q": "volume: h:/p/../q: the place must be a path without . and ..",
+    "volume=h:/p:wo": "volume: h:/p:wo: after the path comes ro or rw, not 'wo'",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), STACKS.items(), ids=STACKS.keys())
+def test_what_is_stacked(text: str, expected: StackSpec) -> None:
+    assert stack_of(text) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), PLANS.items(), ids=PLANS.keys())
+def test_how_it_is_mounted(text: str, expected: MountPlan) -> None:
+    assert plan_of(text) == expected
+
+
+@pytest.mark.parametrize("text", WITHOUT_EFFECT)
+def test_some_options_are_understood_and_change_nothing(text: str) -> None:
+    assert stack_of(text) == BASE
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED.items(), ids=REFUSED.keys())
+def test_a_refusal_names_option_and_reason(text: str, message: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        interpret(["lowerdir=l", text], b"m")
+
+    assert str(caught.value) == message
+    assert caught.value.exit_code == 2
+
+
+def test_a_layer_is_needed() -> None:
+    with pytest.raises(OptionError, match=r"^lowerdir: "):
+        interpret([], b"m")
+
+
+def test_unknown_options_are_listed_and_change_nothing() -> None:
+    request = interpret(["lowerdir=l,index=off,,metacopy=on", "ro=1,whatever"], b"m")
+
+    assert request.unknown == ["index", "metacopy", "ro", "whatever"]
+    assert request.stack == BASE
+    assert request.plan == PLAN
+
+
+def test_repeated_texts_are_one_command_line() -> None:
+    request = interpret(["lowerdir=a", "", "upperdir=u", "workdir=w,lowerdir=b"], b"m")
+
+    assert request.stack == StackSpec(lower=(b"b",), upper=b"u", work=b"w")
+
+
+def test_the_source_is_what_the_mount_table_shows() -> None:
+    assert interpret(["lowerdir=l"], b"m", "none").plan.source == "none"
+    assert interpret(["lowerdir=l,fsname=f"], b"m", "none").plan.source == "f"

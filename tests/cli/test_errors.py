@@ -1,0 +1,98 @@
+"""Whatever goes wrong: one line, an exit code, no traceback. Help and completion are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.system.processes import attempt, run
+
+COMMANDS = ("chroot", "completion", "doctor", "mount", "umount")
+
+USAGE = {
+    "no command": [],
+    "no such command": ["moutn"],
+    "no such option": ["mount", "--fsat"],
+    "no mount point": ["mount", "-o", "lowerdir=/"],
+    "too many places": ["mount", "-o", "lowerdir=/", "a", "b", "c"],
+    "no layer": ["mount", "/mnt"],
+    "no value": ["mount", "-o"],
+    "nothing to unmount": ["umount"],
+    "nothing to enter": ["chroot"],
+    "empty layers": ["chroot", ":", "true"],
+    "bad volume": ["chroot", "/", "-v", "nonsense", "true"],
+    "bad variable": ["chroot", "/", "-e", "NONSENSE", "true"],
+    "no such shell": ["completion", "csh"],
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE.keys())
+def test_a_wrong_command_line_is_one_line_and_2(overlayfs_py: Path, arguments: list[str]) -> None:
+    done = attempt([overlayfs_py, *arguments])
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"overlayfs-py: .+\n", done.stderr)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(overlayfs_py: Path, command: str) -> None:
+    shown = run([overlayfs_py, command, "--help"])
+
+    _, _, examples = shown.partition("Examples:")
+    assert f"overlayfs-py {command} " in examples
+
+
+def test_help_lists_every_command_and_option(overlayfs_py: Path) -> None:
+    shown = run([overlayfs_py, "--help"])
+    mount = run([overlayfs_py, "mount", "--help"])
+
+    assert all(re.search(rf"^  {command} ", shown, re.MULTILINE) for command in COMMANDS)
+    assert re.search(r"^  +lowerdir=A:B +the layers", mount, re.MULTILINE)
+    assert r"`\:` and `\,`" in mount
+
+
+def test_the_manual_names_every_command(overlayfs_py: Path) -> None:
+    manual = (Path(__file__).parents[2] / "docs/CLI.md").read_text()
+
+    for command in COMMANDS:
+        assert f"overlayfs-py {command}" in manual
+        shown = run([overlayfs_py, command, "--help"])
+        for option in re.findall(r"^  .*?(--[a-z]+)", shown, re.MULTILINE):
+            assert option in manual
+
+
+def test_the_module_is_the_command(overlayfs_py: Path) -> None:
+    python = overlayfs_py.parent / "python"
+
+    assert run([python, "-m", "overlayfs_py", "--version"]) == run([overlayfs_py, "--version"])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script(overlayfs_py: Path, shell: str) -> None:
+    assert "_OVERLAYFS_PY_COMPLETE" in run([overlayfs_py, "completion", shell])
+
+
+def test_completion_completes(overlayfs_py: Path) -> None:
+    asked = {"_OVERLAYFS_PY_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
+
+    commands = run([overlayfs_py], env=asked | {"COMP_WORDS": "overlayfs-py "})
+    options = run(
+        [overlayfs_py],
+        env=asked | {"COMP_WORDS": "overlayfs-py chroot --k", "COMP_CWORD": "2"},
+    )
+
+    assert [line.split(",")[1] for line in commands.splitlines()] == list(COMMANDS)
+    assert options == "plain,--keep\n"
+
+
+def test_a_bug_is_70_with_its_traceback(overlayfs_py: Path, tmp_path: Path) -> None:
+    """Nobody can break the program from outside so far; a broken import stands for a bug."""
+    (tmp_path / "json.py").write_text("raise RuntimeError('broken')\n")
+
+    done = attempt([overlayfs_py, "doctor"], env={"PYTHONPATH": str(tmp_path)})
+
+    assert done.returncode == 70
+    assert "RuntimeError: broken" in done.stderr

@@ -1,0 +1,172 @@
+"""`overlayfs-py mount` and `umount`: the daemon's manners, and what the caller is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.system.mount_table import mounted_at
+from tests.system.processes import attempt, processes_naming, run, wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def target(scratch: Path) -> Path:
+    for name in ("layer", "upper", "work", "merged"):
+        (scratch / name).mkdir()
+    (scratch / "layer/file").write_text("x\n")
+    return scratch / "merged"
+
+
+OPTIONS = "lowerdir=layer,upperdir=upper,workdir=work"
+
+
+def daemon_of(target: Path) -> int:
+    [pid] = processes_naming(str(target))
+    return pid
+
+
+def test_the_command_returns_when_the_mount_answers(
+    overlayfs_py: Path, scratch: Path, target: Path
+) -> None:
+    """Pipes, not files: the daemon must not keep them open."""
+    done = subprocess.run(
+        [overlayfs_py, "mount", "-o", OPTIONS, target],
+        cwd=scratch,
+        capture_output=True,
+        timeout=20,
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert (target / "file").read_text() == "x\n"
+    run([overlayfs_py, "umount", target])
+    assert mounted_at(target) is None
+
+
+def test_the_daemon_keeps_nothing_of_its_caller(
+    overlayfs_py: Path, scratch: Path, target: Path
+) -> None:
+    run([overlayfs_py, "mount", "-o", OPTIONS, target], cwd=scratch)
+    pid = daemon_of(target)
+    directory = os.readlink(f"/proc/{pid}/cwd")
+    stdio = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)]
+    session = os.getsid(pid)
+    run([overlayfs_py, "umount", target])
+
+    assert directory == "/"
+    assert stdio == ["/dev/null"] * 3
+    assert session == pid
+
+
+def test_in_the_foreground_interrupt_unmounts(
+    overlayfs_py: Path, scratch: Path, target: Path
+) -> None:
+    command = subprocess.Popen(
+        [overlayfs_py, "mount", "-f", "-o", OPTIONS, target], cwd=scratch, stderr=subprocess.PIPE
+    )
+    with command:
+        wait_until(lambda: (target / "file").exists(), "the mount")
+        command.send_signal(signal.SIGINT)
+        assert command.wait(10) == 0
+        assert command.stderr is not None
+        assert command.stderr.read() == b""
+
+    assert mounted_at(target) is None
+
+
+@pytest.mark.parametrize("driver", ["auto", "direct", "pyfuse3"])
+def test_every_driver_can_be_asked_for(
+    overlayfs_py: Path, scratch: Path, target: Path, driver: str
+) -> None:
+    run([overlayfs_py, "mount", "--driver", driver, "-o", OPTIONS, target], cwd=scratch)
+    names = os.listdir(target)
+    run([overlayfs_py, "umount", target])
+
+    assert names == ["file"]
+
+
+def test_an_unknown_driver_is_refused(overlayfs_py: Path, target: Path) -> None:
+    done = attempt([overlayfs_py, "mount", "--driver", "fast", "-o", OPTIONS, target])
+
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "'fast'" in done.stderr
+
+
+def test_a_failure_leaves_no_process(overlayfs_py: Path, scratch: Path, target: Path) -> None:
+    done = attempt([overlayfs_py, "mount", "-o", "lowerdir=nowhere", target], cwd=scratch)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("overlayfs-py: ")
+    assert done.stderr.endswith("nowhere: No such file or directory\n")
+    assert processes_naming(str(target)) == {}
+
+
+def test_killed_while_it_mounts_it_leaves_no_mount(
+    overlayfs_py: Path, scratch: Path, target: Path
+) -> None:
+    """^C goes to the parent and to the daemon-to-be, which is still in its process group."""
+    for delay_ms in range(0, 400, 40):
+        command = subprocess.Popen(
+            [overlayfs_py, "mount", "-o", OPTIONS, target], cwd=scratch, start_new_session=True
+        )
+        deadline = time.monotonic() + delay_ms / 1000
+        wait_until(lambda until=deadline: time.monotonic() > until, "the moment to interrupt")
+        os.killpg(command.pid, signal.SIGINT)
+        if command.wait(10) == 0:
+            run([overlayfs_py, "umount", target])
+        wait_until(lambda: not processes_naming(str(target)), "everything to end")
+        assert mounted_at(target) is None
+
+
+def test_lazy_unmounts_what_is_in_use(overlayfs_py: Path, scratch: Path, target: Path) -> None:
+    run([overlayfs_py, "mount", "-o", OPTIONS, target], cwd=scratch)
+    with (target / "file").open() as file:
+        refused = attempt([overlayfs_py, "umount", target])
+        run([overlayfs_py, "umount", "--lazy", target])
+        assert file.read() == "x\n"
+
+    assert refused.returncode == 1
+    assert refused.stderr == f"overlayfs-py: {target}: Device or resource busy\n"
+    assert mounted_at(target) is None
+
+
+def test_unknown_options_are_reported_by_name(
+    overlayfs_py: Path, scratch: Path, target: Path
+) -> None:
+    options = f"{OPTIONS},index=off,,timeout=0"
+    done = attempt([overlayfs_py, "mount", "-o", options, "-o", "odd", target], cwd=scratch)
+    run([overlayfs_py, "umount", target])
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "overlayfs-py: index: unknown option, ignored",
+        "overlayfs-py: odd: unknown option, ignored",
+    ]
+
+
+def test_refusing_takes_no_time(overlayfs_py: Path, mount_program: Path, target: Path) -> None:
+    """What needs no mount must not wait for trio and pyfuse3 to load."""
+    for argv in ([overlayfs_py, "mount", "-o", "ro"], [mount_program, "-o", "ro"]):
+        trace = attempt([str(argv[0].parent / "python"), "-X", "importtime", *argv, target])
+        loaded = {line.rpartition("|")[2].strip() for line in trace.stderr.splitlines()}
+
+        assert trace.returncode == 2
+        assert "overlayfs_py.backends.mount_options" in loaded
+        assert loaded.isdisjoint({"trio", "pyfuse3", "lz4", "overlayfs_py.union.core"})
+
+
+def test_the_mount_program_does_not_load_click(mount_program: Path) -> None:
+    python = str(mount_program.parent / "python")
+    trace = attempt([python, "-X", "importtime", mount_program, "--version"])
+
+    assert trace.stdout.startswith("fuse-overlayfs-py: version ")
+    assert "fuse-overlayfs: version " in trace.stdout
+    assert "click" not in trace.stderr
