@@ -1,0 +1,25 @@
+"""What the comparisons share: mounts that nobody else sees, and a process to fork daemons from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.oracle.namespaces import private_mounts
+from tests.oracle.warm import WarmDaemons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_mounts() -> Iterator[None]:
+    with private_mounts():
+        yield
+
+
+@pytest.fixture(scope="module")
+def daemons(_own_mounts: None) -> Iterator[WarmDaemons]:
+    with WarmDaemons() as warm:
+        yield warm

@@ -1,0 +1,191 @@
+"""The differences that we choose: a predicate for each entry of docs/DIVERGENCES.md.
+
+Nothing else is filtered. A predicate has the name of its entry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.oracle.layers import ACCESS, DEFAULT
+from tests.oracle.operations import LINK_COUNT, SUMMARY_FIELDS
+from tests.support.uppers import USER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.oracle.upper_meaning import UpperMeaning
+    from tests.support.snapshot import Difference, Entry, Snapshot
+
+    Predicate = Callable[["Case"], bool]
+
+RESULT = "result"
+VIEW = "view"
+UPPER = "upper"
+OURS_ELSEWHERE = "our upper under the kernel"
+KERNELS_HERE = "the kernel's upper under ours"
+
+_DIVERGENCES: list[Predicate] = []
+
+
+class Uppers(NamedTuple):
+    """What was on disk when both sides, which showed the same, were unmounted."""
+
+    kernels: UpperMeaning
+    ours: UpperMeaning
+
+
+class Case(NamedTuple):
+    """A difference and where it was found. `left` is the kernel's, or the writer's own view."""
+
+    found: Difference
+    where: str
+    layer_links: set[int]  # how many names the files of the layers have, where more than one
+    view: Snapshot | None = None  # what `left` is from, unless it is a result
+    uppers: Uppers | None = None  # once the mounts are gone
+    call: tuple[object, ...] = ()  # of a result: the operation and its arguments
+    changed_in_vain: bool = False  # a step before this asked for a change and got none
+
+
+def excused(case: Case) -> bool:
+    return any(predicate(case) for predicate in _DIVERGENCES)
+
+
+def names() -> list[str]:
+    """The chosen differences, in the order of the document."""
+    return [predicate.__name__ for predicate in _DIVERGENCES]
+
+
+def _divergence(predicate: Predicate) -> Predicate:
+    _DIVERGENCES.append(predicate)
+    return predicate
+
+
+@_divergence
+def both_namespaces_are_reserved(case: Case) -> bool:
+    if case.found.field != "xattrs":
+        return False
+    left, right = dict(case.found.left), dict(case.found.right)
+    match case.where:
+        case "upper" | "our upper under the kernel":
+            return left == _unescaped(right)
+        case "the kernel's upper under ours":
+            return right == {k: v for k, v in left.items() if not k.startswith(USER)}
+        case _:
+            return False
+
+
+def _unescaped(xattrs: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    escaped = USER + b"overlay."
+    return {k.replace(escaped, USER) if k.startswith(escaped) else k: v for k, v in xattrs.items()}
+
+
+@_divergence
+def a_chown_to_nobody_is_not_refused(case: Case) -> bool:
+    if case.call[:1] != ("lchown",) or case.call[2:] != (-1, -1):
+        return False
+    return (case.found.left, case.found.right) == ("EPERM", None)
+
+
+@_divergence
+def an_absent_acl_is_removed_where_copied_up(case: Case) -> bool:
+    match case.call:
+        case ("removexattr", _, name) | ("setxattr" | "fd_setxattr", _, name, b"", *_):
+            results = {case.found.left, case.found.right}
+            return name in (ACCESS, DEFAULT) and results == {None, "ENODATA"}
+        case _:
+            return False
+
+
+@_divergence
+def removed_lower_objects_still_change(case: Case) -> bool:
+    """Through a descriptor that is held: the kernel cannot copy up what has no name any more."""
+    if case.where != RESULT or not str(case.call[0]).startswith("fd_"):
+        return False
+    left, right = case.found.left, case.found.right
+    if case.call[0] == "fd_stat":
+        count = right[LINK_COUNT] if isinstance(right, tuple) else None
+        return count == 0 and _without_link_count(left) == _without_link_count(right)
+    return left in {"EIO", "EEXIST", "ESTALE", "ENOENT"} and not isinstance(right, str)
+
+
+@_divergence
+def copy_up_waits_for_a_change(case: Case) -> bool:
+    """The views are equal by now: what only the kernel's upper holds, we show from below."""
+    return case.where == UPPER and case.found.right is None and _entry(case.found.left) is not None
+
+
+@_divergence
+def a_change_in_vain_may_copy_up(case: Case) -> bool:
+    """The views are equal by now: what only our upper holds, the kernel shows from below."""
+    only_ours = case.found.left is None and _entry(case.found.right) is not None
+    return case.where == UPPER and case.changed_in_vain and only_ours
+
+
+def is_change_in_vain(call: tuple[object, ...], result: object) -> bool:
+    match call:
+        case ("removexattr", *_):
+            return result == "ENODATA"
+        case ("setxattr", *_):
+            return result in {"ENODATA", "EEXIST"}
+        case ("lchown", _, owner, group):
+            return (owner, group) == (-1, -1)
+        case _:
+            return False
+
+
+@_divergence
+def hard_links_are_copied_up_together(case: Case) -> bool:
+    """Names that only our upper has, the directories they need, and so longer lists of links."""
+    if case.where != UPPER or case.uppers is None:
+        return False
+    kernels, ours = case.uppers.kernels.meanings, case.uppers.ours
+    found = case.found
+    if found.field == "links":
+        return set(found.left) < set(found.right) and not (
+            set(found.right) - set(found.left)
+        ) & set(kernels)
+    extra = _entry(found.right)
+    if found.field or extra is None or found.left is not None:
+        return False
+    together = (
+        path for path in ours.meanings if path not in kernels and ours.has_lower_links(path)
+    )
+    if extra.kind == "directory":
+        return any(path.startswith(found.path + b"/") for path in together)
+    return found.path in together
+
+
+@_divergence
+def the_kernels_index_is_not_read(case: Case) -> bool:
+    """Names of one inode that the kernel holds together by its index alone."""
+    if case.where != KERNELS_HERE or not case.uppers or not case.view or not case.found.field:
+        return False
+    kernels, entry = case.uppers.kernels, case.view[case.found.path]
+    return any(
+        kernels.has_lower_links(name) or name in kernels.linked_elsewhere for name in entry.links
+    )
+
+
+@_divergence
+def the_layer_counts_the_links_of_its_files(case: Case) -> bool:
+    """st_nlink alone, and only where a layer has hard links; `links` is compared as ever."""
+    left, right = case.found.left, case.found.right
+    if case.where == RESULT:
+        return bool(case.layer_links) and _without_link_count(left) == _without_link_count(right)
+    if case.found.field != "nlink" or case.view is None:
+        return False
+    shown = len(case.view[case.found.path].links)
+    # Names that are gone count as long as only another mount has removed them.
+    return bool(case.layer_links) and shown <= right <= max(case.layer_links | {shown})
+
+
+def _without_link_count(result: object) -> object:
+    """A result without st_nlink, if it is what `operations.summary` makes of a file."""
+    if not isinstance(result, tuple) or len(result) != SUMMARY_FIELDS:
+        return result
+    return (*result[:LINK_COUNT], *result[LINK_COUNT + 1 :])
+
+
+def _entry(found: object) -> Entry | None:
+    return None if found is None else found.entry

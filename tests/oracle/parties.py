@@ -1,0 +1,46 @@
+"""Who is compared: kernel overlayfs with given features, and our drivers with the same ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.oracle.layers import Dialect
+from tests.oracle.machine import Machine
+from tests.oracle.sides import Party
+from tests.oracle.trees import kernel_overlay, ours
+from tests.support.uppers import TRUSTED, USER
+
+if TYPE_CHECKING:
+    from tests.oracle.warm import WarmDaemons
+
+# redirect_dir: directories rename as on ours. index: hard links stay one file after copy-up, as on
+# ours. xino: st_ino is unique over layers of several filesystems. metacopy: we never write it.
+FEATURES = {"redirect_dir": "on", "index": "on", "xino": "auto", "metacopy": "off"}
+
+
+def kernel(**changed: str) -> Party:
+    return Party("kernel", kernel_overlay(**{**FEATURES, **changed}))
+
+
+def our_driver(daemons: WarmDaemons, driver: str, *, redirect_dir: bool = True) -> Party:
+    mounter = ours(daemons, driver=driver, redirect_dir=redirect_dir)
+    return Party(driver, mounter, Dialect.OURS, tidy=True)
+
+
+def machine(expected: Party, actual: Party, *, namespace: bytes = TRUSTED) -> type[Machine]:
+    return type(
+        "Comparison",
+        (Machine,),
+        {"right": expected, "tested": actual, "namespace": namespace},
+    )
+
+
+def in_user_namespace(daemons: WarmDaemons, driver: str) -> type[Machine]:
+    """What an unprivileged user has: xattrs in user.overlay, and no redirects in the kernel."""
+    compared = machine(
+        kernel(redirect_dir="nofollow", userxattr=""),
+        our_driver(daemons, driver, redirect_dir=False),
+        namespace=USER,
+    )
+    compared.layers_have_links = False
+    return compared

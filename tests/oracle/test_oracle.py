@@ -1,0 +1,55 @@
+"""Our mounts against kernel overlayfs: see docs/DIVERGENCES.md for what may differ."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.oracle import parties, profiles
+from tests.oracle.sides import Party
+from tests.oracle.trees import kernel_overlay
+from tests.system.unprivileged import device_for_everybody
+
+if TYPE_CHECKING:
+    from tests.oracle.warm import WarmDaemons
+
+_LONG_S = 6 * 3600
+
+
+@pytest.mark.parametrize(("driver", "part"), [("direct", 1), ("pyfuse3", 4)])
+def test_we_do_what_the_kernel_does(daemons: WarmDaemons, driver: str, part: int) -> None:
+    ours = parties.our_driver(daemons, driver)
+
+    profiles.run(parties.machine(parties.kernel(), ours), part=part)
+
+
+def test_we_do_what_the_kernel_does_without_redirects(daemons: WarmDaemons) -> None:
+    ours = parties.our_driver(daemons, "direct", redirect_dir=False)
+
+    profiles.run(parties.machine(parties.kernel(redirect_dir="off"), ours), part=5)
+
+
+def test_we_do_what_the_kernel_does_in_a_user_namespace() -> None:
+    command = [sys.executable, "-m", "tests.oracle.user_namespace", "direct"]
+    with device_for_everybody():
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONG_S)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_kernel_does_what_the_kernel_does() -> None:
+    """Whatever differs here is a fault of the comparison."""
+    profiles.run(parties.machine(parties.kernel(), parties.kernel()))
+
+
+def test_a_difference_is_found() -> None:
+    """The kernel without redirects is a filesystem with one known difference."""
+    without = Party(
+        "kernel without redirects", kernel_overlay(**{**parties.FEATURES, "redirect_dir": "off"})
+    )
+
+    with pytest.raises(AssertionError, match="EXDEV"):
+        profiles.run(parties.machine(parties.kernel(), without), profiles.PROFILES["ci"])
