@@ -12,13 +12,13 @@ import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from overlayfs_py.errors import ReservedName
 from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile, find_xattr
 from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
 from overlayfs_py.layers.values import Absence
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl, inodes
 from overlayfs_py.union.copy_up import copy_up_directory, link
-from overlayfs_py.union.errors import ReservedName
 from overlayfs_py.union.lookup import lookup, upper_state
 from overlayfs_py.union.nodes import FileNode
 from overlayfs_py.union.write_access import counts_hidden_links, make_writable

@@ -7,13 +7,13 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from overlayfs_py.errors import ReservedXattr
 from overlayfs_py.layers.host import HostDirectory, HostObject, find_xattr
 from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
-from overlayfs_py.union.errors import ReservedXattr
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.write_access import make_writable
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from overlayfs_py.errors import ReservedName
 from overlayfs_py.layers.host import HostDirectory
 from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import Absence
@@ -20,7 +21,6 @@ from overlayfs_py.syscalls import files
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
 from overlayfs_py.union.copy_up import copy_metadata, copy_up_directory
 from overlayfs_py.union.creation import require_same_tree
-from overlayfs_py.union.errors import ReservedName
 from overlayfs_py.union.lookup import lookup, shown_below, upper_state
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.removal import losing_directory, losing_name, require, require_empty

@@ -11,7 +11,7 @@ import pytest
 
 from overlayfs_py.containers import children
 from overlayfs_py.containers.failure import Failure
-from overlayfs_py.union.errors import CorruptLayer
+from overlayfs_py.errors import CorruptLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
