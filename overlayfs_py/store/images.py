@@ -5,9 +5,11 @@ All that reads here needs the store's lock, shared.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.config import parse_config
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.image.manifest import parse_image_manifest
@@ -95,6 +97,16 @@ def manifest_of(places: Places, entry: ImageEntry) -> Manifest:
 def config_of(places: Places, manifest: Manifest) -> ImageConfig:
     """The config that a manifest names."""
     return parse_config(blobs.read(places, manifest.config.digest), manifest.config.digest)
+
+
+def chains(places: Places) -> dict[str, tuple[Digest, ...]]:
+    """The chain IDs of all undamaged images, lowest first, by their manifest."""
+    found = {}
+    for entry in names.all_entries(places):
+        # What is damaged has no chain that anybody could tell of.
+        with suppress(OverlayError):
+            found[entry.manifest] = config_of(places, manifest_of(places, entry)).chain_ids
+    return found
 
 
 def require_whole(places: Places, manifest: Manifest) -> ImageConfig:

@@ -163,8 +163,8 @@ def add_blob(places: Places, diff_id: Digest, blob: LayerBlob) -> None:
         durable.write_file(place, records.encode(record), places.staging)
 
 
-def use(places: Places, diff_ids: Sequence[Digest]) -> LayersInUse:
-    """Keep layers from being deleted for as long as a process uses them; lowest first.
+def use(places: Places, diff_ids: Sequence[Digest], manifest: Digest | None) -> LayersInUse:
+    """Keep layers, lowest first, and maybe an image, for as long as a process uses them.
 
     The store's lock must be held.
 
@@ -173,8 +173,8 @@ def use(places: Places, diff_ids: Sequence[Digest]) -> LayersInUse:
     """
     with ExitStack() as held:
         found = [require(places, diff_id) for diff_id in diff_ids]
-        for diff_id in set(diff_ids):
-            held.enter_context(locks.acquire(places.layer_use(diff_id), locks.Mode.SHARED))
+        for digest in {*diff_ids, *((manifest,) if manifest else ())}:
+            held.enter_context(locks.acquire(places.use(digest), locks.Mode.SHARED))
         return LayersInUse(found, held.pop_all())
 
 
@@ -199,11 +199,6 @@ class LayersInUse:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def is_used(places: Places, diff_id: Digest) -> bool:
-    """Whether anybody has a layer mounted. The store's lock must be held exclusively."""
-    return locks.is_held(places.layer_use(diff_id), shared=True)
 
 
 def size_on_disk(path: Path) -> int:

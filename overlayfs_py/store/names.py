@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def find_tag(places: Places, reference: Reference) -> TagEntry | None:
     """Return what a reference with a tag names, None where it names nothing."""
-    text = _full(reference)
+    text = full(reference)
     entry = _read_tag(places.tag(text))
     return entry if entry is not None and entry.reference == text else None
 
@@ -39,7 +39,7 @@ def all_tags(places: Places) -> list[TagEntry]:
 
 def put_tag(places: Places, reference: Reference, manifest: Digest) -> None:
     """Let a reference with a tag name an image, instead of the one that it may name now."""
-    text = _full(reference)
+    text = full(reference)
     entry = TagEntry(reference=text, manifest=manifest, tagged_ns=time.time_ns())
     durable.write_file(places.tag(text), records.encode(entry), places.staging)
 
@@ -49,7 +49,7 @@ def remove_tag(places: Places, reference: str) -> bool:
     return durable.remove_file(places.tag(reference))
 
 
-def _full(reference: Reference) -> str:
+def full(reference: Reference) -> str:
     """A reference as a tag: `latest` if it says nothing else."""
     named = reference.with_default_tag()
     if named.tag is None:
@@ -85,6 +85,15 @@ def put_entry(places: Places, entry: ImageEntry) -> ImageEntry:
         place = places.image(Digest(entry.manifest))
         durable.write_file(place, records.encode(entry), places.staging)
     return entry
+
+
+def drop_repository(places: Places, entry: ImageEntry, repository: str) -> None:
+    """Forget that an image can be pulled from a repository."""
+    others = tuple(name for name in entry.repositories if name != repository)
+    if others != entry.repositories:
+        changed = structs.replace(entry, repositories=others)
+        place = places.image(Digest(entry.manifest))
+        durable.write_file(place, records.encode(changed), places.staging)
 
 
 def remove_entry(places: Places, manifest: Digest) -> bool:

@@ -86,9 +86,9 @@ class Places:
     def layer_record(self, diff_id: Digest) -> Path:
         return self.layer(diff_id) / RECORD
 
-    def layer_use(self, diff_id: Digest) -> Path:
-        """Held shared by whoever has the layer mounted."""
-        return self.locks / f"use-{hex_of(diff_id)}"
+    def use(self, digest: Digest) -> Path:
+        """Held shared by whoever has a layer, or the image of a manifest, mounted."""
+        return self.locks / f"use-{hex_of(digest)}"
 
     def layer_ingest(self, diff_id: Digest) -> Path:
         """Held by whoever is making the layer."""

@@ -6,23 +6,46 @@ when it returns; what was killed or found no room has changed nothing. docs/STOR
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest
-from overlayfs_py.store import blobs, durable, images, layers, leases, names, records, resolving
+from overlayfs_py.store import (
+    blobs,
+    collection,
+    durable,
+    images,
+    layers,
+    leases,
+    names,
+    records,
+    removal,
+    resolving,
+)
 from overlayfs_py.store.additions import Addition
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.locks import StoreLock
 from overlayfs_py.store.places import Places
 from overlayfs_py.store.records import VERSION, StoreVersion
+from overlayfs_py.store.removal import Unnamed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.layers import LayersInUse, StoredLayer
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What was removed."""
+
+    untagged: tuple[str, ...]  # in full: `docker.io/library/debian:12`, `...@sha256:...`
+    deleted: tuple[Digest, ...]  # image IDs, then chain IDs that no image has any more, top first
+    freed_bytes: int
 
 
 class Store:
@@ -100,7 +123,19 @@ class Store:
             NotInStore: one is not there.
         """
         with self._lock.shared():
-            return layers.use(self._places, diff_ids)
+            return layers.use(self._places, diff_ids, None)
+
+    def use_image(self, text: str) -> tuple[StoredImage, LayersInUse]:
+        """Keep an image, and its layers, for as long as a process has it mounted.
+
+        Raises:
+            NotInStore, Ambiguous: as `image`.
+        """
+        with self._lock.shared():
+            entry, _ = resolving.resolve(self._places, text)
+            image = images.require(self._places, Digest(entry.manifest))
+            diff_ids = image.config.diff_ids
+            return image, layers.use(self._places, diff_ids, image.manifest.digest)
 
     # Naming.
 
@@ -113,6 +148,46 @@ class Store:
         with self._lock.exclusive():
             entry, _ = resolving.resolve(self._places, text)
             names.put_tag(self._places, reference, Digest(entry.manifest))
+
+    # Removing.
+
+    def remove_image(self, text: str, *, force: bool = False) -> Removal:
+        """Take away a name, and an image with its last one, and what only that image needed.
+
+        Raises:
+            NotInStore, Ambiguous: as `image`.
+            InUse: the image is mounted, or was given by its ID and has names in several
+                repositories, and `force` is false.
+        """
+        return self._remove(
+            lambda: removal.remove(self._places, text, force=force), downloads=False
+        )
+
+    def prune(self, *, tagged: bool = False) -> Removal:
+        """Remove images without a tag, with `tagged` all that are not mounted; then `collect`."""
+
+        def names_away() -> Unnamed:
+            entries = names.all_entries if tagged else removal.dangling
+            return removal.remove_all(self._places, entries(self._places))
+
+        return self._remove(names_away, downloads=True)
+
+    def collect(self) -> Removal:
+        """Delete what no image needs, and what killed processes left, downloads too."""
+        return self._remove(Unnamed, downloads=True)
+
+    def _remove(self, names_away: Callable[[], Unnamed], *, downloads: bool) -> Removal:
+        with self._lock.exclusive():
+            chains = images.chains(self._places)
+            unnamed = names_away()
+            collected = collection.collect(self._places, downloads=downloads)
+        collected.sweep()
+        gone = [chains.pop(entry.manifest, ()) for entry in unnamed.entries]
+        remaining = set(itertools.chain.from_iterable(chains.values()))
+        ids = [Digest(entry.config) for entry in unnamed.entries]
+        stacks = [chain for stack in gone for chain in reversed(stack) if chain not in remaining]
+        deleted = tuple(dict.fromkeys((*ids, *stacks)))
+        return Removal(unnamed.untagged, deleted, collected.freed_bytes)
 
 
 def _create(places: Places) -> None:

@@ -37,7 +37,11 @@ def add_layer(addition: Addition, name: str, size: int = 1000) -> None:
 
 
 def add_image(
-    store: Store, layer_names: Sequence[str], *references: str, comment: str = ""
+    store: Store,
+    layer_names: Sequence[str],
+    *references: str,
+    comment: str = "",
+    repositories: Sequence[str] = (),
 ) -> StoredImage:
     """Add an image of such layers."""
     with store.add() as addition:
@@ -54,4 +58,8 @@ def add_image(
         )
         addition.put_blob(config.raw)
         addition.put_blob(manifest.raw)
-        return addition.add_image(manifest, references=[*map(parse_reference, references)])
+        return addition.add_image(
+            manifest,
+            references=[*map(parse_reference, references)],
+            repositories=repositories,
+        )
