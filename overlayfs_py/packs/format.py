@@ -170,11 +170,11 @@ def parse_footer(data: bytes, file_size: int) -> Footer:
     """
     if len(data) != FOOTER_SIZE or not data.startswith(FOOTER_MAGIC):
         raise BadFooter("it does not end as a pack does: truncated, or still being written")
-    if hashlib.sha256(data[:_FOOTER_BODY]).digest() != data[_FOOTER_BODY:]:
-        raise BadFooter("its footer is damaged")
     _, version, chunk_log2, count, size, offset, length, digests = FOOTER_HEAD.unpack_from(data)
     if version != VERSION:
         raise BadFooter(f"its format has version {version}, and this reads version {VERSION}")
+    if hashlib.sha256(data[:_FOOTER_BODY]).digest() != data[_FOOTER_BODY:]:
+        raise BadFooter("its footer is damaged")
     if count > MOST_SECTIONS:
         raise BadFooter("its footer makes no sense: too many sections")
     table = data[FOOTER_HEAD.size : FOOTER_HEAD.size + count * SECTION.size]
