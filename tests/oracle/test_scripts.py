@@ -57,6 +57,10 @@ SCRIPTS: dict[str, tuple[list[Layer], list[Step]]] = {
             _FINISH,
         ],
     ),
+    "a rename with a flag that users cannot have copies nothing up": (
+        [Layer((Item((b"d", b"a"), Kind.FILE, content=b"data"),))],
+        [_do("rename", b"d/a", b"c", 4), _FINISH],
+    ),
     "a copied-up file and its directories keep their times": (
         [_IN_DIRECTORY],
         [
