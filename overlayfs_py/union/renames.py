@@ -256,6 +256,7 @@ def _settle(state: State, old: End, new: End) -> None:
     state.table.replace_name(node, (old.parent, old.name), (new.parent, new.name))
     if isinstance(node, DirectoryNode):
         node.require_upper().move(new.parent.require_upper(), new.name)
+        state.forget_moves()
 
 
 # Exchanging two.
@@ -282,7 +283,6 @@ def _mark_for(state: State, end: End, new_parent: DirectoryNode) -> None:
         return
     if node.lowers:
         _set_redirect(state.upper, node, same_parent=end.parent is new_parent)
-        state.moved[tuple(_lower_path(node).split(b"/")[1:])] = node
     elif new_parent.is_merged:
         state.upper.set_opaque(node.require_upper())
 
