@@ -5,6 +5,7 @@ All that writes here needs the store's lock, exclusively; all that reads, shared
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,11 +18,14 @@ from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.records import ImageEntry, TagEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.places import Places
+    from overlayfs_py.store.records import AnyRecord
+
+_log = logging.getLogger(__name__)
 
 
 def find_tag(places: Places, reference: Reference) -> TagEntry | None:
@@ -32,9 +36,9 @@ def find_tag(places: Places, reference: Reference) -> TagEntry | None:
 
 
 def all_tags(places: Places) -> list[TagEntry]:
-    """All tags, by their reference."""
-    found = (_read_tag(path) for path in _records(places.tags))
-    return sorted((entry for entry in found if entry is not None), key=lambda tag: tag.reference)
+    """All tags, by their reference. A damaged one names nothing, and is only warned of."""
+    found = _undamaged(_read_tag, _records(places.tags))
+    return sorted(found, key=lambda tag: tag.reference)
 
 
 def put_tag(places: Places, reference: Reference, manifest: Digest) -> None:
@@ -68,11 +72,19 @@ def find_entry(places: Places, manifest: Digest) -> ImageEntry | None:
 
 
 def all_entries(places: Places) -> list[ImageEntry]:
-    """The entries of all images, newest first."""
-    manifests = (digest_of_hex(path.name) for path in _records(places.images))
-    found = (find_entry(places, manifest) for manifest in manifests)
-    present = (entry for entry in found if entry is not None)
-    return sorted(present, key=lambda entry: (-entry.added_ns, entry.manifest))
+    """The entries of all images, newest first. A damaged one is none, and is only warned of."""
+    found = _undamaged(lambda path: find_entry(places, _digest(path)), _records(places.images))
+    return sorted(found, key=lambda entry: (-entry.added_ns, entry.manifest))
+
+
+def require_entries(places: Places) -> list[ImageEntry]:
+    """The entries of all images, in any order.
+
+    Raises:
+        CorruptStore: one is damaged.
+    """
+    found = (find_entry(places, _digest(path)) for path in _records(places.images))
+    return [entry for entry in found if entry is not None]
 
 
 def put_entry(places: Places, entry: ImageEntry) -> ImageEntry:
@@ -99,6 +111,23 @@ def drop_repository(places: Places, entry: ImageEntry, repository: str) -> None:
 def remove_entry(places: Places, manifest: Digest) -> bool:
     """Make a manifest no image any more; its tags must have gone before."""
     return durable.remove_file(places.image(manifest))
+
+
+def _undamaged(
+    read: Callable[[Path], AnyRecord | None], paths: Iterable[Path]
+) -> Iterator[AnyRecord]:
+    for path in paths:
+        try:
+            found = read(path)
+        except CorruptStore as error:
+            _log.warning("%s: %s", error.filename, error.strerror)
+        else:
+            if found is not None:
+                yield found
+
+
+def _digest(path: Path) -> Digest:
+    return digest_of_hex(path.name)
 
 
 def _read_tag(path: Path) -> TagEntry | None:

@@ -17,6 +17,7 @@ RECORD = "layer.json"
 PACK = "layer.pack"
 TREE = "tree"
 LEASE = "lease"
+LAYER_FILES = (RECORD, PACK, TREE)
 
 
 @dataclass(frozen=True, slots=True)
