@@ -15,7 +15,7 @@ from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import Digest, digest_of_hex
 from overlayfs_py.store import images, layers, records
 from overlayfs_py.store.locks import LOCK_NAMES
-from overlayfs_py.store.places import LAYER_FILES
+from overlayfs_py.store.places import GONE, LAYER_FILES
 from overlayfs_py.store.records import TagEntry
 from overlayfs_py.store.verification import fault_of_blob, fault_of_layer
 
@@ -136,7 +136,8 @@ def _fault_of_tag(places: Places, path: Path) -> tuple[str, str | None]:
         return path.name, error.strerror
     if places.tag(entry.reference) != path:
         return path.name, f"it names {entry.reference}, whose place is another"
-    if not os.path.lexists(places.image(manifest)):
+    place = places.image(manifest)
+    if not any(map(os.path.lexists, (place, place.with_suffix(GONE)))):
         return entry.reference, f"there is no image {manifest}"
     return entry.reference, None
 
@@ -167,4 +168,6 @@ def _is_ours(places: Places, path: Path) -> bool:
     if path.parent == places.locks:
         kind, _, digits = path.name.partition("-")
         return path.name in LOCK_NAMES or (kind in ("use", "ingest") and records.is_hex(digits))
+    if path.parent == places.images:
+        return records.is_hex(path.name.removesuffix(GONE))
     return records.is_hex(path.name)

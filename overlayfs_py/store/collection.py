@@ -59,6 +59,7 @@ def collect(places: Places, *, rubbish: bool) -> Collected:
     collected = Collected()
     for path in leases.leftovers(places.staging):
         collected.take(path, layers.size_on_disk(path))
+    names.finish_withdrawals(places)
     needed = needed_by_images(places)
     if needed is not None:
         needed |= leases.all_kept(places.staging)

@@ -6,6 +6,7 @@ All that writes here needs the store's lock, exclusively; all that reads, shared
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from msgspec import structs
 from overlayfs_py.image.digest import Digest, digest_of_hex
 from overlayfs_py.store import durable, records
 from overlayfs_py.store.failures import CorruptStore
+from overlayfs_py.store.places import GONE
 from overlayfs_py.store.records import ImageEntry, TagEntry
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ def require_entries(places: Places) -> list[ImageEntry]:
 def put_entry(places: Places, entry: ImageEntry) -> ImageEntry:
     """Make a manifest an image of this store; one that is there gets the new facts added."""
     known = find_entry(places, Digest(entry.manifest))
-    if known is not None:
+    if known is None:
+        finish_withdrawals(places)  # its old tags must not name it again
+    else:
         repositories = tuple(dict.fromkeys((*entry.repositories, *known.repositories)))
         entry = structs.replace(known, index=entry.index or known.index, repositories=repositories)
     if entry != known:
@@ -108,9 +112,33 @@ def drop_repository(places: Places, entry: ImageEntry, repository: str) -> None:
         durable.write_file(place, records.encode(changed), places.staging)
 
 
-def remove_entry(places: Places, manifest: Digest) -> bool:
-    """Make a manifest no image any more; its tags must have gone before."""
-    return durable.remove_file(places.image(manifest))
+def withdraw(places: Places, manifest: Digest) -> bool:
+    """Make a manifest no image any more, at once with all its tags; False where it was none."""
+    place = places.image(manifest)
+    gone = place.with_suffix(GONE)
+    try:
+        # The one step that decides. All after it can be done by whoever comes next.
+        os.rename(place, gone)
+    except FileNotFoundError:
+        return False
+    durable.sync_directory(places.images)
+    _finish(places, gone)
+    return True
+
+
+def finish_withdrawals(places: Places) -> None:
+    """Remove the tags that somebody who was killed left to name nothing."""
+    for path in sorted(places.images.glob(f"*{GONE}")):
+        if records.is_hex(path.stem):
+            _finish(places, path)
+
+
+def _finish(places: Places, gone: Path) -> None:
+    manifest = digest_of_hex(gone.stem)
+    for tag in all_tags(places):
+        if tag.manifest == manifest:
+            remove_tag(places, tag.reference)
+    durable.remove_file(gone)
 
 
 def _undamaged(
