@@ -393,7 +393,7 @@ class _Execution:
             return function.call(values)
         except NotCallable as error:
             self._node = whole
-            callee = arguments[0] if arguments else show(values[0])
+            callee = arguments[0] if arguments else _reflected(values[0])
             message = f"error calling call: non-function {callee} of type {error}"
             raise self._failure(message) from error
         except FunctionError as error:
@@ -481,6 +481,12 @@ def _nil_evaluated(name: str, pointer: Pointer, receiver: Value) -> str:
     if target.kind is Kind.STRUCT and target.field_named(name) is None:
         return f"can't evaluate field {name} in type {receiver.type}"
     return f"nil pointer evaluating {receiver.type}.{name}"
+
+
+def _reflected(value: Value | None) -> str:
+    """Go's String of a reflect.Value: a string, or what type something else has."""
+    assert value is not None
+    return value.value if isinstance(value, Text) else f"<{value.type} Value>"
 
 
 def _place(text: str, at: int) -> str:

@@ -51,6 +51,7 @@ class _Spec:
     verb: str
     minus: bool = False
     plus: bool = False
+    names: bool = False  # of the fields of structs: %+v, where the plus says nothing else
     sharp: bool = False
     space: bool = False
     zero: bool = False
@@ -96,10 +97,12 @@ class _Printf:
     def _specifier(self, found: re.Match[str]) -> None:
         flags = found["flags"]
         minus = "-" in flags
+        verb = found["verb"] or ""
         spec = _Spec(
-            found["verb"] or "",
+            verb,
             minus=minus,
-            plus="+" in flags,
+            plus="+" in flags and verb != "v",
+            names="+" in flags and verb == "v",
             sharp="#" in flags,
             space=" " in flags,
             zero="0" in flags and not minus,
@@ -229,7 +232,7 @@ def _format_struct(spec: _Spec, value: Struct, depth: int) -> str:
     if value.type.is_text:
         return _format_value(spec, value.values[0], depth)
     shown = [_format_value(spec, field, depth + 1) for field in value.values]
-    if spec.plus and spec.verb == "v":
+    if spec.names:
         names = [field.name for field in value.type.fields]
         shown = [f"{name}:{text}" for name, text in zip(names, shown, strict=True)]
     return f"{{{' '.join(shown)}}}"

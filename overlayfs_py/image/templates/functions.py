@@ -123,7 +123,8 @@ def _slice(arguments: Sequence[Value | None]) -> Value:
 
 
 def _bounds(indexes: Sequence[Value | None], length: int) -> tuple[int, int]:
-    positions = [_position(held(index), length) for index in indexes]
+    # Go looks into interfaces here only for what is sliced.
+    positions = [_position(index, length) for index in indexes]
     bounds = [*positions, *[0, length, length][len(positions) :]]
     for one, two in pairwise(bounds):
         if one > two:
