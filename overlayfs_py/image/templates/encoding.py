@@ -78,7 +78,7 @@ def _fraction(number: float) -> Json:
 
 def _struct_to_json(value: Struct) -> Json:
     if value.type.is_text:
-        return to_json(value.values[0])
+        return to_json(value.values[-1])
     named = zip(value.type.fields, value.values, strict=True)
     return {
         field.json_name: to_json(item)

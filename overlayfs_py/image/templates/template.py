@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.templates.docker_functions import FUNCTIONS
@@ -31,6 +31,10 @@ class Template:
             ExecutionError: it does not fit the value.
         """
         return execute(Program(self.trees, self.functions, missing_key), self.name, value)
+
+    def using(self, functions: Mapping[str, Function]) -> Template:
+        """The same with other functions of the same names."""
+        return replace(self, functions=functions)
 
 
 def parse_template(

@@ -39,7 +39,7 @@ class Type:
     name: str
     element: Type | None = None  # of slices, maps, pointers
     fields: tuple[Field, ...] = ()
-    is_text: bool = False  # a struct that prints as its one field says: a time
+    is_text: bool = False  # prints as its first field says, and is its last one in JSON: a time
 
     def __str__(self) -> str:
         return self.name
