@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import httpx
 import msgspec
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
-
-    from trio.abc import AsyncResource
 
     from overlayfs_py.registry.patience import Patience
 
@@ -72,7 +71,7 @@ class Answer:
         """
         with trio.move_on_after(_LONGEST_CLOSING_S, shield=True):
             if not self._is_short and not self._has_ended:
-                await self._connection().aclose()
+                self._shut_connection()
             with suppress(httpx.TransportError):
                 while not self._has_ended:
                     self._has_ended = not await anext(self._pieces, b"")
@@ -84,8 +83,11 @@ class Answer:
         has_none = self._response.request.method == "HEAD" or self.status in {204, 304}
         return has_none or (told.isdecimal() and len(told) < 10 and int(told) <= _SHORT_BYTES)
 
-    def _connection(self) -> AsyncResource:
-        return cast("AsyncResource", self._response.extensions["network_stream"])
+    def _shut_connection(self) -> None:
+        """End the connection, and leave its descriptor to the pool, which looks at it once more."""
+        stream = self._response.extensions["network_stream"]
+        with suppress(OSError):  # the other side was first
+            stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     async def receive_some(self) -> bytes:
         """The next piece of the body as it comes, not decoded in any way; nothing at its end.
