@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
+# Guess: enough to keep a disk busy; decompressing takes a processor each.
+_MOST_READS = 4
 _NOTHING = b""
 OPENED = replies.opened(0, OpenFlag.KEEP_CACHE)
 
@@ -49,6 +51,7 @@ class DirectOperations:
         self._copy_ups = CopyUps(union)
         self._listings = Listings()
         self._sync_limiter = trio.CapacityLimiter(_MOST_SYNCS)
+        self._read_limiter = trio.CapacityLimiter(_MOST_READS)
         self._nodes_by_id = union.node
         self._root = union.root
 
@@ -210,7 +213,11 @@ class DirectOperations:
     def read(self, header: Header, body: Body) -> Answer:
         """READ."""
         wanted = cast("requests.Read", body)
-        return self._union.read(self._node(header.node), wanted.offset, wanted.size)
+        data = self._union.begin_read(self._node(header.node), wanted.offset, wanted.size)
+        return data if isinstance(data, bytes) else self._read_later(data)
+
+    async def _read_later(self, read: Callable[[], bytes]) -> bytes:
+        return await trio.to_thread.run_sync(read, limiter=self._read_limiter)
 
     def write(self, header: Header, body: Body) -> Answer:
         """WRITE."""

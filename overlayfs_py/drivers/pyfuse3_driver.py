@@ -9,6 +9,7 @@ import pyfuse3
 import trio
 
 from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
+from overlayfs_py.drivers.pyfuse3_replies import unwanted_replies_unreported
 from overlayfs_py.drivers.supervision import announce, unmount_on_signal
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     except BaseException:
         os.close(mounted.fd)
         raise
-    trio.run(_Session(mounted).serve, on_ready)
+    with unwanted_replies_unreported():
+        trio.run(_Session(mounted).serve, on_ready)
 
 
 class _Session:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
+# Guess: enough to keep a disk busy; decompressing takes a processor each.
+_MOST_READS = 4
 
 
 class UnionOperations(pyfuse3.Operations):
@@ -69,6 +71,7 @@ class UnionOperations(pyfuse3.Operations):
         self._copy_ups = CopyUps(union)
         self._listings = Listings(union)
         self._sync_limiter = trio.CapacityLimiter(_MOST_SYNCS)
+        self._read_limiter = trio.CapacityLimiter(_MOST_READS)
 
     # Names and nodes
 
@@ -211,9 +214,12 @@ class UnionOperations(pyfuse3.Operations):
         entry = self._held(node)
         return values.file_info(node, privileged=_is_privileged(ctx)), entry
 
-    @at_once
-    def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        return self._union.read(self._union.node(values.ino_of(fh)), off, size)
+    @waiting
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        data = self._union.begin_read(self._union.node(values.ino_of(fh)), off, size)
+        if isinstance(data, bytes):
+            return data
+        return await trio.to_thread.run_sync(data, limiter=self._read_limiter)
 
     @at_once
     def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:

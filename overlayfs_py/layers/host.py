@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.ids import IdMap
-    from overlayfs_py.layers.interface import LayerFile, LayerObject
+    from overlayfs_py.layers.interface import LayerObject
 
 # Inode numbers of a mount: the tree's index above, the host's own number below.
 _INO_BITS = 48
@@ -78,6 +78,11 @@ class HostTree:
         """The root's descriptor, owned by the tree."""
         return self._root_fd
 
+    @property
+    def fd(self) -> int:
+        """The root's descriptor, as every layer has one."""
+        return self._root_fd
+
     def ino_of(self, status: os.stat_result) -> int:
         """The mount's inode number for an object of this tree."""
         ino = status.st_ino
@@ -108,13 +113,12 @@ class HostTree:
             status.st_ctime_ns,
         )
 
-    def other_names(self, file: LayerFile) -> list[tuple[bytes, ...]]:
-        """Return every path of a file's inode in this tree.
+    def paths_of(self, file: HostFile) -> list[tuple[bytes, ...]]:
+        """Return every path of a file's inode in this tree, of one that has several.
 
         The first call reads the whole tree's listings, without a stat: a listing tells inode
         numbers.
         """
-        assert isinstance(file, HostFile)
         ino = file.status().st_ino
         if self._link_paths is None:
             self._link_paths = _paths_of_shared_inodes(self.root)
@@ -196,6 +200,9 @@ class HostFile(HostObject):
 
     def open_reader(self) -> DescriptorReader:
         return DescriptorReader(self.open(os.O_RDONLY))
+
+    def other_names(self) -> list[tuple[bytes, ...]]:
+        return self.tree.paths_of(self)
 
 
 class HeldFile(HostFile):

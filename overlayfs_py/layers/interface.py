@@ -20,6 +20,15 @@ class Reader(Protocol):
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset` on, fewer only at the end of the file."""
 
+    def try_read(self, offset: int, size: int) -> bytes | None:
+        """Return what `read` would, None where that takes long.
+
+        Then `read` may be called in a thread, and even after `close`, while the layer is open.
+        """
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Return where the next data or hole begins: lseek(2) with SEEK_DATA or SEEK_HOLE."""
+
     def copy_to(self, target_fd: int, size: int) -> None:
         """Write the first `size` bytes to an empty file, sharing blocks and keeping holes."""
 
@@ -48,6 +57,9 @@ class LayerFile(LayerObject, Protocol):
 
     def open_reader(self) -> Reader:
         """Open a regular file's data; the caller closes it."""
+
+    def other_names(self) -> list[tuple[bytes, ...]]:
+        """Return every path (components below the layer's root) of the file's inode."""
 
 
 class LayerDirectory(LayerObject, Protocol):
@@ -79,8 +91,9 @@ class Layer(Protocol):
     def root(self) -> LayerDirectory:
         """Return its root directory."""
 
-    def other_names(self, file: LayerFile) -> list[tuple[bytes, ...]]:
-        """Return every path (components below the root) of a file's inode in this layer."""
+    @property
+    def fd(self) -> int:
+        """A descriptor on the filesystem that it lies on, owned by the layer."""
 
     def close(self) -> None:
         """Close every descriptor it holds."""

@@ -30,7 +30,7 @@ _OPAQUE = (
     b"user.overlay.opaque",
     b"user.fuseoverlayfs.opaque",
 )
-_REDIRECT = (b"trusted.overlay.redirect", b"user.overlay.redirect")
+REDIRECT = (b"trusted.overlay.redirect", b"user.overlay.redirect")
 METACOPY = (b"trusted.overlay.metacopy", b"user.overlay.metacopy")
 _WHITEOUT = (b"trusted.overlay.whiteout", b"user.overlay.whiteout")
 
@@ -62,7 +62,7 @@ def read_marks(names: Sequence[bytes], value_of: Callable[[bytes], bytes]) -> Ma
     if not names:
         return NO_MARKS
     opaque = any(name in names and value_of(name) == b"y" for name in _OPAQUE)
-    redirect = next((value_of(name) for name in _REDIRECT if name in names), None)
+    redirect = next((value_of(name) for name in REDIRECT if name in names), None)
     return Marks(opaque, _valid_redirect(redirect))
 
 

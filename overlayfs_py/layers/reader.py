@@ -41,6 +41,14 @@ class DescriptorReader:
             data += more
         return data
 
+    def try_read(self, offset: int, size: int) -> bytes | None:
+        """Return what `read` does: the kernel has read ahead, or waits for its disk."""
+        return self.read(offset, size)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Return where the next data or hole begins: lseek(2) with SEEK_DATA or SEEK_HOLE."""
+        return os.lseek(self.fd, offset, whence)
+
     def copy_to(self, target_fd: int, size: int) -> None:
         """Write the first `size` bytes to an empty file, sharing blocks and keeping holes."""
         copy_data(self.fd, target_fd, size)
@@ -59,7 +67,7 @@ def copy_data(source_fd: int, target_fd: int, size: int) -> None:
     whole = os.fstat(source_fd).st_size <= size
     if whole and _cloned(source_fd, target_fd):
         return
-    for start, end in _data_extents(source_fd, size):
+    for start, end in data_extents(source_fd, size):
         _copy_extent(source_fd, target_fd, start, end)
     os.ftruncate(target_fd, size)
 
@@ -74,7 +82,7 @@ def _cloned(source_fd: int, target_fd: int) -> bool:
     return True
 
 
-def _data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+def data_extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
     """The ranges that hold data; one range where the filesystem does not tell."""
     start = 0
     while start < size:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostFile
@@ -43,6 +44,13 @@ def open_file(state: State, node: Node, *, write: bool) -> None:
 def read(state: State, node: Node, offset: int, size: int) -> bytes:
     """Return `size` bytes from `offset` on, fewer only at the end of the file."""
     return reader_of(state, require_regular(node)).read(offset, size)
+
+
+def begin_read(state: State, node: Node, offset: int, size: int) -> bytes | Callable[[], bytes]:
+    """Return what `read` does, or where that takes long what reads it, to be called in a thread."""
+    reader = reader_of(state, require_regular(node))
+    data = reader.try_read(offset, size)
+    return partial(reader.read, offset, size) if data is None else data
 
 
 def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:

@@ -179,6 +179,10 @@ class Union:
         """Return `size` bytes from `offset` on, fewer only at the end of the file."""
         return contents.read(self._state, node, offset, size)
 
+    def begin_read(self, node: Node, offset: int, size: int) -> bytes | Callable[[], bytes]:
+        """Return what `read` does, or what reads it: to be called once, in any thread."""
+        return contents.begin_read(self._state, node, offset, size)
+
     def write(self, node: Node, offset: int, data: bytes | memoryview) -> int:
         """Write at `offset`; returns how many bytes, fewer than given only on a full disk."""
         return contents.write(self._state, node, offset, data)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.syscalls import files
-from overlayfs_py.union.contents import reader_of, require_regular, writable_fd
+from overlayfs_py.union.contents import reader_of, require_regular, writable_fd, write
 
 if TYPE_CHECKING:
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
+
+_STEP = 1 << 20  # bytes that are copied by hand at a time; the caller asks again
 
 
 def allocate(state: State, node: Node, mode: int, offset: int, length: int) -> None:
@@ -22,10 +23,7 @@ def allocate(state: State, node: Node, mode: int, offset: int, length: int) -> N
 
 def seek(state: State, node: Node, offset: int, whence: int) -> int:
     """Return where the next data or hole begins: lseek(2) with SEEK_DATA or SEEK_HOLE."""
-    reader = reader_of(state, require_regular(node))
-    if isinstance(reader, DescriptorReader):
-        return os.lseek(reader.fd, offset, whence)
-    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), node.name)
+    return reader_of(state, require_regular(node)).seek(offset, whence)
 
 
 def copy_range(
@@ -34,6 +32,6 @@ def copy_range(
     """copy_file_range(2) between two files of the union; returns how many bytes were copied."""
     target_fd = writable_fd(state, require_regular(target))
     reader = reader_of(state, require_regular(source))
-    if not isinstance(reader, DescriptorReader):
-        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP), source.name)
-    return os.copy_file_range(reader.fd, target_fd, length, source_offset, target_offset)
+    if isinstance(reader, DescriptorReader):
+        return os.copy_file_range(reader.fd, target_fd, length, source_offset, target_offset)
+    return write(state, target, target_offset, reader.read(source_offset, min(length, _STEP)))

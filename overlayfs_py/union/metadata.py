@@ -12,6 +12,7 @@ from overlayfs_py.layers.host import HostDirectory, HostObject, find_xattr
 from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.packs.layer import PackObject
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
@@ -103,7 +104,9 @@ def birth_time_ns(node: Node) -> int | None:
 
 
 def get_flags(state: State, node: Node) -> int:
-    """Return an inode's flags, as lsattr(1) shows them."""
+    """Return an inode's flags, as lsattr(1) shows them; a pack keeps none."""
+    if isinstance(place_of(node), PackObject):
+        return 0
     return files.get_flags(_flags_fd(state, node))
 
 

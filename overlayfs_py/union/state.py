@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.host import HostDirectory, HostTree, find_xattr
-from overlayfs_py.layers.ids import IdMap
-from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
-from overlayfs_py.layers.root import is_idmapped, open_layer_root, open_volume_root
+from overlayfs_py.layers.opening import open_directory_layer
+from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
+from overlayfs_py.layers.root import open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
+from overlayfs_py.packs.chunks import ChunkCache
+from overlayfs_py.packs.layer import PackLayer
+from overlayfs_py.packs.pack import Pack, is_pack
 from overlayfs_py.union import inodes
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
 from overlayfs_py.union.table import NodeTable
@@ -23,7 +26,8 @@ from overlayfs_py.union.values import path_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from overlayfs_py.layers.interface import LayerDirectory, Reader
+    from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.layers.interface import Layer, LayerDirectory, Reader
     from overlayfs_py.union.values import StackSpec
 
 # Of the descriptors a process may have, the part that caches may fill; the rest is for
@@ -50,6 +54,7 @@ class State:
         self.readers: DescriptorCache[Reader] = DescriptorCache(
             limit, lambda reader: reader.close()
         )
+        self._chunks = ChunkCache()  # of all packs
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
         # Known directories that were renamed in this mount, by where the layers have them.
@@ -130,18 +135,29 @@ class State:
             roots.append(SkeletonDirectory(len(roots) + 1, paths))
         return tuple(roots)
 
-    def _open_layer(self, position: int) -> HostTree:
+    def _open_layer(self, position: int) -> Layer:
         path = self.spec.lower[position]
-        root_fd = open_layer_root(path)
-        if self.upper is not None and os.path.sameopenfile(root_fd, self.upper.tree.root_fd()):
-            os.close(root_fd)
-            raise OSError(errno.EINVAL, "a layer cannot be the upperdir as well", path)
-        ids = IdMap() if is_idmapped(path) else self.spec.ids
-        tree = self._add_tree(position + 1, root_fd, ids, override=None)
-        tree.override = _detect_override(tree.root)
+        if is_pack(path):
+            layer: Layer = self._open_pack(position + 1, path)
+        else:
+            layer = self._open_directory_layer(position + 1, path)
         if position == 0:
-            self._first_fd = root_fd
+            self._first_fd = layer.fd
+        return layer
+
+    def _open_directory_layer(self, index: int, path: bytes) -> HostTree:
+        tree = open_directory_layer(index, path, self.spec.ids, self.directories)
+        self._undo.callback(tree.close)
+        if self.upper is not None and os.path.sameopenfile(
+            tree.root_fd(), self.upper.tree.root_fd()
+        ):
+            raise OSError(errno.EINVAL, "a layer cannot be the upperdir as well", path)
         return tree
+
+    def _open_pack(self, index: int, path: bytes) -> PackLayer:
+        layer = PackLayer(index, Pack(path, self._chunks), self.spec.ids)
+        self._undo.callback(layer.close)
+        return layer
 
     def open_volume(self, source: bytes, *, read_only: bool) -> HostTree:
         """Open a host directory as a tree of its own."""
@@ -230,11 +246,3 @@ def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:
 
 def _open_directory(path: bytes) -> int:
     return os.open(path, _OPEN)
-
-
-def _detect_override(root: HostDirectory) -> bytes | None:
-    """The xattr that a layer keeps owner and mode in, as its root tells."""
-    for name in (*OVERRIDE_XATTRS.values(), LEGACY_XATTR):
-        if find_xattr(root, name) is not None:
-            return name
-    return None

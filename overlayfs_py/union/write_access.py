@@ -6,7 +6,6 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HostFile
 from overlayfs_py.union import copy_up
 from overlayfs_py.union.lookup import lookup
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
@@ -72,11 +71,11 @@ def link_other_names(state: State, node: FileNode, lower: LayerFile) -> None:
     Were the others left to the layer, the upper alone would no longer say that they are one file,
     and they would show the old data at the next mount.
     """
-    if not isinstance(lower, HostFile) or lower.status().st_nlink < 2:
+    if lower.attributes().nlink < 2:
         return
     state.table.hold(node)  # a lookup knows again only what is held
     try:
-        for path in lower.tree.other_names(lower):
+        for path in lower.other_names():
             # Where the layer still shows the name, looking it up links it.
             _look_at(state, path)
     finally:
@@ -88,13 +87,11 @@ def _learn_a_name(state: State, node: FileNode, lower: LayerFile) -> None:
 
     Its copy would otherwise have no place, and the other names could not become links of it.
     """
-    if node.parent is not None or not isinstance(lower, HostFile):
-        return
-    if lower.status().st_nlink < 2:
+    if node.parent is not None or lower.attributes().nlink < 2:
         return
     state.table.hold(node)
     try:
-        for path in lower.tree.other_names(lower):
+        for path in lower.other_names():
             _look_at(state, path)  # adds the name, if it shows this node
     finally:
         state.table.release(node.ino, 1)

@@ -1,0 +1,35 @@
+"""Opening a host directory as a layer, however it keeps its owners."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.host import HostTree, find_xattr
+from overlayfs_py.layers.ids import IdMap
+from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
+from overlayfs_py.layers.root import is_idmapped, open_layer_root
+
+if TYPE_CHECKING:
+    from overlayfs_py.layers.descriptors import DescriptorCache
+    from overlayfs_py.layers.host import HostDirectory
+
+
+def open_directory_layer(
+    index: int, path: bytes, ids: IdMap, descriptors: DescriptorCache[int]
+) -> HostTree:
+    """Open the directory at `path` as tree `index` of a mount; the caller closes the tree.
+
+    `ids` map its owners, unless its mount does so already.
+    """
+    root_fd = open_layer_root(path)
+    tree = HostTree(index, root_fd, IdMap() if is_idmapped(path) else ids, descriptors)
+    tree.override = _detect_override(tree.root)
+    return tree
+
+
+def _detect_override(root: HostDirectory) -> bytes | None:
+    """The xattr that a layer keeps owner and mode in, as its root tells."""
+    for name in (*OVERRIDE_XATTRS.values(), LEGACY_XATTR):
+        if find_xattr(root, name) is not None:
+            return name
+    return None

@@ -1,0 +1,149 @@
+"""Chunks of packs: read, verified, decompressed, and kept for a while."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from overlayfs_py.packs.blocks import BadBlock, decompress
+from overlayfs_py.packs.errors import CorruptLayer
+from overlayfs_py.packs.format import HEADER, Codec
+
+if TYPE_CHECKING:
+    from overlayfs_py.packs.format import Footer
+    from overlayfs_py.packs.index import Index
+
+# What is read stays in the kernel's page cache; here is what small files that share a chunk are
+# cut from next, and the pieces of a chunk that several requests ask for.
+_CACHE_BYTES = 32 << 20
+_LENGTH_BITS = 24
+_LENGTH_MASK = (1 << _LENGTH_BITS) - 1
+# What a filesystem says that cannot tell whether it would wait.
+_NOT_TOLD = (errno.EOPNOTSUPP, errno.EINVAL)
+
+
+class WouldWait(Exception):
+    """The bytes are not in memory: no error, but the disk has to be asked."""
+
+
+class ChunkCache:
+    """Decompressed chunks of all the packs that share it, least recently used thrown out first.
+
+    May be used in any thread.
+    """
+
+    def __init__(self, limit_bytes: int = _CACHE_BYTES) -> None:
+        self._limit = limit_bytes
+        self._held: OrderedDict[tuple[Chunks, int], bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def find(self, owner: Chunks, number: int) -> bytes | None:
+        """Return a chunk that is there."""
+        key = (owner, number)
+        with self._lock:
+            data = self._held.get(key)
+            if data is not None:
+                self._held.move_to_end(key)
+        return data
+
+    def put(self, owner: Chunks, number: int, data: bytes) -> None:
+        """Keep a chunk."""
+        with self._lock:
+            if self._held.setdefault((owner, number), data) is data:
+                self._bytes += len(data)
+            while self._bytes > self._limit:
+                self._bytes -= len(self._held.popitem(last=False)[1])
+
+    def drop(self, owner: Chunks) -> None:
+        """Forget all chunks of a pack."""
+        with self._lock:
+            for key in [key for key in self._held if key[0] is owner]:
+                self._bytes -= len(self._held.pop(key))
+
+
+class Chunks:
+    """The chunks of one pack; may be used in any thread."""
+
+    def __init__(
+        self, fd: int, footer: Footer, index: Index, cache: ChunkCache, path: bytes
+    ) -> None:
+        """Read from `fd`, which stays its owner's."""
+        self.log2 = footer.chunk_log2
+        self._fd = fd
+        self._end = footer.index_offset
+        self._index = index
+        self._cache = cache
+        self._path = path
+        # 1 where the stored bytes were what they should be. The disk is trusted from then on, as
+        # the kernel trusts its page cache: hashing costs as much as reading and decompressing.
+        self._verified = bytearray(index.chunks)
+        self._tells = True  # whether the filesystem says that a read would wait
+
+    def find(self, number: int) -> bytes | None:
+        """Return a chunk that is in memory already."""
+        return self._cache.find(self, number)
+
+    def get(self, number: int, *, wait: bool = True) -> bytes:
+        """Return a chunk, keeping it in the cache.
+
+        Raises:
+            CorruptLayer: it is damaged.
+            WouldWait: with `wait` False, where its bytes must come from the disk.
+        """
+        data = self._cache.find(self, number)
+        if data is None:
+            data = self.load(number, wait=wait)
+            self._cache.put(self, number, data)
+        return data
+
+    def load(self, number: int, *, wait: bool = True) -> bytes:
+        """Return a chunk that is not in the cache, and leave it so."""
+        offset, stored, word, digest = self._index.chunk(number)
+        codec, length = word >> _LENGTH_BITS, word & _LENGTH_MASK
+        sane = length <= 1 << self.log2 and stored <= length and codec in (Codec.RAW, Codec.LZ4)
+        if not sane or offset < HEADER.size or offset + stored > self._end:
+            raise self._damage(number, "its record makes no sense")
+        block = self._read(offset, stored, wait=wait)
+        if not self._verified[number]:
+            if hashlib.sha256(block).digest() != digest:
+                raise self._damage(number, "its bytes are not those that were written")
+            self._verified[number] = 1
+        data = self._decoded(number, block, length) if codec == Codec.LZ4 else block
+        if len(data) != length:
+            raise self._damage(number, f"it holds {len(data)} bytes and should hold {length}")
+        return data
+
+    def close(self) -> None:
+        """Give back what the cache holds."""
+        self._cache.drop(self)
+
+    def _decoded(self, number: int, block: bytes, length: int) -> bytes:
+        try:
+            return decompress(block, length)
+        except (BadBlock, ValueError, MemoryError) as error:
+            raise self._damage(number, f"it cannot be decompressed ({error})") from None
+
+    def _read(self, offset: int, size: int, *, wait: bool) -> bytes:
+        if wait or not self._tells:
+            return os.pread(self._fd, size, offset)
+        buffer = bytearray(size)
+        try:
+            done = os.preadv(self._fd, [buffer], offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            raise WouldWait from None
+        except OSError as error:
+            if error.errno not in _NOT_TOLD:
+                raise
+            self._tells = False
+            return os.pread(self._fd, size, offset)
+        if done < size:
+            raise WouldWait
+        return bytes(buffer)
+
+    def _damage(self, number: int, why: str) -> CorruptLayer:
+        return CorruptLayer(self._path, f"chunk {number} is damaged: {why}")

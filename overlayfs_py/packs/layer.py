@@ -1,0 +1,203 @@
+"""A pack as a layer of a union. Owners, devices and marks are shown, never made."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.layers.marks import METACOPY, read_marks
+from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes, Entry, Finding, Marks
+from overlayfs_py.packs.errors import CorruptLayer
+from overlayfs_py.packs.format import ROOT, Flag, join_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.packs.format import Inode
+    from overlayfs_py.packs.pack import Pack
+    from overlayfs_py.packs.reader import PackReader
+
+# Inode numbers of a mount: the layer's index above, as in a host tree. Below, one more than the
+# pack's own number: 0 would be none.
+_INO_BITS = 48
+_BLOCK = 4096
+_SECTORS = _BLOCK // 512
+# As far as a kernel's device numbers go (include/linux/kdev_t.h).
+_MOST_MAJOR = (1 << 12) - 1
+_MOST_MINOR = (1 << 20) - 1
+_DEVICES = (stat.S_IFCHR, stat.S_IFBLK)
+
+
+class PackLayer:
+    """One pack in a stack."""
+
+    def __init__(self, index: int, pack: Pack, ids: IdMap) -> None:
+        """Take over `pack`; `index` numbers the trees of one mount."""
+        self.pack = pack
+        self._ids = ids
+        self._base = (index << _INO_BITS) + 1
+        self.root = PackDirectory(self, ROOT)
+
+    @property
+    def fd(self) -> int:
+        """The pack's descriptor."""
+        return self.pack.fd
+
+    def close(self) -> None:
+        """Close the pack."""
+        self.pack.close()
+
+    def attributes_of(self, number: int, inode: Inode) -> Attributes:
+        """Return what stat(2) shows of an object; its times are the two that a pack keeps."""
+        mode, flags, uid, gid, nlink, size, mtime_s, atime_s, mtime_ns, atime_ns = inode[:10]
+        kind = mode & 0o170000
+        blocks = 0
+        rdev = 0
+        if kind == stat.S_IFREG:
+            if flags & Flag.SPARSE:
+                stored = self.pack.reader(inode).data_bytes()
+                blocks = -(-stored // _BLOCK) * _SECTORS
+            else:
+                blocks = -(-size // _BLOCK) * _SECTORS
+        elif kind == stat.S_IFDIR:
+            size, blocks = _BLOCK, _SECTORS
+        elif kind in _DEVICES:
+            rdev = self._device(number, inode)
+        if not self._ids.changes_nothing:
+            uid, gid = self._ids.seen_uid(uid), self._ids.seen_gid(gid)
+        mtime = join_ns(mtime_s, mtime_ns)
+        return Attributes(
+            self._base + number,
+            mode,
+            nlink,
+            uid,
+            gid,
+            rdev,
+            size,
+            blocks,
+            _BLOCK,
+            join_ns(atime_s, atime_ns),
+            mtime,
+            mtime,
+        )
+
+    def _device(self, number: int, inode: Inode) -> int:
+        major, minor = inode.first >> 32, inode.first & 0xFFFFFFFF
+        if major > _MOST_MAJOR or minor > _MOST_MINOR:
+            raise CorruptLayer(self.pack.path, f"device {number} has no number of a device")
+        return os.makedev(major, minor)
+
+
+class PackObject:
+    """Any object of a pack, by its number."""
+
+    __slots__ = ("_layer", "_number")
+
+    def __init__(self, layer: PackLayer, number: int) -> None:
+        self._layer = layer
+        self._number = number
+
+    def inode(self) -> Inode:
+        """Return the pack's record of it."""
+        return self._layer.pack.index.inode(self._number)
+
+    def attributes(self) -> Attributes:
+        return self._layer.attributes_of(self._number, self.inode())
+
+    def read_link(self) -> bytes:
+        inode = self.inode()
+        if not stat.S_ISLNK(inode.mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return self._layer.pack.index.text(inode.first, inode.size)
+
+    def list_xattrs(self) -> list[bytes]:
+        return list(self._xattrs())
+
+    def get_xattr(self, name: bytes) -> bytes:
+        value = self._xattrs().get(name)
+        if value is None:
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
+        return value
+
+    def _xattrs(self) -> dict[bytes, bytes]:
+        return self._layer.pack.index.xattrs(self.inode())
+
+
+class PackFile(PackObject):
+    """Anything but a directory."""
+
+    __slots__ = ()
+
+    def open_reader(self) -> PackReader:
+        inode = self.inode()
+        # All hole: either that is so, or the data lies in another layer.
+        empty = inode.size and not inode.amount and not inode.flags & Flag.INLINE
+        if empty and any(name in METACOPY for name in self._xattrs()):
+            raise OSError(errno.EPERM, "its data lies in another layer (metacopy)")
+        return self._layer.pack.reader(inode)
+
+    def other_names(self) -> list[tuple[bytes, ...]]:
+        return self._layer.pack.index.paths_of(self._number)
+
+
+class PackDirectory(PackObject):
+    """A directory."""
+
+    __slots__ = ("_found",)
+
+    def __init__(self, layer: PackLayer, number: int) -> None:
+        super().__init__(layer, number)
+        self._found: tuple[bytes, int] = (b"", ROOT)  # what `find` found last, and its number
+
+    def find(self, name: bytes) -> Finding:
+        index = self._layer.pack.index
+        at = index.find(index.directory(self._number), name)
+        if at < 0:
+            return Absence.MISSING
+        number, kind = index.dirent(at)
+        if kind == WHITEOUT_TYPE:
+            return Absence.WHITEOUT
+        inode = index.child(self._number, at, number, kind)
+        self._found = (name, number)
+        return self._layer.attributes_of(number, inode)
+
+    def deletes(self, name: bytes) -> bool:
+        index = self._layer.pack.index
+        inode = index.directory(self._number)
+        at = index.find(inode, name)
+        if at < 0:
+            return False
+        if index.dirent(at)[1] == WHITEOUT_TYPE:
+            return True
+        after = at + 1
+        return (
+            after < inode.first + inode.amount
+            and index.name_at(after) == name
+            and index.dirent(after)[1] == WHITEOUT_TYPE
+        )
+
+    def entries(self) -> Iterator[Entry]:
+        index = self._layer.pack.index
+        for name, _, kind in index.names(index.directory(self._number)):
+            yield Entry(name, kind << 12)
+
+    def marks(self, *, with_opaque_file: bool = True) -> Marks:
+        inode = self.inode()
+        marks = read_marks(self.list_xattrs(), self.get_xattr)
+        if inode.flags & Flag.OPAQUE and not marks.opaque:
+            return Marks(opaque=True, redirect=marks.redirect)
+        return marks
+
+    def directory(self, name: bytes) -> PackDirectory:
+        return PackDirectory(self._layer, self._number_of(name))
+
+    def file(self, name: bytes) -> PackFile:
+        return PackFile(self._layer, self._number_of(name))
+
+    def _number_of(self, name: bytes) -> int:
+        if self._found[0] != name and not isinstance(self.find(name), Attributes):
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        return self._found[1]

@@ -1,0 +1,146 @@
+"""The data of one file of a pack."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from overlayfs_py.packs.chunks import WouldWait
+from overlayfs_py.packs.errors import CorruptLayer
+from overlayfs_py.packs.format import Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overlayfs_py.packs.chunks import Chunks
+    from overlayfs_py.packs.format import Inode
+    from overlayfs_py.packs.index import Index
+
+# Decompressing a chunk of 128 KiB and verifying it takes about as long as the hop to a thread
+# and back.
+_MOST_INLINE = 2
+
+
+class PackReader:
+    """Reads a file; it holds nothing open, and may be used in any thread while its pack is open."""
+
+    __slots__ = ("_chunks", "_index", "_inode", "_mask", "_path")
+
+    def __init__(self, index: Index, chunks: Chunks, inode: Inode, path: bytes) -> None:
+        """Read what `inode`, a regular file, holds."""
+        self._index = index
+        self._chunks = chunks
+        self._inode = inode
+        self._mask = (1 << chunks.log2) - 1
+        self._path = path
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes from `offset` on, fewer only at the end of the file."""
+        end = min(offset + size, self._inode.size)
+        if self._inode.flags & Flag.INLINE:
+            address = self._inode.first + offset
+            start = address & self._mask
+            if 0 < end - offset <= self._mask + 1 - start:
+                return self._cut(address >> self._chunks.log2, start, end - offset)
+        pieces = []
+        here = offset
+        for place, length, address in self._extents(offset, end):
+            if place > here:
+                pieces.append(bytes(place - here))
+            pieces += [self._cut(*piece) for piece in self._by_chunk(address, length)]
+            here = place + length
+        if here < end:
+            pieces.append(bytes(end - here))
+        return b"".join(pieces)
+
+    def try_read(self, offset: int, size: int) -> bytes | None:
+        """Return what `read` would, None where that takes long: then `read` in a thread."""
+        end = min(offset + size, self._inode.size)
+        missing = 0
+        try:
+            for _, length, address in self._extents(offset, end):
+                for number, _, _ in self._by_chunk(address, length):
+                    if self._chunks.find(number) is not None:
+                        continue
+                    missing += 1
+                    if missing > _MOST_INLINE:
+                        return None
+                    self._chunks.get(number, wait=False)
+        except WouldWait:
+            return None
+        return self.read(offset, size)
+
+    def copy_to(self, target_fd: int, size: int) -> None:
+        """Write the first `size` bytes to an empty file, keeping holes."""
+        for place, length, address in self._extents(0, min(size, self._inode.size)):
+            here = place
+            for number, start, part in self._by_chunk(address, length):
+                # A large file would push everything else out of the cache.
+                chunk = self._chunks.find(number) or self._chunks.load(number)
+                self._require(start + part <= len(chunk), number)
+                _write(target_fd, memoryview(chunk)[start : start + part], here)
+                here += part
+        os.ftruncate(target_fd, size)
+
+    def seek(self, offset: int, whence: int) -> int:
+        """Return where the next data or hole begins, as lseek(2) with SEEK_DATA or SEEK_HOLE."""
+        size = self._inode.size
+        if not 0 <= offset < size:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        if whence not in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        here = offset
+        for place, length, _ in self._extents(offset, size):
+            if whence == os.SEEK_DATA:
+                return place
+            if place > here:
+                break
+            here = place + length
+        if whence == os.SEEK_DATA:
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+        return here
+
+    def data_bytes(self) -> int:
+        """Return how many bytes are stored, holes left out."""
+        return sum(length for _, length, _ in self._extents(0, self._inode.size))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _extents(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        if start >= end:
+            return iter(())
+        if self._inode.flags & Flag.INLINE:
+            return iter(((start, end - start, self._inode.first + start),))
+        return self._index.extents(self._inode, start, end)
+
+    def _by_chunk(self, address: int, length: int) -> Iterator[tuple[int, int, int]]:
+        """Cut a piece into parts of one chunk each: the chunk's number, the start in it, a length.
+
+        All chunks of a piece but the last are full ones.
+        """
+        while length > 0:
+            start = address & self._mask
+            part = min(length, self._mask + 1 - start)
+            yield address >> self._chunks.log2, start, part
+            address += part
+            length -= part
+
+    def _cut(self, number: int, start: int, length: int) -> bytes:
+        chunk = self._chunks.get(number)
+        if start == 0 and length == len(chunk):
+            return chunk
+        self._require(start + length <= len(chunk), number)
+        return chunk[start : start + length]
+
+    def _require(self, true: bool, number: int) -> None:
+        if not true:
+            raise CorruptLayer(self._path, f"chunk {number} is shorter than a file in it")
+
+
+def _write(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        done = os.pwrite(fd, data, offset)
+        data = data[done:]
+        offset += done
