@@ -8,7 +8,7 @@ from overlayfs_py.errors import OverlayError
 class RegistryError(OverlayError):
     """A registry did not do what was asked; `what` names the reference, blob or host."""
 
-    exit_code = 34
+    exit_code = 43
 
     def __init__(self, what: str, why: str) -> None:
         super().__init__(None, printable(why), printable(what))
@@ -23,13 +23,13 @@ class NotThere(RegistryError):
 class Denied(RegistryError):
     """The registry wants other credentials, or denies this to everyone."""
 
-    exit_code = 35
+    exit_code = 41
 
 
 class Unavailable(RegistryError):
     """The registry cannot be reached, or cannot answer now. Later it may."""
 
-    exit_code = 36
+    exit_code = 42
 
 
 class BadAnswer(RegistryError):

@@ -201,7 +201,7 @@ async def test_a_login_that_the_token_server_refuses_is_said(serve: Serve) -> No
     async with client(credentials=login(registry.home.domain)) as ours:
         with pytest.raises(Denied, match=r"login not accepted: .*who are you") as failure:
             await ours.push_target(name(registry.home.domain)).list_tags()
-    assert failure.value.exit_code == 35
+    assert failure.value.exit_code == 41
 
 
 @pytest.mark.trio

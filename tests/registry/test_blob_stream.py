@@ -247,4 +247,4 @@ async def test_no_answer_at_all_is_an_error(serve: Serve) -> None:
 
     with pytest.raises(RegistryError) as failure:
         await fetch(server)
-    assert failure.value.exit_code == 36
+    assert failure.value.exit_code == 42
