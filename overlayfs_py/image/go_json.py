@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
-# What Go escapes and Python's json does not, with ensure_ascii off; "\b" and "\f" are the other
+# What Go escapes and Python's json does not, with ensure_ascii off; "\\b" and "\\f" are the other
 # way round: Go before 1.22 had no short forms, and both read back alike.
-_ESCAPED = re.compile("[<>&\u2028\u2029\x7f\ud800-\udfff]|\\\\[bf]|\\\\.")
-_REPLACEMENTS = {"\\b": "\\u0008", "\\f": "\\u000c", "\x7f": "\x7f"}
+_ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]|\\\\.")
+_CONTROLS = {"\\b": "\\u0008", "\\f": "\\u000c"}
+_HTML = frozenset("<>&")
 
 
-def compact(value: Json) -> str:
+def compact(value: Json, *, escape_html: bool = True) -> str:
     """The text of `value` on one line, without spaces."""
-    return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _escaped(text, escape_html=escape_html)
 
 
-def indented(value: Json, indent: int = 4) -> str:
+def indented(value: Json, indent: int = 4, *, escape_html: bool = True) -> str:
     """The text of `value` over several lines."""
-    return _escaped(json.dumps(value, ensure_ascii=False, indent=indent))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+    return _escaped(text, escape_html=escape_html)
 
 
 def compact_bytes(value: Json) -> bytes:
@@ -46,14 +49,14 @@ def _by_bytes(key: str) -> bytes:
     return key.encode("utf-8", "surrogatepass")
 
 
-def _escaped(text: str) -> str:
-    return _ESCAPED.sub(lambda match: _replacement(match.group()), text)
+def _escaped(text: str, *, escape_html: bool) -> str:
+    return _ESCAPED.sub(lambda match: _replacement(match.group(), escape_html), text)
 
 
-def _replacement(found: str) -> str:
-    if found in _REPLACEMENTS:
-        return _REPLACEMENTS[found]
+def _replacement(found: str, escape_html: bool) -> str:
     if len(found) > 1:
+        return _CONTROLS.get(found, found)
+    if found in _HTML and not escape_html:
         return found
     if "\ud800" <= found <= "\udfff":
         return "\\ufffd"  # what Go writes for bytes that are no UTF-8
