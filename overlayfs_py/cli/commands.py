@@ -15,6 +15,7 @@ _MODULES = {
     "history": "image_history",
     "images": "image_ls",
     "inspect": "image_inspect",
+    "pull": "pull",
     "rmi": "image_rm",
     "tag": "image_tag",
 }

@@ -76,18 +76,14 @@ async def fetch_layer(wanted: WantedLayer, addition: Addition, form: Form, watch
         if isinstance(ingest, StoredLayer):
             watch.layer(wanted.ident, LayerState.EXISTS)
             return
-        download = await _when_free(
-            held, lambda: addition.download(wanted.blob.digest, wait=False)
-        )
+        download = await _when_free(held, lambda: addition.download(wanted.blob.digest, wait=False))
         facts = await _Arrival(wanted, download, watch).write_to(ingest)
         await trio.to_thread.run_sync(addition.commit_layer, ingest, facts)
         download.finish()
         watch.layer(wanted.ident, LayerState.PULLED)
 
 
-async def _when_free(
-    held: ExitStack, ask: Callable[[], AbstractContextManager[Held]]
-) -> Held:
+async def _when_free(held: ExitStack, ask: Callable[[], AbstractContextManager[Held]]) -> Held:
     while True:
         try:
             return held.enter_context(ask())

@@ -7,7 +7,6 @@ nothing that names an image which is not whole.
 
 from __future__ import annotations
 
-import functools
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from overlayfs_py.image.config import parse_config
-from overlayfs_py.image.digest import hex_of
 from overlayfs_py.image.documents import LARGEST_CONFIG
 from overlayfs_py.image.errors import BadDocument
 from overlayfs_py.image.manifest import Index, Manifest, parse_manifest
@@ -182,13 +180,13 @@ async def _fetch_layers(
             watch.layer(wanted.ident, LayerState.EXISTS)
     for wanted in missing[options.parallel :]:
         watch.layer(wanted.ident, LayerState.WAITING)
-    turns = trio.Semaphore(options.parallel)
+    queue = iter(missing)
 
-    async def fetch(wanted: WantedLayer) -> None:
-        async with turns:
+    async def work() -> None:
+        for wanted in queue:
             await fetch_layer(wanted, addition, options.form, watch)
 
-    await run_together(functools.partial(fetch, wanted) for wanted in missing)
+    await run_together([work] * options.parallel)
 
 
 def _known(store: Store, reference: Reference) -> str | None:
@@ -207,8 +205,3 @@ def _add_image(addition: Addition, found: _Found, reference: Reference) -> Store
         index=None if found.index is None else found.index.digest,
         repositories=(reference.repository,),
     )
-
-
-def short(digest: Digest) -> str:
-    """What docker shows of a digest."""
-    return hex_of(digest)[:12]

@@ -78,9 +78,7 @@ def add_image(store: Store, layout: Path, name: str) -> None:
         addition.put_blob(config)
         addition.put_blob(raw)
         reference = parse_reference(name)
-        addition.add_image(
-            manifest, references=[reference], repositories=[reference.repository]
-        )
+        addition.add_image(manifest, references=[reference], repositories=[reference.repository])
 
 
 def _add_layer(addition: Addition, blob: Path, diff_id: Digest) -> None:
