@@ -16,6 +16,7 @@ from overlayfs_py.image.templates.errors import ExecutionError
 from overlayfs_py.image.templates.execution import MissingKey
 from overlayfs_py.image.templates.values import (
     BOOL,
+    DURATION,
     EMPTY_STRUCT,
     INT,
     INT64,
@@ -75,10 +76,10 @@ _TEXT_MAP = map_of(STRING)
 _HEALTHCHECK = _struct(
     "v1.HealthcheckConfig",
     ("Test", _TEXTS, "Test"),
-    ("Interval", INT64, "Interval"),
-    ("Timeout", INT64, "Timeout"),
-    ("StartPeriod", INT64, "StartPeriod"),
-    ("StartInterval", INT64, "StartInterval"),
+    ("Interval", DURATION, "Interval"),
+    ("Timeout", DURATION, "Timeout"),
+    ("StartPeriod", DURATION, "StartPeriod"),
+    ("StartInterval", DURATION, "StartInterval"),
     ("Retries", INT, "Retries"),
 )
 _CONFIG = _struct(
@@ -209,10 +210,10 @@ def _healthcheck(check: Healthcheck) -> Value:
         _HEALTHCHECK,
         {
             "Test": _texts(check.test),
-            "Interval": Integer(check.interval_ns, INT64),
-            "Timeout": Integer(check.timeout_ns, INT64),
-            "StartPeriod": Integer(check.start_period_ns, INT64),
-            "StartInterval": Integer(check.start_interval_ns, INT64),
+            "Interval": Integer(check.interval_ns, DURATION),
+            "Timeout": Integer(check.timeout_ns, DURATION),
+            "StartPeriod": Integer(check.start_period_ns, DURATION),
+            "StartInterval": Integer(check.start_interval_ns, DURATION),
             "Retries": Integer(check.retries),
         },
     )

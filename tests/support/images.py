@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,14 +12,15 @@ from overlayfs_py.image.manifest import parse_image_manifest
 from overlayfs_py.image.reference import parse_reference
 from overlayfs_py.store.layers import LayerFacts, LayerIngest
 from overlayfs_py.store.records import Form
-from overlayfs_py.store.store import Store
 from tests.system.processes import attempt, run
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.store import Store
 
 _EPOCH = "1700000000"  # 2023-11-14: what every image here is dated
 
@@ -42,16 +42,14 @@ class Podman:
         ]
 
     def build(self, tag: str, dockerfile: str, *, form: str = "docker", **files: str) -> None:
-        """Build an image; `files` are in its context, by their names with dots as underscores."""
+        """Build an image; `files` are in its context."""
         context = self.base / f"context-{hex_of(digest_of(dockerfile.encode()))}"
         context.mkdir(parents=True, exist_ok=True)
         (context / "Dockerfile").write_text(dockerfile)
         for name, content in files.items():
             (context / name).write_text(content)
-        run(
-            [*self.command, "build", "--isolation=chroot", f"--format={form}", "-q", "-t", tag]
-            + [f"--timestamp={_EPOCH}", context]
-        )
+        options = ["--isolation=chroot", f"--format={form}", f"--timestamp={_EPOCH}", "-q"]
+        run([*self.command, "build", *options, "-t", tag, context])
 
     def run(self, *arguments: str) -> str:
         return run([*self.command, *arguments])

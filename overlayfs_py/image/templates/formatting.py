@@ -19,6 +19,7 @@ from overlayfs_py.image.templates.bytes_text import (
     to_text,
 )
 from overlayfs_py.image.templates.values import (
+    DURATION,
     UINT8,
     Bool,
     Float,
@@ -250,6 +251,8 @@ _PREFIXES = {"b": "0b", "o": "0", "O": "0o", "x": "0x", "X": "0X"}
 
 
 def _format_integer(spec: _Spec, value: Integer) -> str:
+    if value.type == DURATION and spec.verb in "vsq":
+        return _format_text(spec, Text(printing.show(value)))
     number = value.value
     match spec.verb:
         case "c":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.image.templates.bytes_text import quote
 from overlayfs_py.image.templates.values import (
+    DURATION,
     STRING,
     Bool,
     Float,
@@ -35,6 +36,8 @@ NIL = "<nil>"
 # Where a pointer inside a value points to says nothing; Go prints an address.
 ADDRESS = "0xc000000000"
 _EXPONENT_SHOWN = 6
+_SECOND_NS = 1_000_000_000
+_SMALL_UNITS = ((1_000_000, "ms"), (1_000, "µs"), (1, "ns"))
 
 
 def show(value: Value | None, depth: int = 0) -> str:
@@ -44,8 +47,8 @@ def show(value: Value | None, depth: int = 0) -> str:
             return NIL
         case Bool(value=truth):
             return "true" if truth else "false"
-        case Integer(value=number):
-            return str(number)
+        case Integer(value=number, type=type_):
+            return show_duration(number) if type_ == DURATION else str(number)
         case Float(value=fraction):
             return show_float(fraction)
         case Text(value=text):
@@ -63,6 +66,24 @@ def show(value: Value | None, depth: int = 0) -> str:
             return _show_pointer(value, depth)
         case Function():
             return ADDRESS
+
+
+def show_duration(nanoseconds: int) -> str:
+    """Go's String of a time.Duration: `1h2m3.5s`, below a second `1.5ms`."""
+    size, sign = abs(nanoseconds), "-" if nanoseconds < 0 else ""
+    if size < _SECOND_NS:
+        unit, name = next(((of, name) for of, name in _SMALL_UNITS if size >= of), (1, "s"))
+        return f"{sign}{_decimal(size, unit)}{name}"
+    minutes, rest = divmod(size, 60 * _SECOND_NS)
+    hours, minutes = divmod(minutes, 60)
+    shown = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{sign}{shown}{_decimal(rest, _SECOND_NS)}s"
+
+
+def _decimal(size: int, unit: int) -> str:
+    whole, fraction = divmod(size, unit)
+    digits = str(fraction + unit)[1:].rstrip("0")
+    return f"{whole}.{digits}" if digits else str(whole)
 
 
 def _show_struct(value: Struct, depth: int) -> str:

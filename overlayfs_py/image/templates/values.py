@@ -70,6 +70,7 @@ _NILABLE = frozenset(
 BOOL = Type(Kind.BOOL, "bool")
 INT = Type(Kind.INT, "int")
 INT64 = Type(Kind.INT, "int64")
+DURATION = Type(Kind.INT, "time.Duration")  # nanoseconds; prints as `1m30s`
 UINT8 = Type(Kind.UINT, "uint8")
 RUNE = Type(Kind.INT, "int32")
 FLOAT64 = Type(Kind.FLOAT, "float64")
