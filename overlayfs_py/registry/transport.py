@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import ssl
 from dataclasses import dataclass, field, replace
@@ -260,7 +261,8 @@ def _connection_reason(error: httpx.TransportError, causes: list[BaseException])
         if isinstance(cause, socket.gaierror):
             return f"no such host: {cause.strerror}"
         if isinstance(cause, OSError) and cause.errno in errno.errorcode:
-            return f"cannot connect: {cause.strerror}"
+            # trio's own begins with what it tried; the system's words are in errno.
+            return f"cannot connect: {os.strerror(cause.errno)}"
     if isinstance(error, httpx.ConnectTimeout):
         return "cannot connect in time"
     return f"cannot connect: {error}"

@@ -52,6 +52,7 @@ def write_layout(
     *,
     diff_ids: Sequence[str] | None = None,
     command: str = "/bin/sh",
+    architecture: str = "amd64",
 ) -> str:
     """Write an image with the tag `latest`; returns its manifest's digest.
 
@@ -59,7 +60,7 @@ def write_layout(
     """
     (directory / "blobs/sha256").mkdir(parents=True)
     config = {
-        "architecture": "amd64",
+        "architecture": architecture,
         "os": "linux",
         "config": {"Cmd": [command]},
         "rootfs": {"type": "layers", "diff_ids": diff_ids or [digest(each.tar) for each in layers]},
