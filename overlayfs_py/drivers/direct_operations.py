@@ -196,6 +196,8 @@ class DirectOperations:
             moved.append(self._union.lookup(new, wanted.new_name))
         late = [node for node in moved if node is not None and self._copy_ups.is_long(node)]
         if late:
+            # What is refused is not copied up first.
+            self._union.require_renamable(old, wanted.old_name, new, wanted.new_name, wanted.flags)
             return self._rename_later(late, old, new, wanted)
         self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
         return _NOTHING

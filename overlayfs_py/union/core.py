@@ -284,6 +284,19 @@ class Union:
             flags,
         )
 
+    def require_renamable(
+        self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
+    ) -> None:
+        """Raise what `rename` would, short of what goes wrong on the disk; changes nothing."""
+        renames.require_possible(
+            self._state,
+            _directory(old_parent),
+            old_name,
+            _directory(new_parent),
+            new_name,
+            flags,
+        )
+
     # Copy-up in three steps.
 
     def copy_up_size(self, node: Node) -> int:
