@@ -7,7 +7,6 @@ in memory, so that all may be sent twice.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import socket
@@ -260,7 +259,7 @@ def _connection_reason(error: httpx.TransportError, causes: list[BaseException])
     for cause in causes:
         if isinstance(cause, socket.gaierror):
             return f"no such host: {cause.strerror}"
-        if isinstance(cause, OSError) and cause.errno in errno.errorcode:
+        if isinstance(cause, OSError) and cause.errno is not None:
             # trio's own begins with what it tried; the system's words are in errno.
             return f"cannot connect: {os.strerror(cause.errno)}"
     if isinstance(error, httpx.ConnectTimeout):

@@ -13,7 +13,7 @@ import pytest
 from tests.support.http_server import HANG_UP, Reply, Request
 from tests.support.oci_layout import digest, layer_of, write_layout
 from tests.system.processes import wait_until
-from tests.transfer.conftest import PROGRAM, Ours
+from tests.transfer.registries import PROGRAM, Ours
 from tests.transfer.served_image import ServedImage
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tests.system.processes import run, wait_until
 
 if TYPE_CHECKING:
     from tests.support.docker_registry import DockerRegistry
-    from tests.transfer.conftest import Ours
+    from tests.transfer.registries import Ours
 
 BASE = layer_of({"usr/base": random.Random(1).randbytes(300_000)})
 
