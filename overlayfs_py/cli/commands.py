@@ -18,6 +18,9 @@ _MODULES = {
     "history": "image_history",
     "images": "image_ls",
     "inspect": "image_inspect",
+    "login": "login",
+    "logout": "logout",
+    "pull": "pull",
     "rmi": "image_rm",
     "tag": "image_tag",
 }
