@@ -52,6 +52,8 @@ def _read_all(layer: PackLayer) -> int:
                     raise
     except CorruptLayer:
         refused += 1
+    except FileNotFoundError:
+        pass  # listed under a name that its hash does not lead to
     return refused
 
 
