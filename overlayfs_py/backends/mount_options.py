@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.backends.option_text import split_list, split_options, unescape
 from overlayfs_py.backends.option_values import (
+    Layers,
     OptionError,
     parse_choice,
     parse_id,
@@ -61,7 +62,7 @@ _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
     "squash_to_root": lambda spec: replace(spec, ids=replace(spec.ids, squash_uid=0, squash_gid=0)),
 }
 _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
-    "lowerdir": lambda spec, value: replace(spec, lower=parse_layers(value)),
+    "lowerdir": lambda spec, value: _with_layers(spec, parse_layers(value)),
     "upperdir": lambda spec, value: replace(spec, upper=_path(value)),
     "workdir": lambda spec, value: replace(spec, work=_path(value)),
     "volume": lambda spec, value: replace(spec, volumes=(*spec.volumes, parse_volume(value))),
@@ -82,6 +83,9 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     ),
     "redirect_dir": lambda spec, value: replace(
         spec, redirect_dir=parse_choice(value, {"on": True, "off": False})
+    ),
+    "metacopy": lambda spec, value: replace(
+        spec, metacopy=parse_choice(value, {"on": True, "off": False})
     ),
     "whiteout": lambda spec, value: replace(
         spec, whiteout=parse_choice(value, {style.value: style for style in WhiteoutStyle})
@@ -151,7 +155,13 @@ def require_complete(spec: StackSpec) -> StackSpec:
         raise OptionError("workdir", "upperdir needs a workdir on the same filesystem")
     if spec.work is not None and spec.upper is None:
         raise OptionError("upperdir", "workdir makes no sense without an upperdir")
+    if spec.metacopy and not spec.redirect_dir:
+        raise OptionError("metacopy", "files without data are found by redirects: redirect_dir=on")
     return spec
+
+
+def _with_layers(spec: StackSpec, layers: Layers) -> StackSpec:
+    return replace(spec, lower=layers.lower, data_only=layers.data_only)
 
 
 def _required(value: str | None) -> str:

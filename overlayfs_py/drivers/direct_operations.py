@@ -20,7 +20,7 @@ from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.direct_values import change_of, entry_size, sized, ttl_s
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl
-from overlayfs_py.union.values import AttributeChange, Creator
+from overlayfs_py.union.values import AttributeChange, Creator, Need
 from overlayfs_py.wire import protocol, replies, requests
 from overlayfs_py.wire.protocol import OpenFlag
 
@@ -98,17 +98,15 @@ class DirectOperations:
         """SETATTR."""
         node = self._node(header.node)
         change = change_of(cast("requests.Setattr", body))
-        keep_data = change.size != 0
+        need = change.need
         if change.changes_nothing:
             chown_to_nobody(self._union, node, header.uid)
-        elif self._copy_ups.is_long(node, keep_data=keep_data):
-            return self._setattr_later(node, change, keep_data=keep_data)
+        elif self._copy_ups.is_long(node, need):
+            return self._setattr_later(node, change, need)
         return self._set(node, change)
 
-    async def _setattr_later(
-        self, node: Node, change: AttributeChange, *, keep_data: bool
-    ) -> bytes:
-        await self._copied_up(node, keep_data=keep_data)
+    async def _setattr_later(self, node: Node, change: AttributeChange, need: Need) -> bytes:
+        await self._copied_up(node, need)
         return self._set(node, change)
 
     def _set(self, node: Node, change: AttributeChange) -> bytes:
@@ -191,7 +189,8 @@ class DirectOperations:
         moved = [self._union.lookup(old, wanted.old_name)]
         if wanted.flags & RENAME_EXCHANGE:
             moved.append(self._union.lookup(new, wanted.new_name))
-        late = [node for node in moved if node is not None and self._copy_ups.is_long(node)]
+        need = self._union.need_of_rename
+        late = [node for node in moved if node is not None and self._copy_ups.is_long(node, need)]
         if late:
             return self._rename_later(late, old, new, wanted)
         self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
@@ -201,7 +200,7 @@ class DirectOperations:
         self, moved: list[Node], old: Node, new: Node, wanted: requests.Rename
     ) -> bytes:
         for node in moved:
-            await self._copied_up(node)
+            await self._copied_up(node, self._union.need_of_rename)
         self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
         return _NOTHING
 
@@ -379,12 +378,12 @@ class DirectOperations:
         """SETXATTR."""
         new = cast("requests.Setxattr", body)
         node = self._node(header.node)
-        if self._copy_ups.is_long(node):
+        if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             return self._setxattr_later(node, new)
         return self._setxattr(node, new)
 
     async def _setxattr_later(self, node: Node, new: requests.Setxattr) -> bytes:
-        await self._copied_up(node)
+        await self._copied_up(node, Need.ATTRIBUTES)
         return self._setxattr(node, new)
 
     def _setxattr(self, node: Node, new: requests.Setxattr) -> bytes:
@@ -397,14 +396,14 @@ class DirectOperations:
     def removexattr(self, header: Header, body: Body) -> Answer:
         """REMOVEXATTR."""
         node, name = self._node(header.node), cast("requests.Named", body).name
-        if self._copy_ups.is_long(node):
+        if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             self._union.get_xattr(node, name)  # where there is none, nothing need be copied up
             return self._removexattr_later(node, name)
         self._union.remove_xattr(node, name)
         return _NOTHING
 
     async def _removexattr_later(self, node: Node, name: bytes) -> bytes:
-        await self._copied_up(node)
+        await self._copied_up(node, Need.ATTRIBUTES)
         self._union.remove_xattr(node, name)
         return _NOTHING
 
@@ -440,7 +439,7 @@ class DirectOperations:
     def _node(self, ino: int) -> Node:
         return self._root if ino == protocol.ROOT_ID else self._nodes_by_id(ino)
 
-    async def _copied_up(self, node: Node, *, keep_data: bool = True) -> None:
+    async def _copied_up(self, node: Node, need: Need = Need.DATA) -> None:
         """Have a node copied up; who is cancelled meanwhile must not change it afterwards.
 
         A killed caller has its answer by then, and may have been followed by others.
@@ -448,7 +447,7 @@ class DirectOperations:
         # With its caller gone the kernel may forget the node before the copy is in place.
         self._union.hold(node)
         try:
-            await self._copy_ups.ensure(node, keep_data=keep_data)
+            await self._copy_ups.ensure(node, need)
         finally:
             self._union.release(node.ino, 1)
         await trio.lowlevel.checkpoint_if_cancelled()

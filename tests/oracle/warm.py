@@ -55,7 +55,12 @@ class WarmDaemons:
 
     @contextmanager
     def mounted(
-        self, trees: Trees, *, redirect_dir: bool = True, driver: str = "auto"
+        self,
+        trees: Trees,
+        *,
+        redirect_dir: bool = True,
+        metacopy: bool = False,
+        driver: str = "auto",
     ) -> Iterator[None]:
         """Serve `trees`; the caller unmounts before the end of the context, which then waits.
 
@@ -71,6 +76,7 @@ class WarmDaemons:
                     "work": str(trees.work),
                     "target": str(trees.root),
                     "redirect_dir": redirect_dir,
+                    "metacopy": metacopy,
                     "driver": driver,
                 }
                 socket.send_fds(self._socket, [json.dumps(request).encode()], [writer])
@@ -137,6 +143,7 @@ def _serve(request: dict[str, object], pipe: int) -> None:
                 upper=os.fsencode(request["upper"]),
                 work=os.fsencode(request["work"]),
                 redirect_dir=request["redirect_dir"],
+                metacopy=request["metacopy"],
             ),
             MountPlan(target=os.fsencode(request["target"])),
             driver=request["driver"],

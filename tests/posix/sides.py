@@ -48,6 +48,7 @@ def _plain(base: Path, _lowers: list[Path]) -> AbstractContextManager[mounts.Mou
 
 
 _EVERYWHERE = tuple(Placement)
+_IN_LAYERS = (Placement.LOWER, Placement.MERGED)
 SIDES = {
     side.name: side
     for side in (
@@ -57,6 +58,13 @@ SIDES = {
             "pyfuse3", partial(mounts.ours, driver="pyfuse3"), _EVERYWHERE, PYFUSE3, PYFUSE3_LACKS
         ),
         Side("direct", partial(mounts.ours, driver="direct"), _EVERYWHERE, {}, {}),
+        Side(
+            "metacopy",
+            partial(mounts.ours, driver="direct", options=("metacopy=on",)),
+            _IN_LAYERS,
+            {},
+            {},
+        ),
         Side(
             "passthrough",
             partial(mounts.ours, driver="direct", options=("io=passthrough",)),
