@@ -47,6 +47,7 @@ _PLAN_FLAGS: dict[str, Callable[[MountPlan], MountPlan]] = {
     # More than the mounting user, less than everybody: it takes back what is allowed by default.
     "allow_root": lambda plan: replace(plan, allow_other=False, allow_root=True),
     "default_permissions": lambda plan: replace(plan, default_permissions=True),
+    "writeback": lambda plan: replace(plan, writeback=True),
 }
 _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
     "fsname": lambda plan, value: replace(plan, source=unescape(value)),
@@ -55,6 +56,7 @@ _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
     "io": lambda plan, value: replace(
         plan, io=parse_choice(value, {mode.value: mode for mode in IoMode})
     ),
+    "writeback": lambda plan, value: replace(plan, writeback=parse_choice(value, _SWITCH)),
 }
 _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
     "volatile": lambda spec: replace(spec, volatile=True),
@@ -140,6 +142,7 @@ def interpret(texts: Iterable[str], target: bytes, source: str | None = None) ->
                 unknown.append(name)
         except ValueError as error:
             raise OptionError(name, str(error)) from None
+    _require_agreement(spec, plan)
     return MountRequest(require_complete(spec), plan, unknown)
 
 
@@ -158,6 +161,14 @@ def require_complete(spec: StackSpec) -> StackSpec:
     if spec.metacopy and not spec.redirect_dir:
         raise OptionError("metacopy", "files without data are found by redirects: redirect_dir=on")
     return spec
+
+
+def _require_agreement(spec: StackSpec, plan: MountPlan) -> None:
+    """Refuse what excludes each other."""
+    if plan.writeback and spec.volumes:
+        raise OptionError("writeback", "it cannot be had with volumes, which others change")
+    if plan.writeback and plan.io is IoMode.PASSTHROUGH:
+        raise OptionError("writeback", "it cannot be had with io=passthrough")
 
 
 def _with_layers(spec: StackSpec, layers: Layers) -> StackSpec:

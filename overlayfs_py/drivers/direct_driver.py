@@ -91,6 +91,7 @@ class Server:
         self._wishes = Wishes(
             foreign_changes=union.has_volumes,
             passthrough=mounted.io is IoMode.PASSTHROUGH,
+            writeback=mounted.writeback,
         )
         self._device = Device(mounted.fd, self._wishes.max_write + HEADER_ROOM)
         self._served = {0, os.geteuid()} if mounted.denies_others else None
@@ -98,6 +99,9 @@ class Server:
         self._backing: BackingFiles | None = None
         self._operations = self._make_operations(mounted)
         self._handlers = handlers_of(self._operations)
+        if mounted.writeback:
+            # What the kernel has not written yet would be a hole. Refused, it takes all for data.
+            del self._handlers[Opcode.LSEEK]
         self._bugs = BugLog()
         self._features = Features()
         self._session: Session | None = None
@@ -275,6 +279,8 @@ class Server:
         if agreement.session is not None:
             self._session = agreement.session
             self._features = agreement.session.features
+            writeback = bool(agreement.session.flags & InitFlag.WRITEBACK_CACHE)
+            self._operations.kernel_keeps_times = writeback
             self._allow_passthrough(bool(agreement.session.flags & InitFlag.PASSTHROUGH))
 
     def _allow_passthrough(self, agreed: bool) -> None:

@@ -51,6 +51,7 @@ class DirectOperations:
         self._sync_limiter = trio.CapacityLimiter(_MOST_SYNCS)
         self._nodes_by_id = union.node
         self._root = union.root
+        self.kernel_keeps_times = False  # of files: under write-back
 
     # Names and nodes
 
@@ -227,7 +228,9 @@ class DirectOperations:
     def _write(self, node: Node, new: requests.Write) -> bytes:
         if new.flags & protocol.WRITE_KILL_SUIDGID:
             self._kill_privileges(node)
-        return replies.written(self._union.write(node, new.offset, new.data))
+        collected = self.kernel_keeps_times and new.flags & protocol.WRITE_CACHE
+        write = self._union.write_back if collected else self._union.write
+        return replies.written(write(node, new.offset, new.data))
 
     def _kill_privileges(self, node: Node) -> None:
         # The kernel remembers the mode, which exec(2) goes by. Attributes alone are safe to

@@ -49,6 +49,8 @@ class MountPlan:
     sync: bool = False
     dirsync: bool = False
     io: IoMode = IoMode.CACHED
+    # The kernel collects what is written and sends it later: at close(2), fsync(2), or by itself.
+    writeback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Mounted:
     # "everyone" and "the mounting user").
     denies_others: bool
     io: IoMode = IoMode.CACHED
+    writeback: bool = False
 
     @property
     def leaves_umask(self) -> bool:
@@ -99,7 +102,9 @@ def mount(plan: MountPlan) -> Mounted:
     except PermissionError as refusal:
         fd, by_ourselves = _mount_with_help(plan, target, refusal), False
     denies_others = plan.allow_root and not plan.allow_other
-    return Mounted(fd, target, _identify(target), by_ourselves, denies_others, plan.io)
+    return Mounted(
+        fd, target, _identify(target), by_ourselves, denies_others, plan.io, plan.writeback
+    )
 
 
 def unmount(target: bytes, *, lazy: bool = False) -> None:

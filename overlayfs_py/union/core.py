@@ -185,6 +185,10 @@ class Union:
         """Write at `offset`; returns how many bytes, fewer than given only on a full disk."""
         return contents.write(self._state, node, offset, data)
 
+    def write_back(self, node: Node, offset: int, data: bytes | memoryview) -> int:
+        """Write what a user has written some time ago: as `write`, but for the file's times."""
+        return contents.write_back(self._state, node, offset, data)
+
     def open_backing(self, node: Node) -> int | None:
         """Open the host file that holds a node's data, for others to read and write it.
 

@@ -86,6 +86,9 @@ PLANS = {
     "allow_other": PLAN,
     "allow_root": replace(PLAN, allow_other=False, allow_root=True),
     "io=cached": PLAN,
+    "writeback": replace(PLAN, writeback=True),
+    "writeback=1": replace(PLAN, writeback=True),
+    "writeback,writeback=0": PLAN,
     "io=passthrough": replace(PLAN, io=IoMode.PASSTHROUGH),
     "fsname=a": replace(PLAN, source="a"),
     r"fsname=a\,b": replace(PLAN, source="a,b"),
@@ -112,6 +115,8 @@ REFUSED = {
     "lowerdir=": "lowerdir: the mount needs at least one layer",
     "lowerdir": "lowerdir: needs a value",
     "lowerdir=a::b:c": "lowerdir: c: below a layer for data only come no others",
+    "writeback,volume=h:/p": ("writeback: it cannot be had with volumes, which others change"),
+    "io=passthrough,writeback": "writeback: it cannot be had with io=passthrough",
     "metacopy=yes": "metacopy: 'yes' is none of on, off",
     "metacopy=on,redirect_dir=off": (
         "metacopy: files without data are found by redirects: redirect_dir=on"

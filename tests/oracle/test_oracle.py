@@ -41,6 +41,12 @@ def test_we_do_what_the_kernel_does_with_metacopies(
     profiles.run(parties.with_metacopies(parties.kernel(metacopy="on"), ours), part=part)
 
 
+def test_we_do_what_the_kernel_does_with_writes_collected(daemons: WarmDaemons) -> None:
+    ours = parties.our_driver(daemons, "direct", writeback=True)
+
+    profiles.run(parties.machine(parties.kernel(), ours), part=4)
+
+
 def test_we_do_what_the_kernel_does_in_a_user_namespace() -> None:
     command = [sys.executable, "-m", "tests.oracle.user_namespace", "direct"]
     with device_for_everybody():

@@ -60,6 +60,7 @@ class WarmDaemons:
         *,
         redirect_dir: bool = True,
         metacopy: bool = False,
+        writeback: bool = False,
         driver: str = "auto",
     ) -> Iterator[None]:
         """Serve `trees`; the caller unmounts before the end of the context, which then waits.
@@ -77,6 +78,7 @@ class WarmDaemons:
                     "target": str(trees.root),
                     "redirect_dir": redirect_dir,
                     "metacopy": metacopy,
+                    "writeback": writeback,
                     "driver": driver,
                 }
                 socket.send_fds(self._socket, [json.dumps(request).encode()], [writer])
@@ -145,7 +147,7 @@ def _serve(request: dict[str, object], pipe: int) -> None:
                 redirect_dir=request["redirect_dir"],
                 metacopy=request["metacopy"],
             ),
-            MountPlan(target=os.fsencode(request["target"])),
+            MountPlan(target=os.fsencode(request["target"]), writeback=request["writeback"]),
             driver=request["driver"],
             on_ready=lambda: os.write(pipe, _READY),
         )

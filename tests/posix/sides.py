@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlayfs_py.syscalls.mounts import mount, umount
-from tests.posix.departures import KERNEL, PYFUSE3, PYFUSE3_LACKS, Departure
+from tests.posix.departures import KERNEL, PYFUSE3, PYFUSE3_LACKS, WRITEBACK_LACKS, Departure
 from tests.posix.prepared import Placement, build_merged, build_visible
 from tests.support import mounts
 
@@ -64,6 +64,13 @@ SIDES = {
             _IN_LAYERS,
             {},
             {},
+        ),
+        Side(
+            "writeback",
+            partial(mounts.ours, driver="direct", options=("writeback=1",)),
+            (Placement.UPPER, Placement.LOWER),
+            {},
+            WRITEBACK_LACKS,
         ),
         Side(
             "passthrough",
