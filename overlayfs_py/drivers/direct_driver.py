@@ -183,7 +183,7 @@ class Server:
         except Exception as error:
             self._fail(header, error)
             return
-        if isinstance(answer, bytes):
+        if isinstance(answer, bytes | memoryview):
             self._answer(header, answer)
         else:
             scope = trio.CancelScope()
@@ -198,9 +198,9 @@ class Server:
         assert self._served is not None
         return header.uid not in self._served and header.opcode not in _OF_OPEN_FILES
 
-    def _answer(self, header: Header, payload: bytes) -> None:
+    def _answer(self, header: Header, payload: bytes | memoryview) -> None:
         try:
-            if len(payload) > 4096:
+            if isinstance(payload, memoryview) or len(payload) > 4096:
                 self._device.answer_data(replies.head(header.unique, len(payload)), payload)
             else:
                 self._device.answer(replies.answer(header.unique, payload))

@@ -46,6 +46,16 @@ def read(state: State, node: Node, offset: int, size: int) -> bytes:
     return reader_of(state, require_regular(node)).read(offset, size)
 
 
+def read_into(state: State, node: Node, offset: int, room: memoryview) -> int:
+    """Fill `room` from `offset` on; returns how many bytes, fewer only at the end of the file."""
+    reader = reader_of(state, require_regular(node))
+    if isinstance(reader, DescriptorReader):
+        return reader.read_into(offset, room)
+    data = reader.read(offset, len(room))
+    room[: len(data)] = data
+    return len(data)
+
+
 def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:
     """Write all of `data` at `offset`; returns how much, less only on a full disk."""
     fd = writable_fd(state, require_regular(node))

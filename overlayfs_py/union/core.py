@@ -181,6 +181,10 @@ class Union:
         """Return `size` bytes from `offset` on, fewer only at the end of the file."""
         return contents.read(self._state, node, offset, size)
 
+    def read_into(self, node: Node, offset: int, room: memoryview) -> int:
+        """Fill `room` as `read` would; returns how many bytes."""
+        return contents.read_into(self._state, node, offset, room)
+
     def write(self, node: Node, offset: int, data: bytes | memoryview) -> int:
         """Write at `offset`; returns how many bytes, fewer than given only on a full disk."""
         return contents.write(self._state, node, offset, data)

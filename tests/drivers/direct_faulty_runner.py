@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 
 class FaultyUnion(Union):
-    def read(self, node: Node, offset: int, size: int) -> bytes:
-        read = super().read(node, offset, size)
-        return read + bytes(size) if node.name == b"answers-too-much" else read
+    def read_link(self, node: Node) -> bytes:
+        return b"x" * 8192 if node.name == b"answers-too-much" else super().read_link(node)
 
     def get_xattr(self, node: Node, name: bytes) -> bytes:
         if name == b"user.enotsupp":
