@@ -43,7 +43,7 @@ class Side:
     has_daemon: bool = True
     counts_messages: bool = False
     by_default: bool = True
-    spares: str | None = None  # a message that this variant is there to avoid
+    spares_reads: bool = False  # where it has no upper, this variant is asked for no data
 
     @contextmanager
     def mounted(self, place: Place) -> Iterator[Daemon | None]:
@@ -63,11 +63,14 @@ class Side:
 
     def missing(self, stack: Stack, base: Path) -> str | None:
         """Return why this machine does not have it; None where it does."""
-        place = Place(base, stack)
+        place = Place(base, stack, is_read_only=self.spares_reads)
         place.make()
         try:
             with self.mounted(place) as daemon:
-                (place.target / "probe").write_text("probe")
+                if self.spares_reads:
+                    (place.target / next(filter(stack.size, stack.files))).read_bytes()
+                else:
+                    (place.target / "probe").write_text("probe")
                 return None if daemon is None else self._shortfall(daemon)
         except (FailedError, OSError) as error:
             return str(error)
@@ -78,8 +81,8 @@ class Side:
         """Return in what way a daemon of ours is not the variant that was asked for."""
         if self.counts_messages and "unknown option" in daemon.words:
             return daemon.words.strip()
-        if self.spares and daemon.report().messages[self.spares]:
-            return f"it is mounted, and still sends {self.spares}"
+        if self.spares_reads and daemon.report().messages["read"]:
+            return "it is mounted, and still sends read"
         return None
 
 
@@ -147,7 +150,7 @@ SIDES = {
         Side("plain", "plain directory", None, has_daemon=False),
         _ours(DIRECT, "overlayfs-py, direct", DIRECT),
         _ours("pyfuse3", "overlayfs-py, pyfuse3", "pyfuse3"),
-        replace(_variant("passthrough", "io=passthrough"), by_default=True, spares="write"),
+        replace(_variant("passthrough", "io=passthrough"), by_default=True, spares_reads=True),
         _variant("metacopy", "metacopy=on"),
         _variant("volatile", "volatile"),
     )
