@@ -10,11 +10,17 @@ from overlayfs_py.cli.lazy import LazyGroup
 
 NAME = "overlayfs-py"
 _MODULES = {
-    **{name: name for name in ("chroot", "completion", "doctor", "image", "mount", "umount")},
+    **{
+        name: name
+        for name in ("chroot", "completion", "doctor", "image", "layer", "mount", "umount")
+    },
     # Where docker has them, too.
     "history": "image_history",
     "images": "image_ls",
     "inspect": "image_inspect",
+    "login": "login",
+    "logout": "logout",
+    "pull": "pull",
     "rmi": "image_rm",
     "tag": "image_tag",
 }
@@ -27,6 +33,7 @@ Examples:
   overlayfs-py umount mnt
   overlayfs-py chroot debian -- apt-get update
   overlayfs-py image ls
+  overlayfs-py layer pack layer.tar.gz -o layer.pack
   overlayfs-py doctor
 """
 

@@ -11,6 +11,7 @@ MODULES = {
     "history": "image_history",
     "inspect": "image_inspect",
     "ls": "image_ls",
+    "pull": "pull",
     "rm": "image_rm",
     "tag": "image_tag",
     "tree": "image_tree",

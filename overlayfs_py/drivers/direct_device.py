@@ -46,7 +46,8 @@ class Device:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EINTR):  # interrupted before it was read
                 return None
-            if error.errno == errno.ENODEV:
+            # ECONNABORTED: it went away between the queue and us (fs/fuse/dev.c, fuse_dev_do_read).
+            if error.errno in (errno.ENODEV, errno.ECONNABORTED):
                 self.gone = True
                 return None
             raise

@@ -196,6 +196,8 @@ class DirectOperations:
             moved.append(self._union.lookup(new, wanted.new_name))
         late = [node for node in moved if node is not None and self._copy_ups.is_long(node)]
         if late:
+            # What is refused is not copied up first.
+            self._union.require_renamable(old, wanted.old_name, new, wanted.new_name, wanted.flags)
             return self._rename_later(late, old, new, wanted)
         self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
         return _NOTHING
@@ -438,9 +440,9 @@ class DirectOperations:
         self._union.set_flags(node, flags)
         return replies.ioctl(0, b"")
 
-    def statfs(self, _header: Header, _body: Body) -> Answer:
-        """STATFS."""
-        return replies.statistics(self._union.statistics())
+    def statfs(self, header: Header, _body: Body) -> Answer:
+        """STATFS, of whatever the caller named."""
+        return replies.statistics(self._union.statistics(self._node(header.node)))
 
     # What the handlers share
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
+from overlayfs_py.drivers import pyfuse3_complaints
 from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
-from overlayfs_py.drivers.pyfuse3_replies import unwanted_replies_unreported
 from overlayfs_py.drivers.supervision import announce, unmount_on_signal
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     except BaseException:
         os.close(mounted.fd)
         raise
-    with unwanted_replies_unreported():
+    with pyfuse3_complaints.of_what_matters():
         trio.run(_Session(mounted).serve, on_ready)
 
 

@@ -172,6 +172,8 @@ class UnionOperations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> None:
         old, new = self._node(parent_inode_old), self._node(parent_inode_new)
+        # What is refused is not copied up first.
+        self._union.require_renamable(old, name_old, new, name_new, flags)
         await self._ensure_movable(old, name_old)
         if flags & pyfuse3.RENAME_EXCHANGE:
             await self._ensure_movable(new, name_new)
@@ -295,7 +297,7 @@ class UnionOperations(pyfuse3.Operations):
 
     @at_once
     def statfs(self, ctx: RequestContext) -> StatvfsData:
-        return values.statistics(self._union.statistics())
+        return values.statistics(self._union.statistics(self._union.root))
 
     # What the handlers share
 

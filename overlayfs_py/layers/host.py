@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers import marks as mark_forms
 from overlayfs_py.layers.override_stat import parse_override
 from overlayfs_py.layers.reader import DescriptorReader
-from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes, Entry, Finding, Marks
+from overlayfs_py.layers.values import (
+    FOREIGN_INOS,
+    INO_BITS,
+    WHITEOUT_TYPE,
+    Absence,
+    Attributes,
+    Entry,
+    Finding,
+    Marks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +33,6 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import LayerObject
-
-# Inode numbers of a mount: the tree's index above, the host's own number below.
-_INO_BITS = 48
-# Where a host's number does not fit, or lies on another filesystem mounted inside the tree, the
-# mount numbers on its own, with a bit that no index reaches.
-_FOREIGN_INOS = 1 << (_INO_BITS + 14)
 
 _XATTR_BLOCKS = 16  # a file's xattrs outside its inode: one block of up to 8 KiB
 
@@ -65,7 +68,7 @@ class HostTree:
         self._root_fd = root_fd
         status = os.fstat(root_fd)
         self._device = status.st_dev
-        self._base = index << _INO_BITS
+        self._base = index << INO_BITS
         self._foreign: dict[tuple[int, int], int] = {}
         self._link_paths: dict[int, list[tuple[bytes, ...]]] | None = None
         self.root = HostDirectory(self, None, b"")
@@ -86,10 +89,10 @@ class HostTree:
     def ino_of(self, status: os.stat_result) -> int:
         """The mount's inode number for an object of this tree."""
         ino = status.st_ino
-        if status.st_dev == self._device and ino >> _INO_BITS == 0:
+        if status.st_dev == self._device and ino >> INO_BITS == 0:
             return self._base | ino
         key = (status.st_dev, ino)
-        return self._foreign.setdefault(key, _FOREIGN_INOS | self._base | len(self._foreign))
+        return self._foreign.setdefault(key, FOREIGN_INOS | self._base | len(self._foreign))
 
     def attributes_of(self, status: os.stat_result, override: bytes | None) -> Attributes:
         """Turn a stat result, and the override xattr's value if there is one, into attributes."""

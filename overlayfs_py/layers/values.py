@@ -5,6 +5,17 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+# Inode numbers of a mount: the tree's index above, 0 the upper's, the tree's own number below.
+INO_BITS = 48
+# Where a host's number does not fit, or lies on another filesystem mounted inside the tree, the
+# mount numbers on its own, with a bit that no index reaches.
+FOREIGN_INOS = 1 << (INO_BITS + 14)
+
+
+def tree_index_of(ino: int) -> int:
+    """The index of the tree that gave an inode number; layers count from 1, topmost first."""
+    return (ino & (FOREIGN_INOS - 1)) >> INO_BITS
+
 
 class Attributes(NamedTuple):
     """What stat(2) says of one object. Times are nanoseconds since the epoch."""

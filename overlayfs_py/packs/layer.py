@@ -8,7 +8,15 @@ import stat
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.marks import METACOPY, read_marks
-from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes, Entry, Finding, Marks
+from overlayfs_py.layers.values import (
+    INO_BITS,
+    WHITEOUT_TYPE,
+    Absence,
+    Attributes,
+    Entry,
+    Finding,
+    Marks,
+)
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import ROOT, Flag, join_ns
 
@@ -20,9 +28,6 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.pack import Pack
     from overlayfs_py.packs.reader import PackReader
 
-# Inode numbers of a mount: the layer's index above, as in a host tree. Below, one more than the
-# pack's own number: 0 would be none.
-_INO_BITS = 48
 _BLOCK = 4096
 _SECTORS = _BLOCK // 512
 # As far as a kernel's device numbers go (include/linux/kdev_t.h).
@@ -38,7 +43,7 @@ class PackLayer:
         """Take over `pack`; `index` numbers the trees of one mount."""
         self.pack = pack
         self._ids = ids
-        self._base = (index << _INO_BITS) + 1
+        self._base = (index << INO_BITS) + 1  # the pack has a number 0, which would be none
         self.root = PackDirectory(self, ROOT)
 
     @property

@@ -48,23 +48,27 @@ class Collected:
         self.freed_bytes += size
 
 
-def collect(places: Places, *, downloads: bool) -> Collected:
+def collect(places: Places, *, rubbish: bool) -> Collected:
     """Delete all that is not needed.
 
     Args:
         places: the store.
-        downloads: unfinished downloads that nobody is at, too; a later pull begins anew then.
+        rubbish: unfinished downloads that nobody is at, too, so that a later pull begins anew;
+            and what is in quarantine.
     """
     collected = Collected()
     for path in leases.leftovers(places.staging):
         collected.take(path, layers.size_on_disk(path))
+    names.finish_withdrawals(places)
     needed = needed_by_images(places)
     if needed is not None:
         needed |= leases.all_kept(places.staging)
         _collect_layers(places, needed, collected)
         _collect_blobs(places, needed, collected)
-    if downloads:
+    if rubbish:
         _collect_downloads(places, collected)
+        for path in places.quarantine.iterdir():
+            collected.take(path, layers.size_on_disk(path))
     _remove_locks(places)
     return collected
 
@@ -73,7 +77,7 @@ def needed_by_images(places: Places) -> set[Kept] | None:
     """What the images refer to; None where one is damaged, so that nobody can tell."""
     needed: set[Kept] = set()
     try:
-        for entry in names.all_entries(places):
+        for entry in names.require_entries(places):
             needed |= _needed_by(places, entry)
     except OverlayError:
         # `fsck` says what is wrong, `fsck --repair` removes the image.

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.union.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+# Whatever stands there: nothing is followed, and a FIFO without a writer does not make us wait.
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+# Records are some hundred bytes, configs and manifests at most 16 MiB (image/documents.py).
+_LARGEST = 16 << 20
 TEMPORARY = ".tmp"
 
 
@@ -68,10 +76,32 @@ def write_all(fd: int, data: bytes | memoryview, path: Path) -> None:
 
 
 def read_file(path: Path) -> bytes:
-    """A file's bytes; a symbolic link is not followed (ELOOP)."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with open(fd, "rb") as file:
-        return file.read()
+    """Return the bytes of a small file.
+
+    Raises:
+        CorruptStore: it is a link, a FIFO, a directory..., or far too large.
+    """
+    try:
+        fd = os.open(path, _READ)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise CorruptStore(str(path), "not a regular file") from None
+    with ExitStack() as stack:
+        stack.callback(os.close, fd)
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise CorruptStore(str(path), "not a regular file")
+        if status.st_size > _LARGEST:
+            raise CorruptStore(str(path), f"{status.st_size} bytes are too many")
+        return _read_all(fd)
+
+
+def _read_all(fd: int) -> bytes:
+    pieces = []
+    while piece := os.read(fd, _LARGEST):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def remove_file(path: Path) -> bool:

@@ -58,4 +58,5 @@ class CorruptStore(OverlayError):
     exit_code = 37
 
     def __init__(self, path: str, why: str) -> None:
-        super().__init__(errno.EIO, f"{why}; `store fsck --repair` may help", path)
+        self.why = why
+        super().__init__(errno.EIO, f"{why} (see `store fsck`)", path)

@@ -5,6 +5,7 @@ All that reads here needs the store's lock, shared.
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.places import Places
     from overlayfs_py.store.records import ImageEntry, TagEntry
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +60,14 @@ class StoredImage:
         return Digest(self.entry.index) if self.entry.index else None
 
     @property
+    def layers_once(self) -> tuple[StoredLayer, ...]:
+        """The layers, one that occurs twice where it is first."""
+        return tuple({layer.diff_id: layer for layer in self.layers}.values())
+
+    @property
     def size(self) -> int:
         """What the files of all layers add up to, a layer that occurs twice counted once."""
-        return sum(layer.record.files_size for layer in set(self.layers))
+        return sum(layer.record.files_size for layer in self.layers_once)
 
 
 def require(places: Places, manifest: Digest) -> StoredImage:
@@ -76,16 +84,20 @@ def require(places: Places, manifest: Digest) -> StoredImage:
 
 
 def all_images(places: Places) -> list[StoredImage]:
-    """All images, the one added last first.
-
-    Raises:
-        NotInStore, CorruptStore, DigestMismatch, BadDocument: one of them is damaged.
-    """
+    """All images, the one added last first. A damaged one is only warned of."""
     tags = names.all_tags(places)
-    return [
-        _load(places, entry, [tag for tag in tags if tag.manifest == entry.manifest])
-        for entry in names.all_entries(places)
-    ]
+    found = []
+    for entry in names.all_entries(places):
+        own = [tag for tag in tags if tag.manifest == entry.manifest]
+        try:
+            found.append(_load(places, entry, own))
+        except OverlayError as error:
+            # One damaged image must not hide the others.
+            _log.warning(
+                "image %s: %s: %s (see `store fsck`)",
+                *(entry.manifest, error.filename, error.strerror),
+            )
+    return found
 
 
 def manifest_of(places: Places, entry: ImageEntry) -> Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -18,12 +18,13 @@ from overlayfs_py.store.records import Form, LayerBlob, LayerRecord
 from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from overlayfs_py.store.leases import Lease
     from overlayfs_py.store.places import Places
 
+_SECTOR = 512  # what st_blocks counts, on every filesystem
 _CONTENT = {Form.PACK: PACK, Form.TREE: TREE}
 
 
@@ -202,23 +203,23 @@ class LayersInUse:
 
 
 def size_on_disk(path: Path) -> int:
-    """The bytes that a file or a tree takes up, a hard link counted once."""
-    status = os.lstat(path)
-    total = status.st_blocks * 512
-    if not stat.S_ISDIR(status.st_mode):
-        return total
-    seen: set[int] = set()
+    """The bytes that a file or a tree takes up, a hard link counted once.
+
+    What goes meanwhile does not count: what is out of sight is deleted without a lock.
+    """
+    sizes = {(status.st_dev, status.st_ino): status.st_blocks for status in _statuses(path)}
+    return sum(sizes.values()) * _SECTOR
+
+
+def _statuses(path: Path) -> Iterator[os.stat_result]:
     pending = [os.fsencode(path)]
     while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                inner = entry.stat(follow_symlinks=False)
-                if inner.st_ino not in seen:
-                    seen.add(inner.st_ino)
-                    total += inner.st_blocks * 512
-                if stat.S_ISDIR(inner.st_mode):
-                    pending.append(entry.path)
-    return total
+        inner = pending.pop()
+        with suppress(FileNotFoundError):
+            status = os.lstat(inner)
+            yield status
+            if stat.S_ISDIR(status.st_mode):
+                pending += (os.path.join(inner, name) for name in os.listdir(inner))
 
 
 def _content(places: Places, record: LayerRecord) -> bytes:

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_STORE = "store"
+# flock(2) lets a new shared holder pass an exclusive one that waits, for ever if they overlap.
+# Who waits for the store holds the gate meanwhile.
+_GATE = "gate"
+LOCK_NAMES = (_STORE, _GATE)
+
+
 class Mode(IntEnum):
     """How a lock is held."""
 
@@ -127,10 +134,8 @@ class StoreLock:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._store = directory / "store"
-        # flock(2) lets a new shared holder pass an exclusive one that waits, for ever if they
-        # overlap. Who waits for the store holds the gate meanwhile.
-        self._gate = directory / "gate"
+        self._store = directory / _STORE
+        self._gate = directory / _GATE
 
     @contextmanager
     def shared(self) -> Iterator[None]:

@@ -5,6 +5,8 @@ All that writes here needs the store's lock, exclusively; all that reads, shared
 
 from __future__ import annotations
 
+import logging
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,14 +16,18 @@ from msgspec import structs
 from overlayfs_py.image.digest import Digest, digest_of_hex
 from overlayfs_py.store import durable, records
 from overlayfs_py.store.failures import CorruptStore
+from overlayfs_py.store.places import GONE
 from overlayfs_py.store.records import ImageEntry, TagEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.places import Places
+    from overlayfs_py.store.records import AnyRecord
+
+_log = logging.getLogger(__name__)
 
 
 def find_tag(places: Places, reference: Reference) -> TagEntry | None:
@@ -32,9 +38,9 @@ def find_tag(places: Places, reference: Reference) -> TagEntry | None:
 
 
 def all_tags(places: Places) -> list[TagEntry]:
-    """All tags, by their reference."""
-    found = (_read_tag(path) for path in _records(places.tags))
-    return sorted((entry for entry in found if entry is not None), key=lambda tag: tag.reference)
+    """All tags, by their reference. A damaged one names nothing, and is only warned of."""
+    found = _undamaged(_read_tag, _records(places.tags))
+    return sorted(found, key=lambda tag: tag.reference)
 
 
 def put_tag(places: Places, reference: Reference, manifest: Digest) -> None:
@@ -68,17 +74,27 @@ def find_entry(places: Places, manifest: Digest) -> ImageEntry | None:
 
 
 def all_entries(places: Places) -> list[ImageEntry]:
-    """The entries of all images, newest first."""
-    manifests = (digest_of_hex(path.name) for path in _records(places.images))
-    found = (find_entry(places, manifest) for manifest in manifests)
-    present = (entry for entry in found if entry is not None)
-    return sorted(present, key=lambda entry: (-entry.added_ns, entry.manifest))
+    """The entries of all images, newest first. A damaged one is none, and is only warned of."""
+    found = _undamaged(lambda path: find_entry(places, _digest(path)), _records(places.images))
+    return sorted(found, key=lambda entry: (-entry.added_ns, entry.manifest))
+
+
+def require_entries(places: Places) -> list[ImageEntry]:
+    """The entries of all images, in any order.
+
+    Raises:
+        CorruptStore: one is damaged.
+    """
+    found = (find_entry(places, _digest(path)) for path in _records(places.images))
+    return [entry for entry in found if entry is not None]
 
 
 def put_entry(places: Places, entry: ImageEntry) -> ImageEntry:
     """Make a manifest an image of this store; one that is there gets the new facts added."""
     known = find_entry(places, Digest(entry.manifest))
-    if known is not None:
+    if known is None:
+        finish_withdrawals(places)  # its old tags must not name it again
+    else:
         repositories = tuple(dict.fromkeys((*entry.repositories, *known.repositories)))
         entry = structs.replace(known, index=entry.index or known.index, repositories=repositories)
     if entry != known:
@@ -96,9 +112,50 @@ def drop_repository(places: Places, entry: ImageEntry, repository: str) -> None:
         durable.write_file(place, records.encode(changed), places.staging)
 
 
-def remove_entry(places: Places, manifest: Digest) -> bool:
-    """Make a manifest no image any more; its tags must have gone before."""
-    return durable.remove_file(places.image(manifest))
+def withdraw(places: Places, manifest: Digest) -> bool:
+    """Make a manifest no image any more, at once with all its tags; False where it was none."""
+    place = places.image(manifest)
+    gone = place.with_suffix(GONE)
+    try:
+        # The one step that decides. All after it can be done by whoever comes next.
+        os.rename(place, gone)
+    except FileNotFoundError:
+        return False
+    durable.sync_directory(places.images)
+    _finish(places, gone)
+    return True
+
+
+def finish_withdrawals(places: Places) -> None:
+    """Remove the tags that somebody who was killed left to name nothing."""
+    for path in sorted(places.images.glob(f"*{GONE}")):
+        if records.is_hex(path.stem):
+            _finish(places, path)
+
+
+def _finish(places: Places, gone: Path) -> None:
+    manifest = digest_of_hex(gone.stem)
+    for tag in all_tags(places):
+        if tag.manifest == manifest:
+            remove_tag(places, tag.reference)
+    durable.remove_file(gone)
+
+
+def _undamaged(
+    read: Callable[[Path], AnyRecord | None], paths: Iterable[Path]
+) -> Iterator[AnyRecord]:
+    for path in paths:
+        try:
+            found = read(path)
+        except CorruptStore as error:
+            _log.warning("%s: %s", error.filename, error.strerror)
+        else:
+            if found is not None:
+                yield found
+
+
+def _digest(path: Path) -> Digest:
+    return digest_of_hex(path.name)
 
 
 def _read_tag(path: Path) -> TagEntry | None:

@@ -17,6 +17,8 @@ RECORD = "layer.json"
 PACK = "layer.pack"
 TREE = "tree"
 LEASE = "lease"
+GONE = ".gone"  # an image that is being removed
+LAYER_FILES = (RECORD, PACK, TREE)
 
 
 @dataclass(frozen=True, slots=True)

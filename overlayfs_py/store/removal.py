@@ -2,8 +2,7 @@
 
 The rules are docker's (moby, daemon/images/image_delete.go): a name takes away a name, and the
 image with the last of them; an ID takes away the image if all its names are of one repository.
-Tags go before the image's entry, the entry before its blobs and layers: at no point does anything
-refer to what is not there.
+An image goes by one rename, with all its names; blobs and layers go after it.
 """
 
 from __future__ import annotations
@@ -122,9 +121,12 @@ def _drop(
     digests: Iterable[str],
     entries: Iterable[ImageEntry],
 ) -> Unnamed:
-    removed = [tag for tag in tags if names.remove_tag(places, tag)]
-    gone = [entry for entry in entries if names.remove_entry(places, Digest(entry.manifest))]
-    return Unnamed((*removed, *digests), tuple(gone))
+    """Take away names; with entries these and no others, which must be all names they have."""
+    removed = tuple(tags)
+    gone = tuple(entry for entry in entries if names.withdraw(places, Digest(entry.manifest)))
+    if not gone:
+        removed = tuple(tag for tag in removed if names.remove_tag(places, tag))
+    return Unnamed((*removed, *digests), gone)
 
 
 def _require_unused(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.store import (
     blobs,
+    checking,
     collection,
     durable,
     images,
@@ -21,7 +22,9 @@ from overlayfs_py.store import (
     names,
     records,
     removal,
+    repairing,
     resolving,
+    usage,
 )
 from overlayfs_py.store.additions import Addition
 from overlayfs_py.store.failures import CorruptStore
@@ -31,12 +34,14 @@ from overlayfs_py.store.records import VERSION, StoreVersion
 from overlayfs_py.store.removal import Unnamed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from overlayfs_py.image.reference import Reference
+    from overlayfs_py.store.checking import Problem
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.layers import LayersInUse, StoredLayer
+    from overlayfs_py.store.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,23 @@ class Store:
             diff_ids = image.config.diff_ids
             return image, layers.use(self._places, diff_ids, image.manifest.digest)
 
+    def usage(self) -> Usage:
+        """What its room is used for."""
+        with self._lock.exclusive():
+            return usage.usage(self._places)
+
+    def check(self) -> Iterator[Problem]:
+        """Yield everything that is wrong; all data is read. Others may use the store meanwhile."""
+        return checking.problems(self._places, self._lock)
+
+    def repair(self, problem: Problem) -> str:
+        """Move what is wrong out of the way; returns what was done.
+
+        Done before the next problem is asked for, that one already tells what followed from it.
+        """
+        with self._lock.exclusive():
+            return repairing.repair(self._places, problem)
+
     # Naming.
 
     def tag(self, text: str, reference: Reference) -> None:
@@ -159,9 +181,7 @@ class Store:
             InUse: the image is mounted, or was given by its ID and has names in several
                 repositories, and `force` is false.
         """
-        return self._remove(
-            lambda: removal.remove(self._places, text, force=force), downloads=False
-        )
+        return self._remove(lambda: removal.remove(self._places, text, force=force), rubbish=False)
 
     def prune(self, *, tagged: bool = False) -> Removal:
         """Remove images without a tag, with `tagged` all that are not mounted; then `collect`."""
@@ -170,17 +190,17 @@ class Store:
             entries = names.all_entries if tagged else removal.dangling
             return removal.remove_all(self._places, entries(self._places))
 
-        return self._remove(names_away, downloads=True)
+        return self._remove(names_away, rubbish=True)
 
     def collect(self) -> Removal:
-        """Delete what no image needs, and what killed processes left, downloads too."""
-        return self._remove(Unnamed, downloads=True)
+        """Delete what no image needs, what killed processes left, and what is in quarantine."""
+        return self._remove(Unnamed, rubbish=True)
 
-    def _remove(self, names_away: Callable[[], Unnamed], *, downloads: bool) -> Removal:
+    def _remove(self, names_away: Callable[[], Unnamed], *, rubbish: bool) -> Removal:
         with self._lock.exclusive():
             chains = images.chains(self._places)
             unnamed = names_away()
-            collected = collection.collect(self._places, downloads=downloads)
+            collected = collection.collect(self._places, rubbish=rubbish)
         collected.sweep()
         gone = [chains.pop(entry.manifest, ()) for entry in unnamed.entries]
         remaining = set(itertools.chain.from_iterable(chains.values()))

@@ -59,10 +59,10 @@ def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> in
     view = memoryview(data)
     written = os.pwrite(fd, view, offset)
     while written < len(view):
-        more = os.pwrite(fd, view[written:], offset + written)
-        if more == 0:
-            break
-        written += more
+        try:
+            written += os.pwrite(fd, view[written:], offset + written)
+        except OSError:
+            break  # the next write is told; of this one, what is there counts
     return written
 
 

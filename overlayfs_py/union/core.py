@@ -159,9 +159,15 @@ class Union:
         """Remove an xattr; ENODATA if there is none."""
         metadata.remove_xattr(self._state, node, name)
 
-    def statistics(self) -> os.statvfs_result:
-        """Return the space of the filesystem that writes go to, or of the topmost layer's."""
-        return os.fstatvfs(self._state.root_fd)
+    def statistics(self, node: Node) -> os.statvfs_result:
+        """Return the space of the filesystem that writes at a node go to.
+
+        That is a volume's own, or the upper's; of a union without one, the topmost layer's.
+        """
+        directory = node if isinstance(node, DirectoryNode) else node.parent
+        if node.cacheable or directory is None:
+            return os.fstatvfs(self._state.root_fd)
+        return os.fstatvfs(directory.require_upper().fd())
 
     # Data.
 
@@ -276,6 +282,19 @@ class Union:
     ) -> None:
         """Rename; `flags` is 0, RENAME_NOREPLACE or RENAME_EXCHANGE as of renameat2(2)."""
         renames.rename(
+            self._state,
+            _directory(old_parent),
+            old_name,
+            _directory(new_parent),
+            new_name,
+            flags,
+        )
+
+    def require_renamable(
+        self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
+    ) -> None:
+        """Raise what `rename` would, short of what goes wrong on the disk; changes nothing."""
+        renames.require_possible(
             self._state,
             _directory(old_parent),
             old_name,

@@ -59,10 +59,9 @@ def rename(
     flags: int,
 ) -> None:
     """Rename as renameat2(2) does, atomically for whoever looks and whatever kills us."""
-    old, new = _ends(state, old_parent, old_name, new_parent, new_name, flags)
+    old, new = require_possible(state, old_parent, old_name, new_parent, new_name, flags)
     if old.node is not None and new.node is not None and old.node.ino == new.node.ino:
         return  # two names of one file stay
-    _refuse(state, old, new, exchange=bool(flags & RENAME_EXCHANGE))
     for end in (old, new):
         copy_up_directory(state, end.parent)
     assert old.node is not None
@@ -73,6 +72,21 @@ def rename(
         _exchange(state, old, new)
     else:
         _move(state, old, new)
+
+
+def require_possible(
+    state: State,
+    old_parent: DirectoryNode,
+    old_name: bytes,
+    new_parent: DirectoryNode,
+    new_name: bytes,
+    flags: int,
+) -> tuple[End, End]:
+    """Return both ends of a rename; raises what rename(2) raises before anything has changed."""
+    old, new = _ends(state, old_parent, old_name, new_parent, new_name, flags)
+    if old.node is None or new.node is None or old.node.ino != new.node.ino:
+        _refuse(state, old, new, exchange=bool(flags & RENAME_EXCHANGE))
+    return old, new
 
 
 def _ends(
@@ -97,7 +111,6 @@ def _ends(
 
 
 def _refuse(state: State, old: End, new: End, *, exchange: bool) -> None:
-    """Raise what rename(2) raises before anything has changed."""
     require_same_tree(old.parent, new.parent)
     if new.parent.removed:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), new.name)
@@ -243,6 +256,7 @@ def _settle(state: State, old: End, new: End) -> None:
     state.table.replace_name(node, (old.parent, old.name), (new.parent, new.name))
     if isinstance(node, DirectoryNode):
         node.require_upper().move(new.parent.require_upper(), new.name)
+        state.forget_moves()
 
 
 # Exchanging two.
@@ -269,7 +283,6 @@ def _mark_for(state: State, end: End, new_parent: DirectoryNode) -> None:
         return
     if node.lowers:
         _set_redirect(state.upper, node, same_parent=end.parent is new_parent)
-        state.moved[tuple(_lower_path(node).split(b"/")[1:])] = node
     elif new_parent.is_merged:
         state.upper.set_opaque(node.require_upper())
 

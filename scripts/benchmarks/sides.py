@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.benchmarks import mounts
+from scripts.benchmarks import images, mounts
 from scripts.benchmarks.mounts import Place
 from scripts.benchmarks.processes import FailedError, run
 from scripts.benchmarks.stacks import copy_merged
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from scripts.benchmarks.mounts import Daemon
     from scripts.benchmarks.stacks import Stack
 
-_OURS = Path(__file__).resolve().parents[2] / "venv/bin/overlayfs-py"
 NEWER_FUSE_OVERLAYFS = Path("/var/cache/overlayfs-py/fuse-overlayfs-2/bin/fuse-overlayfs")
 
 KERNEL = "kernel"
 FUSE_OVERLAYFS = "fuse-overlayfs"
 DIRECT = "direct"
+PACKS = "direct+packs"
 
 # Given in full: the defaults come from the kernel's build, and change what rename and chown do.
 _KERNEL_OPTIONS = "redirect_dir=on,index=off,metacopy=off"
@@ -43,6 +43,7 @@ class Side:
     has_daemon: bool = True
     counts_messages: bool = False
     by_default: bool = True
+    is_read_only: bool = False  # it takes part only where nothing is written
     spares: str | None = None  # a message that this variant is there to avoid
 
     @contextmanager
@@ -63,11 +64,12 @@ class Side:
 
     def missing(self, stack: Stack, base: Path) -> str | None:
         """Return why this machine does not have it; None where it does."""
-        place = Place(base, stack)
+        place = Place(base, stack, self.is_read_only)
         place.make()
         try:
             with self.mounted(place) as daemon:
-                (place.target / "probe").write_text("probe")
+                if not self.is_read_only:
+                    (place.target / "probe").write_text("probe")
                 return None if daemon is None else self._shortfall(daemon)
         except (FailedError, OSError) as error:
             return str(error)
@@ -117,7 +119,7 @@ def _unionfs() -> Side:
 def _ours(name: str, title: str, driver: str, *options: str) -> Side:
     def background(place: Place) -> Words:
         chosen = ",".join((place.overlay_options(), *options))
-        return [_OURS, "mount", "--driver", driver, "-o", chosen, place.target]
+        return [images.OURS, "mount", "--driver", driver, "-o", chosen, place.target]
 
     def command(place: Place) -> Words:
         return [*background(place), "--foreground"]
@@ -129,6 +131,36 @@ def _variant(name: str, option: str) -> Side:
     """Our direct driver with one option more."""
     side = _ours(f"{DIRECT}+{name}", f"direct, {option}", DIRECT, option)
     return replace(side, by_default=False)
+
+
+def _packs() -> Side:
+    """Our direct driver over packs."""
+
+    def background(place: Place) -> Words:
+        packs = ":".join(str(images.image_of(layer, "pack")) for layer in place.stack.layers)
+        options = place.overlay_options().replace(place.lower_option(), f"lowerdir={packs}")
+        return [images.OURS, "mount", "--driver", DIRECT, "-o", options, place.target]
+
+    def command(place: Place) -> Words:
+        return [*background(place), "--foreground"]
+
+    name, title = PACKS, "direct, over packs"
+    return Side(name, title, command, background, counts_messages=True, by_default=False)
+
+
+def _image(kind: str, *program: str) -> Side:
+    """A filesystem of the kernel, or of a FUSE program, that is one file."""
+
+    def command(place: Place) -> Words:
+        image = images.image_of(place.stack.merged, kind)
+        if program:
+            return [*program, image, place.target]
+        return ["mount", "-t", kind, "-o", "loop,ro", image, place.target]
+
+    name, title = (program[0], program[0]) if program else (kind, f"kernel {kind}, lz4")
+    return Side(
+        name, title, command, command, has_daemon=bool(program), by_default=False, is_read_only=True
+    )
 
 
 SIDES = {
@@ -150,5 +182,9 @@ SIDES = {
         replace(_variant("passthrough", "io=passthrough"), by_default=True, spares="write"),
         _variant("metacopy", "metacopy=on"),
         _variant("volatile", "volatile"),
+        _packs(),
+        _image("squashfs"),
+        _image("erofs"),
+        _image("squashfs", "squashfuse", "-f", "-o", "dev,suid"),
     )
 }

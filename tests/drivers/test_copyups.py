@@ -19,6 +19,7 @@ import trio.testing
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.syscalls import mounts
 from overlayfs_py.union.core import Union
+from overlayfs_py.union.values import Volume
 from tests.drivers.serving import Stack, serving, start, stop, wait_until
 
 if TYPE_CHECKING:
@@ -121,6 +122,19 @@ async def test_a_failed_one_leaves_nothing_and_can_be_repeated(stack: Stack) -> 
     assert caught.value.errno == errno.ENOSPC
     assert left == []
     assert copied == 4 << 20
+
+
+def test_what_is_refused_is_not_copied_up(stack: Stack) -> None:
+    fill(stack.lower / "large", 1 << 20)
+    volume = stack.base / "volume"
+    volume.mkdir()
+    spec = replace(stack.spec, volumes=(Volume(os.fsencode(volume), b"/volume"),))
+
+    with serving(spec, stack.plan), pytest.raises(OSError, match="cross-device") as caught:
+        os.rename(stack.target / "large", stack.target / "volume" / "large")
+
+    assert caught.value.errno == errno.EXDEV
+    assert inode_in_upper(stack, "large") is None
 
 
 def test_others_are_served_while_two_writers_wait_for_one_copy_up(stack: Stack) -> None:

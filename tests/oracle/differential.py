@@ -123,10 +123,12 @@ class Differential:
         return actual
 
     def _forget(self, name: str, arguments: tuple[object, ...]) -> None:
-        """Close a held file whose two sides differ by now, as they may."""
+        """Close a held file whose two sides differ by now, as they may, and undo its link."""
         if name.startswith("fd_"):
             for side in self.sides:
                 side.place.close(arguments[0])
+                if name == "fd_link":
+                    side.place.remove_or_make_and_remove(arguments[1])
 
     def compare(self) -> None:
         self.steps.append(Step("compare"))

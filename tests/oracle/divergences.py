@@ -118,8 +118,9 @@ def copy_up_waits_for_a_change(case: Case) -> bool:
 @_divergence
 def a_change_in_vain_may_copy_up(case: Case) -> bool:
     """The views are equal by now: what only our upper holds, the kernel shows from below."""
-    only_ours = case.found.left is None and _entry(case.found.right) is not None
-    return case.where == UPPER and case.changed_in_vain and only_ours
+    if case.where != UPPER or not case.changed_in_vain:
+        return False
+    return case.found.left is None and _entry(case.found.right) is not None
 
 
 def is_change_in_vain(call: tuple[object, ...], result: object) -> bool:
@@ -154,6 +155,13 @@ def hard_links_are_copied_up_together(case: Case) -> bool:
     if extra.kind == "directory":
         return any(path.startswith(found.path + b"/") for path in together)
     return found.path in together
+
+
+@_divergence
+def a_copy_has_the_names_that_show(case: Case) -> bool:
+    """The kernel's keeps the layer's count, hidden names included, and so can be linked again."""
+    results = (case.found.left, case.found.right)
+    return case.call[:1] == ("fd_link",) and bool(case.layer_links) and results == (None, "ENOENT")
 
 
 @_divergence

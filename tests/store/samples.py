@@ -1,4 +1,4 @@
-"""Small images that are put into a store directly, layers as empty packs."""
+"""Small images that are put into a store directly, whose layers pretend to have come from a tar."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from overlayfs_py.image.manifest import build_manifest
 from overlayfs_py.image.media_types import OCI_CONFIG, OCI_LAYER_GZIP, Kind
 from overlayfs_py.image.platform import Platform
 from overlayfs_py.image.reference import parse_reference
+from overlayfs_py.packs.values import Metadata
+from overlayfs_py.packs.writer import PackWriter
 from overlayfs_py.store.layers import LayerFacts, LayerIngest
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.images import StoredImage
+    from overlayfs_py.store.records import LayerBlob
     from overlayfs_py.store.store import Store
 
 
@@ -28,12 +31,22 @@ def diff_id(name: str) -> Digest:
     return digest_of_hex(hashlib.sha256(name.encode()).hexdigest())
 
 
-def add_layer(addition: Addition, name: str, size: int = 1000) -> None:
-    """Add a layer; its pack is no pack."""
+def add_layer(addition: Addition, name: str, blob: LayerBlob | None = None) -> None:
+    """Add a layer with one file."""
     with addition.ingest_layer(diff_id(name)) as ingest:
         if isinstance(ingest, LayerIngest):
-            ingest.path.write_bytes(name.encode() * (size // len(name)))
-            addition.commit_layer(ingest, LayerFacts(diff_id(name), size, size))
+            addition.commit_layer(ingest, write_layer(ingest, name, blob))
+
+
+def write_layer(ingest: LayerIngest, name: str, blob: LayerBlob | None = None) -> LayerFacts:
+    """Write the pack of a layer with one file, `etc/NAME`."""
+    data = f"{name}\n".encode() * 1000
+    with ingest.path.open("xb", buffering=0) as out:
+        writer = PackWriter(out)
+        writer.add_file((b"etc", name.encode()), Metadata(), [data])
+        summary = writer.finish()
+    pack = digest_of_hex(summary.digest.hex())
+    return LayerFacts(diff_id(name), 10240, len(data), pack, blob)
 
 
 def add_image(

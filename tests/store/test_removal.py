@@ -8,8 +8,9 @@ import pytest
 
 from overlayfs_py.image.digest import digest_of, hex_of
 from overlayfs_py.store.failures import InUse, NotInStore
-from overlayfs_py.store.layers import LayerFacts, LayerIngest
-from tests.store.samples import add_image, add_layer, diff_id
+from overlayfs_py.store.layers import LayerIngest
+from tests.store.samples import add_image, add_layer, diff_id, write_layer
+from tests.store.states import files, require_sound
 
 if TYPE_CHECKING:
     from overlayfs_py.store.store import Store
@@ -17,18 +18,9 @@ if TYPE_CHECKING:
 _APP = "docker.io/library/app"
 
 
-def _files(store: Store) -> list[str]:
-    """Everything that has to do with images, without the directories."""
-    return sorted(
-        str(path.relative_to(store.root))
-        for path in store.root.rglob("*")
-        if path.is_file() and path.parent.name != "locks" and path.name != "store.json"
-    )
-
-
 def test_the_last_name_takes_the_image_and_all_that_only_it_needs(store: Store) -> None:
     base = add_image(store, ["base"], "base:1")
-    before = _files(store)
+    before = files(store)
     image = add_image(store, ["base", "app"], "app:1")
 
     removal = store.remove_image("app:1")
@@ -36,7 +28,7 @@ def test_the_last_name_takes_the_image_and_all_that_only_it_needs(store: Store) 
     assert removal.untagged == (f"{_APP}:1",)
     assert removal.deleted == (image.image_id, image.config.chain_ids[1])
     assert removal.freed_bytes > 0
-    assert _files(store) == before
+    assert files(store) == before
     assert store.images() == [base]
 
 
@@ -45,7 +37,7 @@ def test_the_very_last_image_leaves_nothing(store: Store) -> None:
 
     store.remove_image("app:1")
 
-    assert _files(store) == []
+    assert files(store) == []
 
 
 def test_a_name_of_several_takes_only_itself(store: Store) -> None:
@@ -103,7 +95,7 @@ def test_an_image_known_by_digest_alone_goes_with_it(store: Store) -> None:
 
     store.remove_image(f"app@{image.manifest.digest}")
 
-    assert _files(store) == []
+    assert files(store) == []
 
 
 def test_a_mounted_image_stays(store: Store) -> None:
@@ -129,7 +121,7 @@ def test_a_mounted_image_removed_by_force_keeps_its_layers_until_it_is_unmounted
         assert store.images() == []
 
     store.collect()
-    assert _files(store) == []
+    assert files(store) == []
 
 
 def test_a_mounted_layer_keeps_no_other_image(store: Store) -> None:
@@ -148,8 +140,9 @@ def test_prune_takes_what_no_tag_names(store: Store) -> None:
 
     assert removal.deleted == (old.image_id, old.config.chain_ids[0])
     assert store.images() == [new]
+    require_sound(store)
     assert store.prune(tagged=True).untagged == (f"{_APP}:1",)
-    assert _files(store) == []
+    assert files(store) == []
 
 
 def test_what_an_addition_works_on_is_not_collected(store: Store) -> None:
@@ -158,16 +151,16 @@ def test_what_an_addition_works_on_is_not_collected(store: Store) -> None:
         add_layer(addition, "base")
         with addition.ingest_layer(diff_id("app")) as ingest:
             assert isinstance(ingest, LayerIngest)
-            ingest.path.write_bytes(b"half")
+            facts = write_layer(ingest, "app")
             store.collect()
-            addition.commit_layer(ingest, LayerFacts(diff_id("app"), 4, 4))
+            addition.commit_layer(ingest, facts)
         store.collect()
         assert addition.has_blob(digest)
         assert addition.find_layer(diff_id("base")) is not None
         assert addition.find_layer(diff_id("app")) is not None
 
     store.collect()
-    assert _files(store) == []
+    assert files(store) == []
 
 
 def test_what_was_found_is_not_collected(store: Store) -> None:

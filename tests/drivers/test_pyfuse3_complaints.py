@@ -1,4 +1,4 @@
-"""A reply that nobody waits for is no complaint; any other that fails is one."""
+"""What the kernel gives up when a mount goes away is no complaint; whatever else fails is one."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.drivers.pyfuse3_replies import unwanted_replies_unreported
+from overlayfs_py.drivers import pyfuse3_complaints
 from overlayfs_py.syscalls import mounts
+from tests.drivers.lost_race_runner import print_error
 from tests.drivers.serving import Stack, serving, wait_until, with_driver
 
 if TYPE_CHECKING:
@@ -43,6 +44,17 @@ def test_a_release_that_the_unmounting_gives_up_is_no_complaint(
     assert status == 0
 
 
+def test_a_request_that_the_unmounting_takes_from_under_a_read_is_no_complaint(
+    stack: Stack,
+) -> None:
+    """A race that only the kernel can stage; libfuse and pyfuse3 then say and do the same."""
+    with serving(stack.spec, stack.plan, runner="lost_race_runner") as daemon:
+        mounts.umount(os.fsencode(stack.target), 0)
+        status = daemon.wait()
+
+    assert status == 0
+
+
 def _writer(fifo: Path) -> BinaryIO:
     """Open a FIFO once there is a reader."""
     opened: list[int] = []
@@ -66,7 +78,7 @@ def test_what_is_given_up_is_told_from_what_goes_wrong(
     log = logging.getLogger("pyfuse3")
     message = f"fuse_{request_name}(): fuse_reply_* failed with %s"
 
-    with unwanted_replies_unreported():
+    with pyfuse3_complaints.of_what_matters():
         log.error(message, os.strerror(errno.ENOENT))
         log.error(message, os.strerror(errno.EINVAL))
         log.error("fuse_setattr(): %s", os.strerror(errno.ENOENT))
@@ -80,3 +92,21 @@ def test_what_is_given_up_is_told_from_what_goes_wrong(
         "fuse_setattr(): No such file or directory",
         "fuse_reply_* failed with No such file or directory",
     ]
+
+
+def test_what_libfuse_prints_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with pyfuse3_complaints.of_what_matters():
+        print_error("fuse: reading device", errno.ECONNABORTED)
+        print_error("fuse: writing device", errno.EINVAL)
+        for _ in range(10_000):  # more than there is room for
+            print_error("fuse: reading device", errno.ECONNABORTED)
+
+    assert caplog.messages[0] == "libfuse: fuse: writing device: Invalid argument"
+
+
+def test_what_c_prints_goes_where_it_went_before(capfd: pytest.CaptureFixture[str]) -> None:
+    with pyfuse3_complaints.of_what_matters():
+        pass
+    print_error("later", errno.EINVAL)
+
+    assert capfd.readouterr().err == "later: Invalid argument\n"
