@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.lowers import NOT_OF_PACKS, packed_in
+
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 _IN_CI = bool(os.environ.get("CI"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lowers",
+        choices=("directories", "packs"),
+        default="directories",
+        help="what our mounts get as lower layers: directories as they are, or packs of them",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what cannot be asked of packs."""
+    if config.getoption("--lowers") == "packs":
+        left_out = {item for item in items if item.nodeid.startswith(tuple(NOT_OF_PACKS))}
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lowers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep `--lowers`."""
+    if request.config.getoption("--lowers") == "directories":
+        yield
+        return
+    home = Path(tempfile.mkdtemp(prefix="overlayfs-py-packs-"))
+    home.chmod(0o755)
+    packed_in.set(home)
+    yield
+    shutil.rmtree(home)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,7 +10,10 @@ from overlayfs_py.cli.lazy import LazyGroup
 
 NAME = "overlayfs-py"
 _MODULES = {
-    **{name: name for name in ("chroot", "completion", "doctor", "image", "mount", "umount")},
+    **{
+        name: name
+        for name in ("chroot", "completion", "doctor", "image", "layer", "mount", "umount")
+    },
     # Where docker has them, too.
     "history": "image_history",
     "images": "image_ls",
@@ -31,6 +34,7 @@ Examples:
   overlayfs-py umount mnt
   overlayfs-py chroot debian -- apt-get update
   overlayfs-py image ls
+  overlayfs-py layer pack layer.tar.gz -o layer.pack
   overlayfs-py doctor
 """
 

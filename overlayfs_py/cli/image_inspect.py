@@ -52,7 +52,7 @@ def command(root: Path | None, images: tuple[str, ...], form: str) -> int:
     found, missing = [], None
     for name in images:
         try:
-            found.append(_inspected(store.image(name)))
+            found.append(inspected(store.image(name)))
         except OverlayError as error:
             missing = error
             click.echo(f"overlayfs-py: {failure_of(error)}", err=True)
@@ -79,7 +79,8 @@ def _json(images: list[Value], *, indented: bool) -> str:
     return go_json.compact([to_json(image) for image in images], escape_html=False)
 
 
-def _inspected(image: StoredImage) -> Value:
+def inspected(image: StoredImage) -> Value:
+    """What there is to say of an image of the store."""
     from overlayfs_py.image.inspection import StoreFacts, inspect_image
 
     return inspect_image(

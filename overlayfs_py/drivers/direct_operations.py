@@ -440,9 +440,9 @@ class DirectOperations:
         self._union.set_flags(node, flags)
         return replies.ioctl(0, b"")
 
-    def statfs(self, _header: Header, _body: Body) -> Answer:
-        """STATFS."""
-        return replies.statistics(self._union.statistics())
+    def statfs(self, header: Header, _body: Body) -> Answer:
+        """STATFS, of whatever the caller named."""
+        return replies.statistics(self._union.statistics(self._node(header.node)))
 
     # What the handlers share
 

@@ -297,7 +297,7 @@ class UnionOperations(pyfuse3.Operations):
 
     @at_once
     def statfs(self, ctx: RequestContext) -> StatvfsData:
-        return values.statistics(self._union.statistics())
+        return values.statistics(self._union.statistics(self._union.root))
 
     # What the handlers share
 

@@ -196,13 +196,14 @@ def copy_metadata(state: State, source: LayerObject, target: HostObject) -> None
     owner = ids.disk_uid(known.uid), ids.disk_gid(known.gid)
     if target.tree.override is None:
         inodes.set_owner(target, *owner)
-        if not stat.S_ISLNK(known.mode):
-            inodes.set_mode(target, stat.S_IMODE(known.mode))
     else:
         inodes.store_override(target, *owner, known.mode, known.rdev)
     for name in source.list_xattrs():
         if not name.startswith(_NOT_COPIED) or name.startswith(ESCAPED_PREFIXES):
             _copy_xattr(source, target, name)
+    # After the xattrs: who is not privileged can set none on a file that is read-only.
+    if target.tree.override is None and not stat.S_ISLNK(known.mode):
+        inodes.set_mode(target, stat.S_IMODE(known.mode))
     inodes.set_times(target, known.atime_ns, known.mtime_ns)
 
 

@@ -159,9 +159,15 @@ class Union:
         """Remove an xattr; ENODATA if there is none."""
         metadata.remove_xattr(self._state, node, name)
 
-    def statistics(self) -> os.statvfs_result:
-        """Return the space of the filesystem that writes go to, or of the topmost layer's."""
-        return os.fstatvfs(self._state.root_fd)
+    def statistics(self, node: Node) -> os.statvfs_result:
+        """Return the space of the filesystem that writes at a node go to.
+
+        That is a volume's own, or the upper's; of a union without one, the topmost layer's.
+        """
+        directory = node if isinstance(node, DirectoryNode) else node.parent
+        if node.cacheable or directory is None:
+            return os.fstatvfs(self._state.root_fd)
+        return os.fstatvfs(directory.require_upper().fd())
 
     # Data.
 

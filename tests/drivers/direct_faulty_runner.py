@@ -11,14 +11,17 @@ from overlayfs_py.union.core import Union
 from tests.drivers.runner import main
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.values import Attributes
 
 
 class FaultyUnion(Union):
-    def read(self, node: Node, offset: int, size: int) -> bytes:
-        read = super().read(node, offset, size)
-        return read + bytes(size) if node.name == b"answers-too-much" else read
+    def begin_read(self, node: Node, offset: int, size: int) -> bytes | Callable[[], bytes]:
+        if node.name == b"answers-too-much":
+            return self.read(node, offset, size) + bytes(size)
+        return super().begin_read(node, offset, size)
 
     def get_xattr(self, node: Node, name: bytes) -> bytes:
         if name == b"user.enotsupp":

@@ -6,21 +6,26 @@ import os
 import time
 
 from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.packs.reader import PackReader
 from tests.drivers.runner import main
 
 _DEADLINE_S = 30
 
-copy_to = DescriptorReader.copy_to
 
+def hold(kind: type[DescriptorReader | PackReader]) -> None:
+    copy_to = kind.copy_to
 
-def copy_when_told(reader: DescriptorReader, target_fd: int, size: int) -> None:
-    deadline = time.monotonic() + _DEADLINE_S
-    while not os.path.exists(os.environ["GO"]):
-        assert time.monotonic() < deadline, "nobody said go"
-        time.sleep(0.005)
-    copy_to(reader, target_fd, size)
+    def copy_when_told(reader: DescriptorReader, target_fd: int, size: int) -> None:
+        deadline = time.monotonic() + _DEADLINE_S
+        while not os.path.exists(os.environ["GO"]):
+            assert time.monotonic() < deadline, "nobody said go"
+            time.sleep(0.005)
+        copy_to(reader, target_fd, size)
+
+    kind.copy_to = copy_when_told
 
 
 if __name__ == "__main__":
-    DescriptorReader.copy_to = copy_when_told
+    hold(DescriptorReader)
+    hold(PackReader)
     main()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.drivers import mountinfo, mounting
 from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.union.values import StackSpec
+from tests.support.lowers import as_served
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -116,6 +117,8 @@ def start(
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
+    lower = tuple(os.fsencode(as_served(Path(os.fsdecode(path)))) for path in spec.lower)
+    spec = replace(spec, lower=lower)
     with process.stdin:
         pickle.dump((spec, plan, driver or with_driver.get()), process.stdin)
     if process.stdout.readline() != b"ready\n":

@@ -18,6 +18,8 @@ import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from tests.support.lowers import as_served
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
@@ -66,7 +68,7 @@ class WarmDaemons:
         with os.fdopen(reader, "rb", buffering=0) as pipe:
             try:
                 request = {
-                    "lower": [os.fsdecode(lower) for lower in trees.lowers],
+                    "lower": [os.fsdecode(as_served(lower)) for lower in trees.lowers],
                     "upper": str(trees.upper),
                     "work": str(trees.work),
                     "target": str(trees.root),

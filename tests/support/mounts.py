@@ -14,12 +14,13 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.syscalls.mounts import MNT_DETACH, umount
+from tests.support.lowers import as_served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -104,7 +105,8 @@ def ours(
 ) -> Iterator[Mounted]:
     """Our mount. Its process must end by itself with status 0, and have nothing to say."""
     mounted = _prepare(base, lowers, upper, work)
-    text = ",".join([_join(mounted.directories), *options])
+    served = replace(mounted, lowers=[as_served(lower) for lower in mounted.lowers])
+    text = ",".join([_join(served.directories), *options])
     # Warnings that Python hides by default, of a file left open for instance, count as words.
     python = [sys.executable, "-W", "default"]
     mount = ["-m", "overlayfs_py", "mount", "-f", "-o", text, "--driver", driver]

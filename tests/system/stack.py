@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.support.lowers import as_served
 from tests.system.mount_table import mounted_at
 from tests.system.processes import Word, run, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 # Said in full because their defaults come from the kernel's build.
@@ -38,13 +39,18 @@ class Stack:
 
     @property
     def options(self) -> str:
-        lower = ":".join(map(os.fspath, self.lower))
+        return self._options(self.lower)
+
+    def _options(self, layers: Iterable[Path]) -> str:
+        lower = ":".join(map(os.fspath, layers))
         return f"lowerdir={lower},upperdir={self.upper},workdir={self.work}"
 
     @contextmanager
     def mounted(self, command: Word, *, extra: str = "") -> Iterator[Path]:
         """Mount with `overlayfs-py`, and unmount at the end; gives the mount point."""
-        options = f"{self.options},{extra}" if extra else self.options
+        options = self._options(map(as_served, self.lower))
+        if extra:
+            options = f"{options},{extra}"
         run([command, "mount", "-o", options, self.target], env=EMPTY)
         try:
             yield self.target

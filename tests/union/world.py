@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.union.core import Union
 from overlayfs_py.union.values import AttributeChange, Creator, StackSpec
+from tests.support.lowers import as_served
 from tests.support.snapshot import layer_digest
 from tests.support.trees import Dir, build
 
@@ -46,7 +47,9 @@ class World:
         # Both on one filesystem, wherever that is.
         self.work = self.upper.parent / "work"
         self.work.mkdir(exist_ok=True)
-        directories: dict[str, object] = {"lower": tuple(map(os.fsencode, self.lowers))}
+        directories: dict[str, object] = {
+            "lower": tuple(os.fsencode(as_served(lower)) for lower in self.lowers)
+        }
         if not read_only:
             directories |= {"upper": os.fsencode(self.upper), "work": os.fsencode(self.work)}
         self.spec = StackSpec(**(directories | options))

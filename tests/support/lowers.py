@@ -1,0 +1,51 @@
+"""Lower layers as the tests make them, or each packed at the moment of mounting.
+
+`pytest --lowers=packs` turns every directory that a mount of ours gets as a lower layer into a
+pack, so that every test of a mount becomes a test of packs.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextvars import ContextVar
+from pathlib import Path
+
+from overlayfs_py.packs.from_directory import pack_directory
+from overlayfs_py.packs.writer import PackWriter
+
+# Where packs are made; None leaves directories as they are.
+packed_in: ContextVar[Path | None] = ContextVar("packed_in", default=None)
+
+# Tests of what a pack has not, by how their ids begin.
+NOT_OF_PACKS = {
+    "tests/union/test_hostile.py::test_a_directory_that_becomes_a_link": "a pack does not change",
+    "tests/union/test_hostile.py::test_a_file_that_becomes_a_": "a pack does not change",
+    "tests/drivers/test_direct_files.py::test_the_time_of_birth_is_shown": "a pack keeps none",
+    "tests/drivers/test_messages.py::test_forgotten_nodes_go_away": "no descriptor for each file",
+    "tests/drivers/test_mounting.py::test_no_layer_must_contain_the_mount_point": (
+        "a pack contains no mount point"
+    ),
+}
+
+
+def as_served(lower: Path) -> Path:
+    """Return what is mounted for a lower layer: itself, or a pack of what it holds now.
+
+    A layer that holds everything, the packs too, stays as it is.
+    """
+    home = packed_in.get()
+    if home is None or not lower.is_dir() or home.is_relative_to(lower.resolve()):
+        return lower
+    return pack(lower, home)
+
+
+def pack(directory: Path, home: Path) -> Path:
+    """Make a pack of a directory, with a name of its own in `home`; anybody may read it."""
+    fd, name = tempfile.mkstemp(dir=home, prefix=f"{directory.name}-", suffix=".pack")
+    os.fchmod(fd, 0o644)
+    with os.fdopen(fd, "wb") as out:
+        writer = PackWriter(out)
+        pack_directory(os.fsencode(directory), writer, keep_atimes=True)
+        writer.finish()
+    return Path(name)
