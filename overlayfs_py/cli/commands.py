@@ -21,6 +21,7 @@ _MODULES = {
     "login": "login",
     "logout": "logout",
     "pull": "pull",
+    "push": "push",
     "rmi": "image_rm",
     "tag": "image_tag",
 }

@@ -12,6 +12,7 @@ MODULES = {
     "inspect": "image_inspect",
     "ls": "image_ls",
     "pull": "pull",
+    "push": "push",
     "rm": "image_rm",
     "tag": "image_tag",
     "tree": "image_tree",

@@ -20,10 +20,10 @@ from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import DigestMismatch, hex_of
 from overlayfs_py.registry.errors import RegistryError
 from overlayfs_py.store.failures import Busy
+from overlayfs_py.store.layer_writing import write_layer
 from overlayfs_py.store.layers import LayerFacts, StoredLayer
 from overlayfs_py.store.records import LayerBlob
 from overlayfs_py.transfer.block_pipe import BlockPipe, BrokenOff
-from overlayfs_py.transfer.layer_writing import write_layer
 from overlayfs_py.transfer.watch import LayerState
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ class _Arrival:
         return self._checked(facts)
 
     def _make(self, pipe: BlockPipe, ingest: LayerIngest) -> LayerFacts:
-        return write_layer(pipe.blocks(), ingest, self._blob.media_type)
+        facts, _ = write_layer(ingest, pipe.blocks())
+        return facts
 
     def _checked(self, facts: LayerFacts) -> LayerFacts:
         if facts.diff_id != self._wanted.diff_id:
