@@ -52,10 +52,14 @@ def advanced(path: Path, *fields: str) -> Iterator[None]:
 
 
 def wait_for_tick() -> None:
-    """Return when the clock that filesystems stamp with has moved on (a few milliseconds)."""
-    begun = time.clock_gettime_ns(_COARSE)
+    """Return when the clock that filesystems stamp with has passed all stamps (milliseconds).
+
+    Not when it has moved: a stamp may be of the exact time (Linux 6.13, multigrain timestamps), and
+    a tick that comes late moves the clock to no more than shortly before it.
+    """
+    begun = time.time_ns()
     deadline = time.monotonic() + _DEADLINE_S
-    while time.clock_gettime_ns(_COARSE) == begun:
+    while time.clock_gettime_ns(_COARSE) <= begun:
         assert time.monotonic() < deadline
         time.sleep(0.0005)
 
