@@ -87,6 +87,13 @@ def test_links_stay_inside_the_image(store: Store, target: str) -> None:
         assert files.read_link(files.find((b"link",))).decode() == target.removeprefix("-> ")
 
 
+def test_an_absolute_link_counts_from_the_image_s_root(store: Store) -> None:
+    made = image(store, {"d/link": "-> /f", "d/f": "beside", "f": "root"})
+
+    with ImageFiles(made.layers) as files:
+        assert text(files, "d/link") == "root"
+
+
 def test_a_link_to_a_directory_leads_on(store: Store) -> None:
     made = image(store, {"usr/lib/f": "found", "lib": "-> usr/lib"})
 
