@@ -10,12 +10,18 @@ from overlayfs_py.cli.lazy import LazyGroup
 
 NAME = "overlayfs-py"
 _MODULES = {
-    **{name: name for name in ("chroot", "completion", "doctor", "image", "mount", "umount")},
+    **{
+        name: name
+        for name in ("chroot", "completion", "doctor", "image", "mount", "store", "umount")
+    },
     # Where docker has them, too.
     "history": "image_history",
     "images": "image_ls",
+    "import": "import_",
     "inspect": "image_inspect",
+    "load": "load",
     "rmi": "image_rm",
+    "save": "save",
     "tag": "image_tag",
 }
 
