@@ -12,17 +12,20 @@ NAME = "overlayfs-py"
 _MODULES = {
     **{
         name: name
-        for name in ("chroot", "completion", "doctor", "image", "layer", "mount", "umount")
+        for name in ("chroot", "completion", "doctor", "image", "layer", "mount", "store", "umount")
     },
     # Where docker has them, too.
     "history": "image_history",
     "images": "image_ls",
+    "import": "import_",
     "inspect": "image_inspect",
+    "load": "load",
     "login": "login",
     "logout": "logout",
     "pull": "pull",
     "push": "push",
     "rmi": "image_rm",
+    "save": "save",
     "tag": "image_tag",
 }
 

@@ -75,6 +75,12 @@ class Addition:
             self._lease.keep(Kind.LAYER, diff_id)
             return layers.find(self._places, diff_id)
 
+    def find_layer_of(self, digest: Digest) -> StoredLayer | None:
+        """Return the layer whose diff ID, or whose blob's digest, this is; it stays."""
+        with self._lock.shared():
+            diff_id = layers.find_id(self._places, digest)
+        return None if diff_id is None else self.find_layer(diff_id)
+
     @contextmanager
     def ingest_layer(
         self, diff_id: Digest, form: Form = Form.PACK, *, wait: bool = True

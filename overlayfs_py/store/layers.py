@@ -129,6 +129,17 @@ def find(places: Places, diff_id: Digest) -> StoredLayer | None:
     return StoredLayer(diff_id, record, _content(places, record))
 
 
+def find_id(places: Places, digest: Digest) -> Digest | None:
+    """Return the diff ID of the layer that is called by a digest, its own or a blob's."""
+    if find(places, digest) is not None:
+        return digest
+    for diff_id in all_ids(places):
+        layer = find(places, diff_id)
+        if layer is not None and any(blob.digest == digest for blob in layer.record.blobs):
+            return diff_id
+    return None
+
+
 def require(places: Places, diff_id: Digest) -> StoredLayer:
     """Return a layer.
 
