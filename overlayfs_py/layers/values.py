@@ -51,3 +51,19 @@ class Marks(NamedTuple):
 
 
 NO_MARKS = Marks(opaque=False, redirect=None)
+
+
+class Trail(NamedTuple):
+    """A path by its last step: as cheap to keep at any depth, where a tree has many."""
+
+    above: Trail | None  # None: the root
+    name: bytes
+
+    def path(self) -> tuple[bytes, ...]:
+        """Return its components."""
+        names = []
+        here: Trail | None = self
+        while here is not None:
+            names.append(here.name)
+            here = here.above
+        return tuple(reversed(names))
