@@ -25,6 +25,7 @@ from overlayfs_py.layers.values import (
     Entry,
     Finding,
     Marks,
+    Trail,
 )
 
 if TYPE_CHECKING:
@@ -450,17 +451,17 @@ def _open_directory(parent_fd: int, name: bytes) -> int:
 
 def _paths_of_shared_inodes(root: HostDirectory) -> dict[int, list[tuple[bytes, ...]]]:
     """Every inode with more than one name in the tree, and those names."""
-    first: dict[int, tuple[bytes, ...]] = {}
-    shared: dict[int, list[tuple[bytes, ...]]] = {}
-    pending: list[tuple[HostDirectory, tuple[bytes, ...]]] = [(root, ())]
+    first: dict[int, Trail] = {}
+    shared: dict[int, list[Trail]] = {}
+    pending: list[tuple[HostDirectory, Trail | None]] = [(root, None)]
     while pending:
-        directory, path = pending.pop()
+        directory, above = pending.pop()
         with os.scandir(directory.fd()) as listing:
             for entry in listing:
                 name = os.fsencode(entry.name)
-                here = (*path, name)
+                here = Trail(above, name)
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((HostDirectory(directory.tree, directory, name), here))
                 elif (earlier := first.setdefault(entry.inode(), here)) is not here:
                     shared.setdefault(entry.inode(), [earlier]).append(here)
-    return shared
+    return {ino: [trail.path() for trail in trails] for ino, trails in shared.items()}

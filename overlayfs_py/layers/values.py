@@ -68,3 +68,19 @@ class Metacopy(NamedTuple):
     """What a file says that has attributes only: its data is in a file of the layers below."""
 
     redirect: bytes | None  # where that lies: a sibling's name or an absolute path; None: same name
+
+
+class Trail(NamedTuple):
+    """A path by its last step: as cheap to keep at any depth, where a tree has many."""
+
+    above: Trail | None  # None: the root
+    name: bytes
+
+    def path(self) -> tuple[bytes, ...]:
+        """Return its components."""
+        names = []
+        here: Trail | None = self
+        while here is not None:
+            names.append(here.name)
+            here = here.above
+        return tuple(reversed(names))

@@ -10,6 +10,8 @@ import stat
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from overlayfs_py.layers.values import Trail
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -28,17 +30,17 @@ class Moves:
     def __init__(self, root: LayerDirectory) -> None:
         """Read the marks of every directory below `root`."""
         self._moved: dict[Path, list[Path]] = {}  # what the trees below call it -> its path here
-        pending: list[tuple[LayerDirectory, Path, Path]] = [(root, (), ())]
+        pending: list[tuple[LayerDirectory, Trail | None, Trail | None]] = [(root, None, None)]
         while pending:
-            directory, here, below = pending.pop()
+            directory, above, above_below = pending.pop()
             for name, kind in directory.entries():
                 if kind == stat.S_IFDIR:
-                    child = directory.directory(name)
+                    child, here = directory.directory(name), Trail(above, name)
                     redirect = child.marks(with_opaque_file=False).redirect
-                    child_below = _followed(below, name, redirect)
+                    below = _followed(above_below, name, redirect)
                     if redirect is not None:
-                        self._moved.setdefault(child_below, []).append((*here, name))
-                    pending.append((child, (*here, name), child_below))
+                        self._moved.setdefault(below.path(), []).append(here.path())
+                    pending.append((child, here, below))
 
     def applied_to(self, path: Path) -> Iterator[Path]:
         """Yield where a path of the trees below was moved to, by any directory on it."""
@@ -56,9 +58,14 @@ def shown_at(path: Path, trees_above: Iterable[Moves]) -> list[Path]:
     return paths
 
 
-def _followed(parent_below: Path, name: bytes, redirect: bytes | None) -> Path:
+def _followed(above: Trail | None, name: bytes, redirect: bytes | None) -> Trail:
+    """Return what the trees below call a directory, from what they call the one above it."""
     if redirect is None:
-        return (*parent_below, name)
-    if redirect.startswith(b"/"):
-        return tuple(redirect[1:].split(b"/"))
-    return (*parent_below, redirect)
+        return Trail(above, name)
+    if not redirect.startswith(b"/"):
+        return Trail(above, redirect)
+    first, *others = redirect[1:].split(b"/")
+    trail = Trail(None, first)
+    for other in others:
+        trail = Trail(trail, other)
+    return trail

@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.trees import Dir, File, HardLink, Symlink, Whiteout
+from tests.union.deep import dig, make_file
 from tests.union.refusal import refused
 from tests.union.world import ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.union.conftest import MakeWorld
 
 _LINKED = {
@@ -112,6 +116,30 @@ def test_redirects_that_multiply_are_not_followed_for_ever(make_world: MakeWorld
 
     assert world.read("g") == b"DATA"
     world.close()  # the invariants are about trees that can be walked
+
+
+def test_a_deep_tree_costs_what_it_has_names(make_world: MakeWorld, tmp_path: Path) -> None:
+    """Whoever made the layer chose its depth; a path for each name would take 4 MB here."""
+    innermost = dig(tmp_path / "layer", 1_000)
+    make_file(innermost, b"linked", b"data")
+    os.link(b"linked", tmp_path / "layer/top", src_dir_fd=innermost)
+    for _ in range(1_000):
+        make_file(innermost, b"other", b"")
+        above = os.open(b"..", os.O_RDONLY, dir_fd=innermost)
+        os.close(innermost)
+        innermost = above
+    os.close(innermost)
+    world = make_world(tmp_path / "layer")
+    node = world.at("top")
+
+    tracemalloc.start()
+    world.write("top", b"DATA")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 3 << 20
+    assert world.union.attributes(node).nlink == 2
+    world.close()  # the invariants would look at every path
 
 
 def test_a_deleted_name_does_not_come_back(make_world: MakeWorld) -> None:
