@@ -54,7 +54,7 @@ def command(root: Path | None, image: str, path: str, *, is_long: bool, as_json:
     with layers, ImageFiles(layers.layers) as files:
         start = components(os.fsencode(path))
         if start:
-            start = files.find(start, follow=True).path
+            start = files.find(start).path  # where links on the way lead to
         for file in files.walk(start):
             click.echo(_line(files, file, is_long=is_long, as_json=as_json))
 

@@ -124,6 +124,8 @@ def _start_daemon(asked: Run, places: _Places) -> Child:
         work=places.work,
         volumes=asked.volumes,
         volatile=asked.keep is None,
+        # The kernel reads an upper with metacopies only if it is told to: not one that is kept.
+        metacopy=asked.keep is None,
     )
     supervisor_fd = os.pidfd_open(os.getpid())
 

@@ -87,7 +87,7 @@ class Device:
         except OSError as error:
             _require_dropped(error, message)
 
-    def answer_data(self, head: bytes, data: bytes) -> None:
+    def answer_data(self, head: bytes, data: bytes | memoryview) -> None:
         """Write an answer in two pieces, the second of which may be large."""
         try:
             os.writev(self._fd, (head, data))

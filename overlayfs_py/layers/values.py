@@ -62,3 +62,9 @@ class Marks(NamedTuple):
 
 
 NO_MARKS = Marks(opaque=False, redirect=None)
+
+
+class Metacopy(NamedTuple):
+    """What a file says that has attributes only: its data is in a file of the layers below."""
+
+    redirect: bytes | None  # where that lies: a sibling's name or an absolute path; None: same name

@@ -70,6 +70,7 @@ class State:
                 raise OSError(errno.EINVAL, "a union needs at least one layer")
             self.upper = self._open_upper()
             self.roots = self._open_layers()
+            self.data_roots = self._open_data_layers()
             self.root = self._open_root()
             self.name_max = os.fstatvfs(self.root_fd).f_namemax
             self.table = NodeTable(self.root, self._drop)
@@ -90,6 +91,11 @@ class State:
     def read_only(self) -> bool:
         """Whether nothing but volumes can be written."""
         return self.upper is None
+
+    @property
+    def follows_metacopies(self) -> bool:
+        """Whether a file's data may be elsewhere than its attributes."""
+        return self.spec.metacopy or bool(self.data_roots)
 
     @property
     def upper_ids(self) -> IdMap:
@@ -160,9 +166,16 @@ class State:
         self._undo.callback(layer.close)
         return layer
 
+    def _open_data_layers(self) -> tuple[LayerDirectory, ...]:
+        first = len(self.roots) + 1
+        return tuple(
+            self._open_directory_layer(first + position, path).root
+            for position, path in enumerate(self.spec.data_only)
+        )
+
     def open_volume(self, source: bytes, *, read_only: bool) -> HostTree:
         """Open a host directory as a tree of its own."""
-        index = len(self.roots) + 1 + len(self.volumes)
+        index = len(self.roots) + 1 + len(self.data_roots) + len(self.volumes)
         fd = open_volume_root(source)
         tree = self._add_tree(index, fd, self.spec.ids, read_only=read_only, plain=True)
         self.volumes.append(tree)

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers.host import HostDirectory
 from overlayfs_py.layers.marks import WHITEOUT_PREFIX
 from overlayfs_py.syscalls import files
+from overlayfs_py.union import inodes
 from overlayfs_py.union.remove_tree import remove_tree
 from overlayfs_py.union.values import WhiteoutStyle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from overlayfs_py.layers.host import HostTree
+    from overlayfs_py.layers.host import HostObject, HostTree
     from overlayfs_py.union.values import StackSpec
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -48,12 +49,14 @@ class Upper:
         self.tree = tree
         self._work_fd = work_fd
         self._serial = 0
+        self.kept: set[bytes] = set()
         _require_apart(spec)
         self._lock(spec)
         self.stage = HostDirectory.opened(tree, self._open_stage())
         try:
             self._empty_stage()
             self.prefix = _TRUSTED if self._takes(_TRUSTED) else _USER
+            self.takes_xattrs = self.prefix == _TRUSTED or self._takes(_USER)
             self.style = self._possible_style(spec.whiteout)
         except OSError:
             self.stage.let_go()
@@ -162,6 +165,14 @@ class Upper:
         """Rename from the stage to where it belongs."""
         _rename(self.stage, staged, directory, name, flags)
 
+    def place_unseen(
+        self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0
+    ) -> None:
+        """Put a copy in place and the directory's times back: for users nothing has changed."""
+        times = directory.status()
+        self.place(staged, directory, name, flags)
+        inodes.set_times(directory, times.st_atime_ns, times.st_mtime_ns)
+
     def unplace(self, directory: HostDirectory, name: bytes) -> bytes:
         """Rename something that is to be removed to the stage; returns its name there."""
         staged = self.new_name()
@@ -172,11 +183,15 @@ class Upper:
         """Remove something from the stage, with all that is below it."""
         remove_tree(self.stage.fd(), staged)
 
+    def keep(self, staged: bytes) -> None:
+        """Let something stay on the stage, for its inode number, until the union is closed."""
+        self.kept.add(staged)
+
     # Private xattrs.
 
-    def set_private(self, directory: HostDirectory, key: bytes, value: bytes) -> None:
-        """Set `overlay.KEY` on a directory of the upper."""
-        os.setxattr(directory.path(), self.prefix + key, value, follow_symlinks=False)
+    def set_private(self, item: HostObject, key: bytes, value: bytes) -> None:
+        """Set `overlay.KEY` on a directory or regular file of the upper."""
+        inodes.set_xattr(item, self.prefix + key, value)
 
     def set_opaque(self, directory: HostDirectory) -> None:
         """Let nothing below merge with a directory."""

@@ -11,6 +11,7 @@ from overlayfs_py.union import copy_up
 from overlayfs_py.union.lookup import lookup
 from overlayfs_py.union.moves import shown_at
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.host import HostObject
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from overlayfs_py.union.state import State
 
 
-def make_writable(state: State, node: Node, *, keep_data: bool = True) -> HostObject:
-    """Return where a node may be changed, copying it up first if it lies in a layer.
+def make_writable(state: State, node: Node, need: Need = Need.DATA) -> HostObject:
+    """Return where a node may be changed, copying up first what of it lies in a layer.
 
     Raises:
         OSError: EROFS without an upper or in a read-only volume.
@@ -32,8 +33,10 @@ def make_writable(state: State, node: Node, *, keep_data: bool = True) -> HostOb
     lower = node.lower
     if lower is not None:
         _learn_a_name(state, node, lower)
-        copy_up.copy_up_file(state, node, keep_data=keep_data)
+        copy_up.copy_up_file(state, node, need)
         link_other_names(state, node, lower)
+    elif node.below is not None:
+        copy_up.copy_up_file(state, node, need)
     place = node.writable
     if place.tree.read_only:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), node.name)

@@ -44,7 +44,7 @@ class Side:
     counts_messages: bool = False
     by_default: bool = True
     is_read_only: bool = False  # it takes part only where nothing is written
-    spares: str | None = None  # a message that this variant is there to avoid
+    spares_reads: bool = False  # where it has no upper, this variant is asked for no data
 
     @contextmanager
     def mounted(self, place: Place) -> Iterator[Daemon | None]:
@@ -64,11 +64,13 @@ class Side:
 
     def missing(self, stack: Stack, base: Path) -> str | None:
         """Return why this machine does not have it; None where it does."""
-        place = Place(base, stack, self.is_read_only)
+        place = Place(base, stack, is_read_only=self.spares_reads or self.is_read_only)
         place.make()
         try:
             with self.mounted(place) as daemon:
-                if not self.is_read_only:
+                if self.spares_reads:
+                    (place.target / next(filter(stack.size, stack.files))).read_bytes()
+                elif not self.is_read_only:
                     (place.target / "probe").write_text("probe")
                 return None if daemon is None else self._shortfall(daemon)
         except (FailedError, OSError) as error:
@@ -80,8 +82,8 @@ class Side:
         """Return in what way a daemon of ours is not the variant that was asked for."""
         if self.counts_messages and "unknown option" in daemon.words:
             return daemon.words.strip()
-        if self.spares and daemon.report().messages[self.spares]:
-            return f"it is mounted, and still sends {self.spares}"
+        if self.spares_reads and daemon.report().messages["read"]:
+            return "it is mounted, and still sends read"
         return None
 
 
@@ -179,7 +181,7 @@ SIDES = {
         Side("plain", "plain directory", None, has_daemon=False),
         _ours(DIRECT, "overlayfs-py, direct", DIRECT),
         _ours("pyfuse3", "overlayfs-py, pyfuse3", "pyfuse3"),
-        replace(_variant("passthrough", "io=passthrough"), by_default=True, spares="write"),
+        replace(_variant("passthrough", "io=passthrough"), by_default=True, spares_reads=True),
         _variant("metacopy", "metacopy=on"),
         _variant("volatile", "volatile"),
         _packs(),

@@ -9,7 +9,9 @@ import pytest
 
 from tests.system.processes import attempt, run
 
-COMMANDS = ("chroot", "completion", "doctor", "login", "logout", "mount", "pull", "push", "umount")
+COMMANDS = (
+    *("chroot", "completion", "doctor", "login", "logout", "mount", "pull", "push", "umount"),
+)
 
 USAGE = {
     "no command": [],
@@ -89,7 +91,10 @@ def test_completion_completes(overlayfs_py: Path) -> None:
         env=asked | {"COMP_WORDS": "overlayfs-py chroot --k", "COMP_CWORD": "2"},
     )
 
-    assert {line.split(",")[1] for line in commands.splitlines()} >= set(COMMANDS)
+    _, _, listed = run([overlayfs_py, "--help"]).partition("Commands:")
+    names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
+    assert set(names) >= set(COMMANDS)
+    assert [line.split(",")[1] for line in commands.splitlines()] == names
     assert options == "plain,--keep\n"
 
 
