@@ -13,7 +13,7 @@ from overlayfs_py.registry import uploads
 from overlayfs_py.registry.errors import Denied, Refused, RegistryError, Unavailable
 from overlayfs_py.registry.repository import Repository
 from overlayfs_py.registry.uploads import Upload, UploadLost, put_manifest, upload_bytes
-from tests.registry.clients import QUICK, client, name
+from tests.registry.clients import QUICK, client, login, name
 from tests.support.http_server import HANG_UP, Reply, Request
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def once(method: str, reply: Reply, *, nth: int = 1) -> Callable[[Request], Repl
 
 
 async def upload(registry: Uploads) -> None:
-    async with client() as ours:
+    async with client(credentials=login(registry.server.domain)) as ours:
         repository = ours.push_target(name(registry.server.domain))
         going = Upload(repository, "the blob")
         assert not await going.begin()
@@ -221,11 +221,14 @@ async def test_another_digest_than_ours_is_an_error(registry: Uploads) -> None:
 async def test_an_upload_elsewhere_gets_no_credentials(serve: Serve, registry: Uploads) -> None:
     elsewhere = Uploads(serve)
     elsewhere.begun = 1
-    registry.trouble = lambda r: (
-        Reply(202, {"Location": f"{elsewhere.server.url}/v2/team/app/blobs/uploads/1?state=a%2Fb"})
-        if r.method == "POST"
-        else None
-    )
+    there = f"{elsewhere.server.url}/v2/team/app/blobs/uploads/1?state=a%2Fb"
+
+    def home(request: Request) -> Reply | None:
+        if "authorization" not in request.headers and request.path != "/v2/":
+            return Reply(401, {"WWW-Authenticate": "Basic realm=r"})
+        return Reply(202, {"Location": there}) if request.method == "POST" else None
+
+    registry.trouble = home
 
     await upload(registry)
 
