@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 _HELP = """Remove images that no name means, with --all every image that is not mounted.
 
 What no image needs any more goes, too, unfinished downloads among it.
+
+\b
+Examples:
+  overlayfs-py image prune
+  overlayfs-py image prune --all --force
 """
 
 

@@ -11,8 +11,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import children
-from overlayfs_py.containers.scratch import scratch_directory
-from overlayfs_py.containers.uppers import throwaway_upper
 
 if TYPE_CHECKING:
     from overlayfs_py.backends.mount_options import MountRequest
@@ -75,6 +73,9 @@ def _serve(
     with ExitStack() as stack:
         spec = request.stack
         if scratch_below is not None:
+            from overlayfs_py.containers.scratch import scratch_directory
+            from overlayfs_py.containers.uppers import throwaway_upper
+
             scratch = stack.enter_context(scratch_directory(scratch_below))
             spec = throwaway_upper(spec, scratch)
         service.serve(spec, request.plan, driver=driver, on_ready=on_ready)

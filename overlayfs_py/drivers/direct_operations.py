@@ -244,7 +244,11 @@ class DirectOperations:
             self._kill_privileges(node)
         collected = self.kernel_keeps_times and new.flags & protocol.WRITE_CACHE
         write = self._union.write_back if collected else self._union.write
-        return replies.written(write(node, new.offset, new.data))
+        size = write(node, new.offset, new.data)
+        if size < len(new.data) and new.flags & protocol.WRITE_CACHE:
+            # The kernel looks at no size here, and would take the rest for written.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replies.written(size)
 
     def _kill_privileges(self, node: Node) -> None:
         # The kernel remembers the mode, which exec(2) goes by. Attributes alone are safe to

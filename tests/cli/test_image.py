@@ -271,7 +271,7 @@ def test_each_command_has_help_with_examples(overlayfs_py: Path, name: str) -> N
     shown = run([overlayfs_py, "image", name, "--help"])
 
     assert "Examples:" in shown
-    assert "--root" in shown
+    assert "--root" in shown or name == "umount"  # which needs no store
 
 
 def test_tab_completes_names_of_images(commands: Commands, overlayfs_py: Path) -> None:

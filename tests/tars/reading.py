@@ -22,9 +22,17 @@ class Read(NamedTuple):
     recording: bytes
 
 
+_MOST_ZEROS = 1 << 26
+
+
 def cut(data: bytes, size: int) -> Iterator[bytes]:
     for start in range(0, len(data), size):
         yield data[start : start + size]
+
+
+def _zeros(hole: Hole) -> bytes:
+    """A hole's zeros, as far as they can matter: of an absurd one, no more than memory holds."""
+    return bytes(min(hole.length, _MOST_ZEROS))
 
 
 def read_tar(data: bytes, block: int = 65536) -> Read:
@@ -35,9 +43,7 @@ def read_tar(data: bytes, block: int = 65536) -> Read:
     reader = TarReader(cut(data, block), recorder.raw)
     for member in reader:
         files.append(
-            b"".join(
-                bytes(piece.length) if isinstance(piece, Hole) else piece for piece in reader.data()
-            )
+            b"".join(_zeros(piece) if isinstance(piece, Hole) else piece for piece in reader.data())
         )
         recorder.data(len(members), member.segments)
         members.append(member)
