@@ -12,7 +12,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.blocks import compress
-from overlayfs_py.packs.format import CHUNK, Codec
+from overlayfs_py.packs.format import CHUNK, CHUNK_CODEC_SHIFT, Codec
 from overlayfs_py.packs.values import Hole
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # A chunk is stored compressed where that saves at least a 32nd: less is not worth decoding.
 _LEAST_SAVING_LOG2 = 5
-_CODEC_SHIFT = 24
 
 
 class Extents:
@@ -125,7 +124,7 @@ class ChunkWriter:
     def _put(self, number: int, data: bytes) -> None:
         stored, codec = self._compressed(data)
         digest = hashlib.sha256(stored).digest()
-        length = codec << _CODEC_SHIFT | len(data)
+        length = codec << CHUNK_CODEC_SHIFT | len(data)
         CHUNK.pack_into(
             self._records, number * CHUNK.size, self._offset, len(stored), length, digest
         )

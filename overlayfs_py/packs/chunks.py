@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.blocks import BadBlock, decompress
 from overlayfs_py.packs.errors import CorruptLayer
-from overlayfs_py.packs.format import HEADER, Codec
+from overlayfs_py.packs.format import CHUNK_CODEC_SHIFT, CHUNK_LENGTH_MASK, HEADER, Codec
 
 if TYPE_CHECKING:
     from overlayfs_py.packs.format import Footer
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 # What is read stays in the kernel's page cache; here is what small files that share a chunk are
 # cut from next, and the pieces of a chunk that several requests ask for.
 _CACHE_BYTES = 32 << 20
-_LENGTH_BITS = 24
-_LENGTH_MASK = (1 << _LENGTH_BITS) - 1
 # What a filesystem says that cannot tell whether it would wait.
 _NOT_TOLD = (errno.EOPNOTSUPP, errno.EINVAL)
 
@@ -104,7 +102,7 @@ class Chunks:
     def load(self, number: int, *, wait: bool = True) -> bytes:
         """Return a chunk that is not in the cache, and leave it so."""
         offset, stored, word, digest = self._index.chunk(number)
-        codec, length = word >> _LENGTH_BITS, word & _LENGTH_MASK
+        codec, length = word >> CHUNK_CODEC_SHIFT, word & CHUNK_LENGTH_MASK
         sane = length <= 1 << self.log2 and stored <= length and codec in (Codec.RAW, Codec.LZ4)
         if not sane or offset < HEADER.size or offset + stored > self._end:
             raise self._damage(number, "its record makes no sense")

@@ -31,9 +31,13 @@ _FOOTER_BODY = FOOTER_SIZE - 32
 INODE = struct.Struct("<HHIIIQqqIIQII")
 DIRENT = struct.Struct("<IIIBB2x")  # CRC-32 of the name, name offset, inode, name length, type
 EXTENT = struct.Struct("<QQQ")  # offset in the file, length, address of the data
+# Above the length, which is at most a chunk's, stands the codec.
+CHUNK_CODEC_SHIFT = 24
+CHUNK_LENGTH_MASK = (1 << CHUNK_CODEC_SHIFT) - 1
 CHUNK = struct.Struct("<QII32s")  # offset in the pack, stored length, codec and length, SHA-256
 LINK = struct.Struct("<III")  # inode, directory's inode, dirent
 XATTR_SET = struct.Struct("<II")  # how many, length of the set with this head
+XATTR_ALIGNMENT = 8  # of sets; the first one follows as many zeros
 XATTR = struct.Struct("<HxxI")  # length of the name, of the value; both follow
 
 PAGE_LOG2 = 14
@@ -51,6 +55,7 @@ NO_INODE = 0xFFFFFFFF  # of a whiteout
 NO_DIRENT = 0xFFFFFFFF  # of the root
 LONGEST_NAME = 255
 LONGEST_TARGET = 4095
+LARGEST_FILE = (1 << 63) - 1
 _SECOND_NS = 1_000_000_000
 
 

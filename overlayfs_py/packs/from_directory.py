@@ -21,7 +21,7 @@ from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.reader import data_extents
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes
 from overlayfs_py.packs.errors import BadEntry
-from overlayfs_py.packs.values import Hole, Metadata
+from overlayfs_py.packs.values import Hole, Metadata, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +100,7 @@ class _Walk:
                     continue
                 found = directory.find(name)
                 if not isinstance(found, Attributes):
-                    raise BadEntry(f"{_shown(here)}: it was removed while it was read")
+                    raise BadEntry(f"{shown(here)}: it was removed while it was read")
                 if stat.S_ISDIR(found.mode):
                     child = directory.directory(name)
                     self._add_directory(child, found, here)
@@ -190,14 +190,10 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except BadEntry as error:
-        if path and _shown(path) not in str(error.strerror):
+        if path and shown(path) not in str(error.strerror):
             raise BadEntry(
-                f"{_shown(path)}: {error.strerror}", error.errno or errno.EINVAL
+                f"{shown(path)}: {error.strerror}", error.errno or errno.EINVAL
             ) from error
         raise
     except OSError as error:
-        raise OSError(error.errno, error.strerror, _shown(path)) from error
-
-
-def _shown(path: Path) -> str:
-    return os.fsdecode(b"/" + b"/".join(path))
+        raise OSError(error.errno, error.strerror, shown(path)) from error

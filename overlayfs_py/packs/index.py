@@ -34,6 +34,7 @@ from overlayfs_py.packs.format import (
     PAGE_SIZE,
     ROOT,
     XATTR,
+    XATTR_ALIGNMENT,
     XATTR_SET,
     Inode,
     SectionId,
@@ -85,7 +86,7 @@ class Index:
         self.inodes = self._records(SectionId.INODES, INODE.size)
         dirents = self._sections[SectionId.DIRENTS]
         self._dirents = dirents.offset
-        self._dirent_count = self._records(SectionId.DIRENTS, DIRENT.size)
+        self.dirents = self._records(SectionId.DIRENTS, DIRENT.size)
         self._names = self._sections[SectionId.NAMES]
         self._extents = self._sections[SectionId.EXTENTS]
         self._extent_count = self._records(SectionId.EXTENTS, EXTENT.size)
@@ -115,7 +116,7 @@ class Index:
         inode = self.inode(number)
         if not stat.S_ISDIR(inode.mode):
             self._refuse(f"inode {number} is no directory")
-        self._require(inode.first + inode.amount <= self._dirent_count, "names", number)
+        self._require(inode.first + inode.amount <= self.dirents, "names", number)
         start = self._dirents + inode.first * DIRENT.size
         self._need(start, start + inode.amount * DIRENT.size)
         return inode
@@ -146,6 +147,10 @@ class Index:
         """Return a name by its place in the table of a directory that was asked for."""
         _, offset, _, length, _ = DIRENT.unpack_from(self._memory, self._dirents + at * DIRENT.size)
         return self.text(offset, length)
+
+    def hash_at(self, at: int) -> int:
+        """Return what a name is sorted by."""
+        return self._hashes[at]
 
     def names(self, directory: Inode) -> Iterator[Name]:
         """List a directory, in the order of its table."""
@@ -233,6 +238,15 @@ class Index:
                 start = stop
             at += 1
 
+    def all_extents(self, inode: Inode) -> Iterator[tuple[int, int, int]]:
+        """Yield a file's extents as they stand in the table: offset in it, length, address."""
+        last = inode.first + inode.amount
+        self._require(last <= self._extent_count, "extents of inode", inode.first)
+        base = self._extents.offset
+        self._need(base + inode.first * EXTENT.size, base + last * EXTENT.size)
+        for at in range(inode.first, last):
+            yield EXTENT.unpack_from(self._memory, base + at * EXTENT.size)
+
     def chunk(self, number: int) -> tuple[int, int, int, bytes]:
         """Return a chunk's place, stored length, codec and length, and digest."""
         if number >= self.chunks:
@@ -256,6 +270,15 @@ class Index:
             self._xattr_sets[inode.xattrs] = known
         return known
 
+    def xattr_sets(self) -> Iterator[int]:
+        """Yield where every set of xattrs is, each one checked."""
+        at = XATTR_ALIGNMENT
+        while at < self._sections[SectionId.XATTRS].length:
+            self._parse_xattrs(at)
+            yield at
+            _, length = XATTR_SET.unpack(self._xattr_head(at))
+            at += max(1, -(-length // XATTR_ALIGNMENT)) * XATTR_ALIGNMENT
+
     def section(self, section: int) -> bytes | None:
         """Return all of a section, None where the pack has none."""
         found = self._sections.get(section)
@@ -266,10 +289,8 @@ class Index:
 
     def _parse_xattrs(self, offset: int) -> dict[bytes, bytes]:
         section = self._sections[SectionId.XATTRS]
-        self._require(offset + XATTR_SET.size <= section.length, "xattrs", offset)
         start = section.offset + offset
-        self._need(start, start + XATTR_SET.size)
-        amount, length = XATTR_SET.unpack_from(self._memory, start)
+        amount, length = XATTR_SET.unpack(self._xattr_head(offset))
         self._require(
             length <= MOST_XATTR_SET_BYTES and offset + length <= section.length, "xattrs", offset
         )
@@ -286,7 +307,17 @@ class Index:
             found[name] = bytes(self._memory[middle:at])
         return found
 
+    def _xattr_head(self, offset: int) -> bytes:
+        section = self._sections[SectionId.XATTRS]
+        self._require(offset + XATTR_SET.size <= section.length, "xattrs", offset)
+        return self.raw(section.offset + offset, section.offset + offset + XATTR_SET.size)
+
     # Pages.
+
+    def raw(self, start: int, end: int) -> bytes:
+        """Return a range of the index's bytes."""
+        self._need(start, end)
+        return bytes(self._memory[start:end])
 
     def load_all(self) -> Iterator[tuple[int, CorruptLayer | None]]:
         """Read every page; yields each one's number, and what is wrong with it."""

@@ -18,7 +18,7 @@ from overlayfs_py.layers.values import (
     Marks,
 )
 from overlayfs_py.packs.errors import CorruptLayer
-from overlayfs_py.packs.format import ROOT, Flag, join_ns
+from overlayfs_py.packs.format import LARGEST_FILE, ROOT, Flag, join_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +62,8 @@ class PackLayer:
         blocks = 0
         rdev = 0
         if kind == stat.S_IFREG:
+            if size > LARGEST_FILE:
+                raise CorruptLayer(self.pack.path, f"file {number} is larger than a file can be")
             if flags & Flag.SPARSE:
                 stored = self.pack.reader(inode).data_bytes()
                 blocks = -(-stored // _BLOCK) * _SECTORS

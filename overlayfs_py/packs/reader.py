@@ -105,6 +105,12 @@ class PackReader:
         """Return how many bytes are stored, holes left out."""
         return sum(length for _, length, _ in self._extents(0, self._inode.size))
 
+    def chunks(self) -> Iterator[int]:
+        """Yield the numbers of the chunks that it lies in, as far as there are such."""
+        for _, length, address in self._extents(0, self._inode.size):
+            last = (address + length - 1) >> self._chunks.log2
+            yield from range(address >> self._chunks.log2, min(last + 1, self._index.chunks))
+
     def close(self) -> None:
         """Nothing to give back."""
 

@@ -16,6 +16,7 @@ from overlayfs_py.packs.errors import BadEntry
 from overlayfs_py.packs.format import (
     DIRENT,
     INODE,
+    LARGEST_FILE,
     LINK,
     LONGEST_NAME,
     NO_DIRENT,
@@ -101,6 +102,8 @@ class Tree:
     def _record(
         kind: int, meta: Metadata, flags: int, size: int, first: int, count: int, xattrs: int
     ) -> bytes:
+        if size > LARGEST_FILE:
+            raise BadEntry("a file is larger than a file can be")
         mtime = split_ns(meta.mtime_ns)
         atime = mtime if meta.atime_ns is None else split_ns(meta.atime_ns)
         try:

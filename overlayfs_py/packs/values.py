@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass
 from typing import NamedTuple, NewType
@@ -16,6 +17,11 @@ _MOST_LEVEL = 12
 InodeNumber = NewType("InodeNumber", int)
 
 Path = tuple[bytes, ...]  # components below the root, which is ()
+
+
+def shown(path: Path) -> str:
+    """Return a path as messages name it."""
+    return os.fsdecode(b"/" + b"/".join(path))
 
 
 @dataclass(frozen=True, slots=True)

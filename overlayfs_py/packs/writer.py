@@ -28,7 +28,7 @@ from overlayfs_py.packs.format import (
 )
 from overlayfs_py.packs.index_writer import IndexWriter
 from overlayfs_py.packs.tree import Tree, require_path
-from overlayfs_py.packs.values import FAST, InodeNumber, Metadata, PackOptions, PackSummary
+from overlayfs_py.packs.values import FAST, InodeNumber, Metadata, PackOptions, PackSummary, shown
 from overlayfs_py.packs.xattr_sets import XattrSets
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class PackWriter:
     def add_symlink(self, path: Path, meta: Metadata, target: bytes) -> InodeNumber:
         """Add a symbolic link."""
         if not 0 < len(target) <= LONGEST_TARGET or b"\0" in target:
-            raise BadEntry(f"{_shown(path)}: this cannot be a link's target: {target[:80]!r}")
+            raise BadEntry(f"{shown(path)}: this cannot be a link's target: {target[:80]!r}")
         directory, name = self._place(path)
         xattrs = self._xattrs.add(meta.xattrs)
         number = self._tree.add_inode(
@@ -138,7 +138,7 @@ class PackWriter:
         The character device 0:0 is a whiteout, and None is returned for it.
         """
         if kind not in _SPECIAL:
-            raise BadEntry(f"{_shown(path)}: neither device, FIFO nor socket: type {kind:o}")
+            raise BadEntry(f"{shown(path)}: neither device, FIFO nor socket: type {kind:o}")
         if kind == stat.S_IFCHR and rdev == 0:
             self.add_whiteout(path)
             return None
@@ -158,11 +158,11 @@ class PackWriter:
         """
         number = self._tree.find(target)
         if number is None:
-            why = f"{_shown(path)}: a hard link to {_shown(target)}, which is not in this layer"
+            why = f"{shown(path)}: a hard link to {shown(target)}, which is not in this layer"
             raise BadEntry(why, errno.ENOENT)
         if stat.S_ISDIR(self._tree.mode_of(number)):
             raise BadEntry(
-                f"{_shown(path)}: a hard link to the directory {_shown(target)}", errno.EPERM
+                f"{shown(path)}: a hard link to the directory {shown(target)}", errno.EPERM
             )
         directory, name = self._place(path)
         self._tree.put(directory, name, number)
@@ -291,7 +291,3 @@ class PackWriter:
             # An unbuffered file may take less than it is given.
             view = view[self._out.write(view) :]
         self._offset += len(data)
-
-
-def _shown(path: Path) -> str:
-    return os.fsdecode(b"/" + b"/".join(path))

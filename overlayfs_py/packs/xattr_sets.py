@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.errors import BadEntry
-from overlayfs_py.packs.format import MOST_XATTR_SET_BYTES, XATTR, XATTR_SET
+from overlayfs_py.packs.format import MOST_XATTR_SET_BYTES, XATTR, XATTR_ALIGNMENT, XATTR_SET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LONGEST_NAME = 255
 _LONGEST_VALUE = 65536  # XATTR_SIZE_MAX
-_ALIGNMENT = 8
 NO_SET = 0
 
 
@@ -21,7 +20,7 @@ class XattrSets:
 
     def __init__(self) -> None:
         # No set is at 0: there it says that an object has none.
-        self.table = bytearray(_ALIGNMENT)
+        self.table = bytearray(XATTR_ALIGNMENT)
         self._known: dict[bytes, int] = {}
 
     def add(self, xattrs: Sequence[tuple[bytes, bytes]]) -> int:
@@ -49,4 +48,4 @@ def _pack(xattrs: Sequence[tuple[bytes, bytes]]) -> bytes:
     if length > MOST_XATTR_SET_BYTES:
         raise BadEntry("too many xattrs")
     head = XATTR_SET.pack(len(xattrs), length)
-    return (head + body).ljust(-(-length // _ALIGNMENT) * _ALIGNMENT, b"\0")
+    return (head + body).ljust(-(-length // XATTR_ALIGNMENT) * XATTR_ALIGNMENT, b"\0")

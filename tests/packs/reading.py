@@ -1,0 +1,106 @@
+"""All that a pack shows as a layer, as a value; and packs in files and in memory."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.layers.ids import IdMap
+from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes, Marks
+from overlayfs_py.packs.layer import PackLayer
+from overlayfs_py.packs.pack import Pack
+from overlayfs_py.packs.values import PackOptions
+from overlayfs_py.packs.writer import PackWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from overlayfs_py.packs.layer import PackDirectory, PackFile
+
+SMALL = PackOptions(chunk_log2=12)
+WHITEOUT = "whiteout"
+
+
+class Shown(NamedTuple):
+    """One object; None stands where a kind of object has no such value."""
+
+    attributes: Attributes
+    content: bytes | None
+    target: bytes | None
+    marks: Marks | None
+    xattrs: dict[bytes, bytes]
+
+
+View = dict[tuple[bytes, ...], "Shown | str"]
+
+
+def write(fill: Callable[[PackWriter], object], options: PackOptions = SMALL) -> bytes:
+    """Return the bytes of a pack that `fill` fills."""
+    out = io.BytesIO()
+    writer = PackWriter(out, options)
+    fill(writer)
+    writer.finish()
+    return out.getvalue()
+
+
+@contextmanager
+def layer_of(path: Path, data: bytes | None = None) -> Iterator[PackLayer]:
+    """Open a pack as layer 1 of a mount; with `data` it is written to `path` first."""
+    if data is not None:
+        path.write_bytes(data)
+    layer = PackLayer(1, Pack(os.fsencode(path)), IdMap())
+    try:
+        yield layer
+    finally:
+        layer.close()
+
+
+def view(layer: PackLayer) -> View:
+    """Read everything, through the interface that the union uses.
+
+    A whiteout stands under its name with one more component, since a directory may be beside it.
+    """
+    seen: View = {(): _directory(layer.root)}
+    pending: list[tuple[tuple[bytes, ...], PackDirectory]] = [((), layer.root)]
+    while pending:
+        path, directory = pending.pop()
+        for name, kind in directory.entries():
+            here = (*path, name)
+            if kind == WHITEOUT_TYPE:
+                assert directory.deletes(name)
+                seen[*here, b""] = WHITEOUT
+                continue
+            found = directory.find(name)
+            assert isinstance(found, Attributes)
+            assert stat.S_IFMT(found.mode) == kind
+            if kind == stat.S_IFDIR:
+                child = directory.directory(name)
+                seen[here] = _directory(child)
+                pending.append((here, child))
+            else:
+                seen[here] = _file(directory.file(name))
+            assert seen[here].attributes == found
+    return seen
+
+
+def _directory(directory: PackDirectory) -> Shown:
+    xattrs = {name: directory.get_xattr(name) for name in directory.list_xattrs()}
+    return Shown(directory.attributes(), None, None, directory.marks(), xattrs)
+
+
+def _file(file: PackFile) -> Shown:
+    found = file.attributes()
+    content = target = None
+    if stat.S_ISREG(found.mode):
+        reader = file.open_reader()
+        content = reader.read(0, found.size + 1)
+        assert len(content) == found.size
+        reader.close()
+    elif stat.S_ISLNK(found.mode):
+        target = file.read_link()
+    xattrs = {name: file.get_xattr(name) for name in file.list_xattrs()}
+    return Shown(found, content, target, None, xattrs)
