@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.checkout import show_to_everybody
 from tests.support.lowers import NOT_OF_PACKS, packed_in
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="directories",
         help="what our mounts get as lower layers: directories as they are, or packs of them",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    show_to_everybody(config.rootpath)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
