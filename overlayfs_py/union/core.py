@@ -201,6 +201,10 @@ class Union:
         """Write at `offset`; returns how many bytes, fewer than given only on a full disk."""
         return contents.write(self._state, node, offset, data)
 
+    def append(self, node: Node, data: bytes | memoryview) -> int:
+        """Write at the end of a file that others may append to, too; returns how many bytes."""
+        return contents.append(self._state, node, data)
+
     def write_back(self, node: Node, offset: int, data: bytes | memoryview) -> int:
         """Write what a user has written some time ago: as `write`, but for the file's times."""
         return contents.write_back(self._state, node, offset, data)
