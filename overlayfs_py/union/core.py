@@ -94,8 +94,14 @@ class Union:
     # Nodes.
 
     def node(self, ino: int) -> Node:
-        """Return a held node by its inode number; ESTALE if nobody holds it."""
-        return self._state.table.require(ino)
+        """Return a held node by its inode number; ESTALE if nobody holds it.
+
+        Also for a file of a volume whose name others have given to another one.
+        """
+        node = self._state.table.require(ino)
+        if not node.cacheable and isinstance(node, FileNode):
+            volumes.require_itself(self._state, node)
+        return node
 
     def hold(self, node: Node) -> None:
         """Count one more reference: the node stays known by its number, removed or not."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,9 +12,10 @@ import pytest
 
 from overlayfs_py.union.values import Volume
 from tests.drivers.serving import Stack, serving
+from tests.support.snapshot import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -48,3 +51,69 @@ def test_who_appends_goes_on_at_the_end_of_what_another_cut_short(stack: Stack, 
         log.write(b"after\n")
 
     assert (host / "log").read_bytes() == b"after\n"
+
+
+_ON_A_DESCRIPTOR: dict[str, Callable[[int], object]] = {
+    "write": lambda fd: os.pwrite(fd, b"!", 0),
+    "truncate": lambda fd: os.ftruncate(fd, 1),
+    "chmod": lambda fd: os.fchmod(fd, 0o777),
+    "chown": lambda fd: os.fchown(fd, 1, 1),
+    "utime": lambda fd: os.utime(fd, (0, 0)),
+    "setxattr": lambda fd: os.setxattr(fd, "user.x", b"x"),
+}
+
+
+@pytest.mark.parametrize("change", _ON_A_DESCRIPTOR.values(), ids=_ON_A_DESCRIPTOR)
+def test_an_open_file_is_not_the_one_that_another_puts_in_its_place(
+    stack: Stack, host: Path, change: Callable[[int], object]
+) -> None:
+    (host / "file").write_bytes(b"old")
+    fd = os.open(stack.target / "volume/file", os.O_RDWR)
+    try:
+        (host / "new").write_bytes(b"new")
+        (host / "new").rename(host / "file")
+        before = snapshot(host)
+
+        with pytest.raises(OSError, match=os.strerror(errno.ESTALE)):
+            change(fd)
+    finally:
+        os.close(fd)
+
+    assert snapshot(host) == before
+    assert (stack.target / "volume/file").read_bytes() == b"new"
+
+
+def test_who_has_read_a_file_goes_on_with_it_when_another_replaces_it(
+    stack: Stack, host: Path
+) -> None:
+    (host / "file").write_bytes(b"old")
+    with (stack.target / "volume/file").open("r+b", buffering=0) as opened:
+        assert opened.read() == b"old"
+        (host / "new").write_bytes(b"longer")
+        (host / "new").rename(host / "file")
+
+        opened.write(b"er")
+        assert os.pread(opened.fileno(), 100, 0) == b"older"
+        status = os.fstat(opened.fileno())
+        assert (status.st_size, status.st_nlink) == (5, 0)
+
+    assert (host / "file").read_bytes() == b"longer"
+
+
+def test_a_reused_inode_number_shows_the_new_file(stack: Stack, host: Path) -> None:
+    (host / "file").write_bytes(b"old")
+    fd = os.open(stack.target / "volume/file", os.O_RDWR)
+    number = (host / "file").stat().st_ino
+    (host / "new").write_bytes(b"longer")
+    (host / "new").rename(host / "file")
+    with contextlib.suppress(OSError):
+        os.pread(fd, 100, 0)
+    os.close(fd)
+    # Which number a new file gets is the filesystem's choice; all of them must show what is theirs.
+    for count in range(64):
+        (host / f"{count}").write_bytes(b"%d" % count)
+        if (host / f"{count}").stat().st_ino == number:
+            break
+
+    for count, file in ((file.name, file) for file in (stack.target / "volume").glob("[0-9]*")):
+        assert file.read_text() == count
