@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import stat
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,26 @@ def test_a_signal_unmounts_what_is_in_use(stack: Stack) -> None:
     assert status == 0
     assert not daemon.is_mounted
     assert caught.value.errno == errno.ENOTCONN
+
+
+def test_a_signal_loses_nothing_that_a_mapping_has_dirtied(stack: Stack) -> None:
+    """Many times what the kernel sends without waiting for answers."""
+    size = 128 << 20
+    with (stack.upper / "mapped").open("wb") as file:
+        file.truncate(size)
+    with serving(stack.spec, stack.plan) as daemon:
+        fd = os.open(stack.target / "mapped", os.O_RDWR)
+        with mmap.mmap(fd, size) as mapping:
+            for offset in range(0, size, mmap.PAGESIZE):
+                mapping[offset] = 1
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait() == 0
+        with suppress(OSError):  # ENOTCONN: there is nobody left to hear of it
+            os.close(fd)
+
+    with (stack.upper / "mapped").open("rb") as file:
+        pages = iter(lambda: file.read(mmap.PAGESIZE), b"")
+        assert all(page[0] == 1 for page in pages)
 
 
 def test_signals_that_come_together_are_one(stack: Stack) -> None:
