@@ -161,7 +161,7 @@ class HostObject:
         return self.tree.attributes_of(self.status(), self._override())
 
     def list_xattrs(self) -> list[bytes]:
-        return [os.fsencode(name) for name in os.listxattr(self.path(), follow_symlinks=False)]
+        return _list_xattrs(self.path(), follow=False)
 
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self.path(), name, follow_symlinks=False)
@@ -242,7 +242,7 @@ class HeldFile(HostFile):
         return os.fstat(self._fd)
 
     def list_xattrs(self) -> list[bytes]:
-        return [os.fsencode(name) for name in os.listxattr(self.path())]
+        return _list_xattrs(self.path())
 
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self.path(), name)
@@ -418,7 +418,17 @@ def _lacks_data(fd: int) -> bool:
     Size and blocks do not tell: its xattrs may take a block, and a killed copy-up may have left
     some of its data. Asking takes 0.3 us (measured, ext4).
     """
-    return any(os.fsencode(name) in mark_forms.METACOPY for name in os.listxattr(fd))
+    return any(name in mark_forms.METACOPY for name in _list_xattrs(fd))
+
+
+def _list_xattrs(of: bytes | int, *, follow: bool = True) -> list[bytes]:
+    """The names of xattrs, none where the filesystem has none at all: many of FUSE say that so."""
+    try:
+        return [os.fsencode(name) for name in os.listxattr(of, follow_symlinks=follow)]
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return []
+        raise
 
 
 def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:
