@@ -115,6 +115,9 @@ def mount(plan: MountPlan) -> Mounted:
     Raises:
         OSError: with the target or the device as its file name.
     """
+    if not plan.target:
+        # To realpath(3) in Python it is the working directory.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), plan.target)
     target = os.path.realpath(plan.target)
     try:
         fd, by_ourselves = _mount_ourselves(plan, target), True
