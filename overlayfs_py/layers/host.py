@@ -336,6 +336,11 @@ class HostDirectory(HostObject):
             status = os.stat(name, dir_fd=self.fd(), follow_symlinks=False)
         except FileNotFoundError:
             return Absence.MISSING
+        except OSError as error:
+            # Longer than names here can be, it may be one elsewhere: overlayfs, ovl_lookup_single.
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return Absence.MISSING
         child = HostFile(self, name)
         if not self.tree.plain and self._is_whiteout(child, status):
             return Absence.WHITEOUT
