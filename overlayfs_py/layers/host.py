@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks as mark_forms
@@ -353,12 +354,13 @@ class HostDirectory(HostObject):
     def twins(self) -> set[bytes]:
         """Return the names that `.wh.NAME` files here delete: read once, then kept by the union."""
         if self._twins is None:
-            names = (mark_forms.deleted_by(os.fsencode(name)) for name in os.listdir(self.fd()))
-            self._twins = {name for name in names if name is not None}
+            with self._scan() as listing:
+                names = (mark_forms.deleted_by(os.fsencode(entry.name)) for entry in listing)
+                self._twins = {name for name in names if name is not None}
         return self._twins
 
     def entries(self) -> Iterator[Entry]:
-        with os.scandir(self.fd()) as listing:
+        with self._scan() as listing:
             for entry in listing:
                 name = os.fsencode(entry.name)
                 if name.startswith(mark_forms.WHITEOUT_PREFIX) and not self.tree.plain:
@@ -367,6 +369,18 @@ class HostDirectory(HostObject):
                         yield Entry(deleted, WHITEOUT_TYPE)
                 else:
                     yield Entry(name, self._type_of(entry, name))
+
+    @contextmanager
+    def _scan(self) -> Iterator[Iterator[os.DirEntry[str]]]:
+        try:
+            with os.scandir(self.fd()) as listing:
+                yield listing
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            # The descriptor is one that cannot list: see `_open_directory`.
+            reason = os.strerror(errno.EACCES)
+            raise PermissionError(errno.EACCES, reason, self.name) from None
 
     def _type_of(self, entry: os.DirEntry[str], name: bytes) -> int:
         if entry.is_dir(follow_symlinks=False):

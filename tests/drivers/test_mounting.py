@@ -351,6 +351,29 @@ def test_an_ordinary_user_mounts_with_fusermount3(stack: Stack) -> None:
     assert not daemon.is_mounted
 
 
+def test_a_directory_that_the_server_may_not_list_is_permission_denied(stack: Stack) -> None:
+    """It may go through: that takes a descriptor, which cannot list (EBADF)."""
+    give_to_nobody(stack)
+    (stack.lower / "closed").mkdir(mode=0o711)
+    (stack.lower / "closed/file").write_bytes(b"readable")
+    above = stack.base / "above"
+    (above / "closed").mkdir(parents=True)
+    spec = replace(stack.spec, lower=(os.fsencode(above), os.fsencode(stack.lower)))
+    plan = replace(stack.plan, allow_other=False)
+
+    with fuse_device_for_everyone(), serving(spec, plan, prefix=AS_NOBODY):
+        script = 'cd "$0" || exit; ls closed; cat closed/file; rm -rf closed'
+        done = subprocess.run(
+            [*AS_NOBODY, "sh", "-c", script, stack.target],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    said = done.stderr.splitlines()
+    assert len(said) == 3
+    assert [line.rpartition(": ")[2] for line in said] == [os.strerror(errno.EACCES)] * 3
+
+
 def test_an_ordinary_user_may_be_refused_allow_other(stack: Stack) -> None:
     give_to_nobody(stack)
 
