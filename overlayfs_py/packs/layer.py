@@ -182,9 +182,10 @@ class PackDirectory(PackObject):
         )
 
     def entries(self) -> Iterator[Entry]:
+        """List it in the order in which its objects were packed, as their data lies on disk."""
         index = self._layer.pack.index
-        for name, _, kind in index.names(index.directory(self._number)):
-            yield Entry(name, kind << 12)
+        listed = sorted(index.names(index.directory(self._number)))
+        return (Entry(name, kind << 12) for _, kind, name in listed)
 
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
         inode = self.inode()

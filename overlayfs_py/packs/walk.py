@@ -36,10 +36,11 @@ def walk(pack: Pack) -> Iterator[Found]:
         number, path = pending.pop()
         directory = index.directory(number)
         listed = [
-            (name, at) for at, name in enumerate(index.names(directory), start=directory.first)
+            (name, at, child, kind)
+            for at, (child, kind, name) in enumerate(index.names(directory), directory.first)
         ]
         below = []
-        for (name, child, kind), at in sorted(listed):
+        for name, at, child, kind in sorted(listed):
             here = (*path, name)
             if kind == 0:
                 yield Found(here, child, None)
