@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.backends.option_text import split_list, split_options, unescape
 from overlayfs_py.backends.option_values import (
+    Layers,
     OptionError,
     parse_choice,
     parse_id,
@@ -46,6 +47,7 @@ _PLAN_FLAGS: dict[str, Callable[[MountPlan], MountPlan]] = {
     # More than the mounting user, less than everybody: it takes back what is allowed by default.
     "allow_root": lambda plan: replace(plan, allow_other=False, allow_root=True),
     "default_permissions": lambda plan: replace(plan, default_permissions=True),
+    "writeback": lambda plan: replace(plan, writeback=True),
 }
 _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
     "fsname": lambda plan, value: replace(plan, source=unescape(value)),
@@ -54,6 +56,7 @@ _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
     "io": lambda plan, value: replace(
         plan, io=parse_choice(value, {mode.value: mode for mode in IoMode})
     ),
+    "writeback": lambda plan, value: replace(plan, writeback=parse_choice(value, _SWITCH)),
 }
 _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
     "volatile": lambda spec: replace(spec, volatile=True),
@@ -61,7 +64,7 @@ _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
     "squash_to_root": lambda spec: replace(spec, ids=replace(spec.ids, squash_uid=0, squash_gid=0)),
 }
 _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
-    "lowerdir": lambda spec, value: replace(spec, lower=parse_layers(value)),
+    "lowerdir": lambda spec, value: _with_layers(spec, parse_layers(value)),
     "upperdir": lambda spec, value: replace(spec, upper=_path(value)),
     "workdir": lambda spec, value: replace(spec, work=_path(value)),
     "volume": lambda spec, value: replace(spec, volumes=(*spec.volumes, parse_volume(value))),
@@ -82,6 +85,9 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     ),
     "redirect_dir": lambda spec, value: replace(
         spec, redirect_dir=parse_choice(value, {"on": True, "off": False})
+    ),
+    "metacopy": lambda spec, value: replace(
+        spec, metacopy=parse_choice(value, {"on": True, "off": False})
     ),
     "whiteout": lambda spec, value: replace(
         spec, whiteout=parse_choice(value, {style.value: style for style in WhiteoutStyle})
@@ -136,6 +142,7 @@ def interpret(texts: Iterable[str], target: bytes, source: str | None = None) ->
                 unknown.append(name)
         except ValueError as error:
             raise OptionError(name, str(error)) from None
+    _require_agreement(spec, plan)
     return MountRequest(require_complete(spec), plan, unknown)
 
 
@@ -151,7 +158,21 @@ def require_complete(spec: StackSpec) -> StackSpec:
         raise OptionError("workdir", "upperdir needs a workdir on the same filesystem")
     if spec.work is not None and spec.upper is None:
         raise OptionError("upperdir", "workdir makes no sense without an upperdir")
+    if spec.metacopy and not spec.redirect_dir:
+        raise OptionError("metacopy", "files without data are found by redirects: redirect_dir=on")
     return spec
+
+
+def _require_agreement(spec: StackSpec, plan: MountPlan) -> None:
+    """Refuse what excludes each other."""
+    if plan.writeback and spec.volumes:
+        raise OptionError("writeback", "it cannot be had with volumes, which others change")
+    if plan.writeback and plan.io is IoMode.PASSTHROUGH:
+        raise OptionError("writeback", "it cannot be had with io=passthrough")
+
+
+def _with_layers(spec: StackSpec, layers: Layers) -> StackSpec:
+    return replace(spec, lower=layers.lower, data_only=layers.data_only)
 
 
 def _required(value: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from overlayfs_py.backends.option_text import split_list
 from overlayfs_py.union.values import IdRange, Volume
@@ -27,9 +27,30 @@ class OptionError(Exception):
         super().__init__(f"{option}: {reason}")
 
 
-def parse_layers(value: str) -> tuple[bytes, ...]:
-    """Return the layers of `lowerdir=`, topmost first; empty parts are left out."""
-    return tuple(os.fsencode(part) for part in split_list(value) if part)
+class Layers(NamedTuple):
+    """What `lowerdir=` names, topmost first."""
+
+    lower: tuple[bytes, ...]
+    data_only: tuple[bytes, ...]
+
+
+def parse_layers(value: str) -> Layers:
+    """Return the layers of `A:B::D1::D2`: two colons come before one that is for data only.
+
+    Empty parts at both ends are left out.
+    """
+    lower: list[bytes] = []
+    data_only: list[bytes] = []
+    after_nothing = False
+    for part in split_list(value):
+        if part and after_nothing and lower:
+            data_only.append(os.fsencode(part))
+        elif part and data_only:
+            raise ValueError(f"{part}: below a layer for data only come no others")
+        elif part:
+            lower.append(os.fsencode(part))
+        after_nothing = not part
+    return Layers(tuple(lower), tuple(data_only))
 
 
 def parse_volume(value: str) -> Volume:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from overlayfs_py.backends.mount_options import OptionError, split_list
 from overlayfs_py.backends.option_values import parse_volume
 from overlayfs_py.cli.arguments import PATH, driver_option
+from overlayfs_py.cli.store_arguments import root_option
 from overlayfs_py.containers.failure import Failure, failure_of
 from overlayfs_py.containers.throwaway import Run, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from overlayfs_py.union.values import Volume
 
@@ -23,19 +25,23 @@ CANNOT_START = 125  # what failed is ours, not the command: as GNU chroot and do
 _DEFAULT_COMMAND = ("/bin/sh",)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-_HELP = """Run CMD (or /bin/sh) in a stack of layers, and throw its changes away.
+_HELP = """Run CMD (or /bin/sh) in a stack of layers or an image, and throw its changes away.
 
-LAYER is a directory; several are separated by colons, topmost first. CMD sees them as its root,
-with /proc, /dev and /sys. What it writes goes to a temporary directory, and away when it ends,
-however it ends. Its exit status is ours. Root is not needed: an ordinary user becomes root of a
-user namespace. This hides the host's files from CMD; against a hostile CMD run by root it
-protects nothing.
+LAYER is a directory or a pack; several are separated by colons, topmost first. What is no path is
+an image in the store; its environment and working directory hold unless -e and -w say otherwise,
+and without CMD its own command is run.
+
+CMD sees that as its root, with /proc, /dev and /sys. What it writes goes to a temporary directory,
+and away when it ends, however it ends. Its exit status is ours. Root is not needed: an ordinary
+user becomes root of a user namespace. This hides the host's files from CMD; against a hostile CMD
+run by root it protects nothing.
 
 \b
 Examples:
   overlayfs-py chroot debian
   overlayfs-py chroot patch:debian -v "$PWD:/src" -w /src -- make test
   overlayfs-py chroot debian --keep work -- apt-get install -y hello
+  overlayfs-py chroot python:3 -- python3 -c 'print(1)'
 """
 
 
@@ -83,9 +89,7 @@ class _CommandLine(click.Command):
 @click.option(
     "-e", "--env", "variables", multiple=True, metavar="K=V", help="Set an environment variable."
 )
-@click.option(
-    "-w", "--workdir", "directory", default="/", metavar="DIR", help="Start in DIR (inside)."
-)
+@click.option("-w", "--workdir", "directory", metavar="DIR", help="Start in DIR (inside).")
 @click.option(
     "--keep",
     metavar="DIR",
@@ -93,24 +97,27 @@ class _CommandLine(click.Command):
     help="Write to DIR/upper and keep it; a second run goes on from there.",
 )
 @driver_option
-@click.argument("layers", metavar="LAYER[:LAYER...]", type=PATH)
+@root_option
+@click.argument("layers", metavar="IMAGE|LAYER[:LAYER...]", type=PATH)
 @click.argument("words", metavar="[--] [CMD...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     layers: str,
     words: tuple[str, ...],
     volumes: tuple[str, ...],
     variables: tuple[str, ...],
-    directory: str,
+    directory: str | None,
     keep: str | None,
     driver: str,
+    root: Path | None,
 ) -> int:
+    base = _find_base(layers, root)
     asked = Run(
-        layers=_parse_layers(layers),
-        command=words or _DEFAULT_COMMAND,
-        environment=_environment(variables),
+        layers=base.layers,
+        command=words or base.command or _DEFAULT_COMMAND,
+        environment=_environment((*base.environment, *variables)),
         temporary=os.fsencode(tempfile.gettempdir()),
         volumes=tuple(map(_parse_volume, volumes)),
-        directory=directory,
+        directory=directory or base.directory or "/",
         keep=None if keep is None else os.fsencode(keep),
         driver=driver,
     )
@@ -127,11 +134,44 @@ def _not_the_commands(failure: Failure) -> Failure:
     return Failure(str(failure), CANNOT_START) if failure.exit_code == 1 else failure
 
 
-def _parse_layers(text: str) -> tuple[bytes, ...]:
+class _Base(NamedTuple):
+    """What to run on, and how, if nobody says otherwise."""
+
+    layers: tuple[bytes, ...]  # topmost first
+    environment: tuple[str, ...] = ()
+    directory: str = ""
+    command: tuple[str, ...] = ()
+
+
+def _find_base(text: str, root: Path | None) -> _Base:
+    """The layers that `text` names; an image's, where it names no path."""
     layers = tuple(os.fsencode(part) for part in split_list(text) if part)
     if not layers:
         raise OptionError("LAYER", "at least one is needed")
-    return layers
+    if os.path.exists(layers[0]) or os.path.exists(os.fsencode(text)):
+        return _Base(layers)
+    found = _image_base(text, root)
+    if found is None and "/" not in text:
+        raise Failure(f"{text}: neither a layer nor an image of the store", CANNOT_START)
+    return found or _Base(layers)
+
+
+def _image_base(text: str, root: Path | None) -> _Base | None:
+    from overlayfs_py.cli.store_arguments import open_store
+    from overlayfs_py.store.failures import NotInStore
+
+    try:
+        # The image stays as long as this process, and those that it forks.
+        image, layers = open_store(root).use_image(text)
+    except NotInStore:
+        return None
+    run = image.config.run
+    return _Base(
+        layers.lower,
+        run.env or (),
+        run.working_dir,
+        (*(run.entrypoint or ()), *(run.cmd or ())),
+    )
 
 
 def _parse_volume(text: str) -> Volume:

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
 from overlayfs_py import __version__
 from overlayfs_py.cli.errors import refuse
+from overlayfs_py.cli.lazy import LazyGroup
 
 NAME = "overlayfs-py"
-_COMMANDS = ("chroot", "completion", "doctor", "mount", "umount")
+_MODULES = {
+    **{
+        name: name
+        for name in ("chroot", "completion", "doctor", "image", "layer", "mount", "store", "umount")
+    },
+    # Where docker has them, too.
+    "history": "image_history",
+    "images": "image_ls",
+    "import": "import_",
+    "inspect": "image_inspect",
+    "load": "load",
+    "login": "login",
+    "logout": "logout",
+    "pull": "pull",
+    "push": "push",
+    "rmi": "image_rm",
+    "save": "save",
+    "tag": "image_tag",
+}
 
-_HELP = """Stack directories as layers, and mount them as one file system.
+_HELP = """Stack directories as layers, and mount them as one file system; keep images.
 
 \b
 Examples:
   overlayfs-py mount -o lowerdir=top:base,upperdir=upper,workdir=work mnt
   overlayfs-py umount mnt
   overlayfs-py chroot debian -- apt-get update
+  overlayfs-py image ls
+  overlayfs-py layer pack layer.tar.gz -o layer.pack
   overlayfs-py doctor
 """
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        found = importlib.import_module(f"overlayfs_py.cli.{cmd_name}").command
-        assert isinstance(found, click.Command)
-        return found
-
-
-command_line = _Commands(
+command_line = LazyGroup(
     NAME,
+    modules=_MODULES,
     help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=False,

@@ -7,6 +7,7 @@ import logging.handlers
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import children
@@ -20,9 +21,17 @@ _SYSLOG = "/dev/log"
 
 
 def serve(
-    program: str, request: MountRequest, *, driver: str, foreground: bool, debug: bool = False
+    program: str,
+    request: MountRequest,
+    *,
+    driver: str,
+    foreground: bool,
+    debug: bool = False,
+    scratch_below: bytes | None = None,
 ) -> None:
     """Mount what was asked for; returns when it is unmounted, or once it answers.
+
+    With `scratch_below`, a directory, changes go to an upper there that is thrown away.
 
     Raises:
         Failure: it cannot be mounted. No process of ours is left then.
@@ -33,13 +42,13 @@ def serve(
     if debug:
         logging.getLogger().setLevel(logging.DEBUG)
     if foreground or debug:
-        _serve(request, driver, None)
+        _serve(request, driver, None, scratch_below)
     else:
-        _serve_in_background(request, driver)
+        _serve_in_background(request, driver, scratch_below)
 
 
-def _serve_in_background(request: MountRequest, driver: str) -> None:
-    daemon = children.start(lambda report: _serve(request, driver, report))
+def _serve_in_background(request: MountRequest, driver: str, scratch_below: bytes | None) -> None:
+    daemon = children.start(lambda report: _serve(request, driver, report, scratch_below))
     try:
         daemon.ready()
     except KeyboardInterrupt:
@@ -51,7 +60,9 @@ def _serve_in_background(request: MountRequest, driver: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _serve(request: MountRequest, driver: str, report: Report | None) -> None:
+def _serve(
+    request: MountRequest, driver: str, report: Report | None, scratch_below: bytes | None
+) -> None:
     # Only here: the parent of a daemon need not wait for trio and pyfuse3 to load.
     from overlayfs_py.drivers import service
 
@@ -59,7 +70,15 @@ def _serve(request: MountRequest, driver: str, report: Report | None) -> None:
         if report is not None:
             _detach(report)
 
-    service.serve(request.stack, request.plan, driver=driver, on_ready=on_ready)
+    with ExitStack() as stack:
+        spec = request.stack
+        if scratch_below is not None:
+            from overlayfs_py.containers.scratch import scratch_directory
+            from overlayfs_py.containers.uppers import throwaway_upper
+
+            scratch = stack.enter_context(scratch_directory(scratch_below))
+            spec = throwaway_upper(spec, scratch)
+        service.serve(spec, request.plan, driver=driver, on_ready=on_ready)
 
 
 def _detach(report: Report) -> None:

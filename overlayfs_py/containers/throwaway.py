@@ -14,10 +14,8 @@ needs the supervisor, so kill -9 ends like ^C.
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
-import stat
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from overlayfs_py.containers import children, signals, user_namespace
 from overlayfs_py.containers.failure import Failure, failure_of
 from overlayfs_py.containers.scratch import scratch_directory
 from overlayfs_py.containers.system_mounts import enter_root
+from overlayfs_py.containers.uppers import make_upper
 from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.syscalls import mounts, namespaces
 from overlayfs_py.union.values import StackSpec, Volume
@@ -94,27 +93,11 @@ def _lay_out(asked: Run, scratch: bytes) -> _Places:
     places = _Places(
         os.path.join(home, b"upper"), os.path.join(home, b"work"), os.path.join(scratch, b"root")
     )
-    _make_upper(places.upper, like=asked.layers[0])
+    make_upper(places.upper, like=asked.layers[0])
     with suppress(FileExistsError):
         os.mkdir(places.work)
     os.mkdir(places.root)
     return places
-
-
-def _make_upper(upper: bytes, like: bytes) -> None:
-    """Make an empty upper; the container's / has its mode and owner."""
-    try:
-        os.mkdir(upper)
-    except FileExistsError:
-        return
-    status = os.stat(like)
-    try:
-        os.chown(upper, status.st_uid, status.st_gid)
-    except OSError as error:
-        # In a user namespace: an owner that it does not map.
-        if error.errno not in (errno.EPERM, errno.EINVAL):
-            raise
-    os.chmod(upper, stat.S_IMODE(status.st_mode))
 
 
 def _start_daemon(asked: Run, places: _Places) -> Child:
@@ -124,6 +107,8 @@ def _start_daemon(asked: Run, places: _Places) -> Child:
         work=places.work,
         volumes=asked.volumes,
         volatile=asked.keep is None,
+        # The kernel reads an upper with metacopies only if it is told to: not one that is kept.
+        metacopy=asked.keep is None,
     )
     supervisor_fd = os.pidfd_open(os.getpid())
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from overlayfs_py.union.values import Need
+
 if TYPE_CHECKING:
     from overlayfs_py.union.core import CopyUp, Union
     from overlayfs_py.union.nodes import Node
@@ -30,26 +32,24 @@ class CopyUps:
         # By the ino of the node; set when the copy-up is over, done or not.
         self._running: dict[int, trio.Event] = {}
 
-    def is_long(self, node: Node, *, keep_data: bool = True) -> bool:
+    def is_long(self, node: Node, need: Need = Need.DATA) -> bool:
         """Whether `ensure` would wait: a change need not call it otherwise."""
-        if node.ino in self._running:
+        size = self._union.copy_up_size(node, need)
+        if node.ino in self._running and (size or need is not Need.ATTRIBUTES):
             return True
-        size = self._union.copy_up_size(node) if keep_data else 0
         return size > (0 if self._union.syncs_copies else _INLINE_SIZE_BYTES)
 
-    async def ensure(self, node: Node, *, keep_data: bool = True) -> None:
+    async def ensure(self, node: Node, need: Need = Need.DATA) -> None:
         """Have `node` copied up, so that a change of it takes no long time.
 
         Returns without a checkpoint where there is little or nothing to copy: a request that
         needs no thread must not pay for one. Otherwise anything may have happened to the node
         meanwhile, short of being forgotten: it may have lost its name or its data.
-
-        `keep_data=False` says that the change will truncate the file to nothing.
         """
         while (running := self._running.get(node.ino)) is not None:
             await running.wait()
         # From here on to the first await nobody else can start one for this node.
-        copy = self._union.begin_copy_up(node, keep_data=keep_data)
+        copy = self._union.begin_copy_up(node, need)
         if copy is None:
             return
         if _is_quick(copy):

@@ -46,7 +46,8 @@ class Device:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EINTR):  # interrupted before it was read
                 return None
-            if error.errno == errno.ENODEV:
+            # ECONNABORTED: it went away between the queue and us (fs/fuse/dev.c, fuse_dev_do_read).
+            if error.errno in (errno.ENODEV, errno.ECONNABORTED):
                 self.gone = True
                 return None
             raise
@@ -86,7 +87,7 @@ class Device:
         except OSError as error:
             _require_dropped(error, message)
 
-    def answer_data(self, head: bytes, data: bytes) -> None:
+    def answer_data(self, head: bytes, data: bytes | memoryview) -> None:
         """Write an answer in two pieces, the second of which may be large."""
         try:
             os.writev(self._fd, (head, data))

@@ -91,6 +91,7 @@ class Server:
         self._wishes = Wishes(
             foreign_changes=union.has_volumes,
             passthrough=mounted.io is IoMode.PASSTHROUGH,
+            writeback=mounted.writeback,
         )
         self._device = Device(mounted.fd, self._wishes.max_write + HEADER_ROOM)
         self._served = {0, os.geteuid()} if mounted.denies_others else None
@@ -98,6 +99,9 @@ class Server:
         self._backing: BackingFiles | None = None
         self._operations = self._make_operations(mounted)
         self._handlers = handlers_of(self._operations)
+        if mounted.writeback:
+            # What the kernel has not written yet would be a hole. Refused, it takes all for data.
+            del self._handlers[Opcode.LSEEK]
         self._bugs = BugLog()
         self._features = Features()
         self._session: Session | None = None
@@ -179,7 +183,7 @@ class Server:
         except Exception as error:
             self._fail(header, error)
             return
-        if isinstance(answer, bytes):
+        if isinstance(answer, bytes | memoryview):
             self._answer(header, answer)
         else:
             scope = trio.CancelScope()
@@ -194,9 +198,9 @@ class Server:
         assert self._served is not None
         return header.uid not in self._served and header.opcode not in _OF_OPEN_FILES
 
-    def _answer(self, header: Header, payload: bytes) -> None:
+    def _answer(self, header: Header, payload: bytes | memoryview) -> None:
         try:
-            if len(payload) > 4096:
+            if isinstance(payload, memoryview) or len(payload) > 4096:
                 self._device.answer_data(replies.head(header.unique, len(payload)), payload)
             else:
                 self._device.answer(replies.answer(header.unique, payload))
@@ -275,6 +279,8 @@ class Server:
         if agreement.session is not None:
             self._session = agreement.session
             self._features = agreement.session.features
+            writeback = bool(agreement.session.flags & InitFlag.WRITEBACK_CACHE)
+            self._operations.kernel_keeps_times = writeback
             self._allow_passthrough(bool(agreement.session.flags & InitFlag.PASSTHROUGH))
 
     def _allow_passthrough(self, agreed: bool) -> None:

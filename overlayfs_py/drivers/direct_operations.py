@@ -20,7 +20,7 @@ from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.direct_values import change_of, entry_size, sized, ttl_s
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl
-from overlayfs_py.union.values import AttributeChange, Creator
+from overlayfs_py.union.values import AttributeChange, Creator, Need
 from overlayfs_py.wire import protocol, replies, requests
 from overlayfs_py.wire.protocol import OpenFlag
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import Attributes
     from overlayfs_py.wire.requests import Body, Header
 
-    Answer = bytes | Awaitable[bytes]
+    Answer = bytes | memoryview | Awaitable[bytes]
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
@@ -54,6 +54,9 @@ class DirectOperations:
         self._read_limiter = trio.CapacityLimiter(_MOST_READS)
         self._nodes_by_id = union.node
         self._root = union.root
+        # What READ answers with, until the next one: its answer is written at once.
+        self._room = memoryview(bytearray(1 << 17))
+        self.kernel_keeps_times = False  # of files: under write-back
 
     # Names and nodes
 
@@ -101,17 +104,15 @@ class DirectOperations:
         """SETATTR."""
         node = self._node(header.node)
         change = change_of(cast("requests.Setattr", body))
-        keep_data = change.size != 0
+        need = change.need
         if change.changes_nothing:
             chown_to_nobody(self._union, node, header.uid)
-        elif self._copy_ups.is_long(node, keep_data=keep_data):
-            return self._setattr_later(node, change, keep_data=keep_data)
+        elif self._copy_ups.is_long(node, need):
+            return self._setattr_later(node, change, need)
         return self._set(node, change)
 
-    async def _setattr_later(
-        self, node: Node, change: AttributeChange, *, keep_data: bool
-    ) -> bytes:
-        await self._copied_up(node, keep_data=keep_data)
+    async def _setattr_later(self, node: Node, change: AttributeChange, need: Need) -> bytes:
+        await self._copied_up(node, need)
         return self._set(node, change)
 
     def _set(self, node: Node, change: AttributeChange) -> bytes:
@@ -194,8 +195,11 @@ class DirectOperations:
         moved = [self._union.lookup(old, wanted.old_name)]
         if wanted.flags & RENAME_EXCHANGE:
             moved.append(self._union.lookup(new, wanted.new_name))
-        late = [node for node in moved if node is not None and self._copy_ups.is_long(node)]
+        need = self._union.need_of_rename
+        late = [node for node in moved if node is not None and self._copy_ups.is_long(node, need)]
         if late:
+            # What is refused is not copied up first.
+            self._union.require_renamable(old, wanted.old_name, new, wanted.new_name, wanted.flags)
             return self._rename_later(late, old, new, wanted)
         self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
         return _NOTHING
@@ -204,7 +208,7 @@ class DirectOperations:
         self, moved: list[Node], old: Node, new: Node, wanted: requests.Rename
     ) -> bytes:
         for node in moved:
-            await self._copied_up(node)
+            await self._copied_up(node, self._union.need_of_rename)
         self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
         return _NOTHING
 
@@ -213,8 +217,11 @@ class DirectOperations:
     def read(self, header: Header, body: Body) -> Answer:
         """READ."""
         wanted = cast("requests.Read", body)
-        data = self._union.begin_read(self._node(header.node), wanted.offset, wanted.size)
-        return data if isinstance(data, bytes) else self._read_later(data)
+        if wanted.size > len(self._room):
+            self._room = memoryview(bytearray(wanted.size))
+        room = self._room[: wanted.size]
+        data = self._union.begin_read_into(self._node(header.node), wanted.offset, room)
+        return self._read_later(data) if callable(data) else data
 
     async def _read_later(self, read: Callable[[], bytes]) -> bytes:
         return await trio.to_thread.run_sync(read, limiter=self._read_limiter)
@@ -235,7 +242,13 @@ class DirectOperations:
     def _write(self, node: Node, new: requests.Write) -> bytes:
         if new.flags & protocol.WRITE_KILL_SUIDGID:
             self._kill_privileges(node)
-        return replies.written(self._union.write(node, new.offset, new.data))
+        collected = self.kernel_keeps_times and new.flags & protocol.WRITE_CACHE
+        write = self._union.write_back if collected else self._union.write
+        size = write(node, new.offset, new.data)
+        if size < len(new.data) and new.flags & protocol.WRITE_CACHE:
+            # The kernel looks at no size here, and would take the rest for written.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replies.written(size)
 
     def _kill_privileges(self, node: Node) -> None:
         # The kernel remembers the mode, which exec(2) goes by. Attributes alone are safe to
@@ -386,12 +399,12 @@ class DirectOperations:
         """SETXATTR."""
         new = cast("requests.Setxattr", body)
         node = self._node(header.node)
-        if self._copy_ups.is_long(node):
+        if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             return self._setxattr_later(node, new)
         return self._setxattr(node, new)
 
     async def _setxattr_later(self, node: Node, new: requests.Setxattr) -> bytes:
-        await self._copied_up(node)
+        await self._copied_up(node, Need.ATTRIBUTES)
         return self._setxattr(node, new)
 
     def _setxattr(self, node: Node, new: requests.Setxattr) -> bytes:
@@ -404,14 +417,14 @@ class DirectOperations:
     def removexattr(self, header: Header, body: Body) -> Answer:
         """REMOVEXATTR."""
         node, name = self._node(header.node), cast("requests.Named", body).name
-        if self._copy_ups.is_long(node):
+        if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             self._union.get_xattr(node, name)  # where there is none, nothing need be copied up
             return self._removexattr_later(node, name)
         self._union.remove_xattr(node, name)
         return _NOTHING
 
     async def _removexattr_later(self, node: Node, name: bytes) -> bytes:
-        await self._copied_up(node)
+        await self._copied_up(node, Need.ATTRIBUTES)
         self._union.remove_xattr(node, name)
         return _NOTHING
 
@@ -438,16 +451,16 @@ class DirectOperations:
         self._union.set_flags(node, flags)
         return replies.ioctl(0, b"")
 
-    def statfs(self, _header: Header, _body: Body) -> Answer:
-        """STATFS."""
-        return replies.statistics(self._union.statistics())
+    def statfs(self, header: Header, _body: Body) -> Answer:
+        """STATFS, of whatever the caller named."""
+        return replies.statistics(self._union.statistics(self._node(header.node)))
 
     # What the handlers share
 
     def _node(self, ino: int) -> Node:
         return self._root if ino == protocol.ROOT_ID else self._nodes_by_id(ino)
 
-    async def _copied_up(self, node: Node, *, keep_data: bool = True) -> None:
+    async def _copied_up(self, node: Node, need: Need = Need.DATA) -> None:
         """Have a node copied up; who is cancelled meanwhile must not change it afterwards.
 
         A killed caller has its answer by then, and may have been followed by others.
@@ -455,7 +468,7 @@ class DirectOperations:
         # With its caller gone the kernel may forget the node before the copy is in place.
         self._union.hold(node)
         try:
-            await self._copy_ups.ensure(node, keep_data=keep_data)
+            await self._copy_ups.ensure(node, need)
         finally:
             self._union.release(node.ino, 1)
         await trio.lowlevel.checkpoint_if_cancelled()

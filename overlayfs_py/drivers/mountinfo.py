@@ -14,6 +14,7 @@ class Mount(NamedTuple):
     """One line of mountinfo."""
 
     ident: int  # unique among the mounts that exist
+    device: bytes  # b"MAJOR:MINOR"
     target: bytes
     kind: bytes  # with the subtype: b"fuse.fuse-overlayfs-py"
     source: bytes
@@ -35,7 +36,7 @@ def _parse(line: bytes) -> Mount:
     before, _, after = line.partition(b" - ")
     fields = before.split(b" ")
     kind, source = after.split(b" ")[:2]
-    return Mount(int(fields[0]), _unescape(fields[4]), kind, _unescape(source))
+    return Mount(int(fields[0]), fields[2], _unescape(fields[4]), kind, _unescape(source))
 
 
 def _unescape(field: bytes) -> bytes:

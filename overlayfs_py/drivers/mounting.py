@@ -12,11 +12,14 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from overlayfs_py.drivers import fusermount, mountinfo
 from overlayfs_py.syscalls import mounts
 
 _DEVICE = "/dev/fuse"
+_READ_AHEAD = "/sys/class/bdi/%s/read_ahead_kb"
+_READ_AHEAD_KIB = 1024  # what one READ may ask for; the kernel's own is 128
 
 
 class IoMode(Enum):
@@ -49,6 +52,8 @@ class MountPlan:
     sync: bool = False
     dirsync: bool = False
     io: IoMode = IoMode.CACHED
+    # The kernel collects what is written and sends it later: at close(2), fsync(2), or by itself.
+    writeback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +62,13 @@ class Mounted:
 
     fd: int
     target: bytes  # absolute, without symlinks
-    ident: int | None  # in mountinfo; None where there is no /proc
+    listed: mountinfo.Mount | None  # in mountinfo; None where there is no /proc
     by_ourselves: bool  # with mount(2), not by fusermount3
     # Others than the mounting user and root are turned away by the driver (the kernel knows only
     # "everyone" and "the mounting user").
     denies_others: bool
     io: IoMode = IoMode.CACHED
+    writeback: bool = False
 
     @property
     def leaves_umask(self) -> bool:
@@ -74,9 +80,9 @@ class Mounted:
 
         A mount that is gone already, or covered by another one, is left as it is.
         """
-        if self.ident is not None:
+        if self.listed is not None:
             on_top = mountinfo.topmost(self.target)
-            if on_top is None or on_top.ident != self.ident:
+            if on_top is None or on_top.ident != self.listed.ident:
                 return
         try:
             # Writes back what is dirty in the page cache, which a lazy unmount does not.
@@ -85,6 +91,16 @@ class Mounted:
             if error.errno != errno.EBUSY:
                 raise
             unmount(self.target, lazy=True)
+
+    def raise_read_ahead(self) -> None:
+        """Let the kernel read further ahead than it does by itself, where we may say so: as root.
+
+        After INIT, whose answer can only lower it.
+        """
+        if self.listed is not None:
+            setting = _READ_AHEAD % os.fsdecode(self.listed.device)
+            with suppress(OSError):  # without the right, or without sysfs: then it reads as others
+                Path(setting).write_text(str(_READ_AHEAD_KIB))
 
 
 def mount(plan: MountPlan) -> Mounted:
@@ -99,7 +115,9 @@ def mount(plan: MountPlan) -> Mounted:
     except PermissionError as refusal:
         fd, by_ourselves = _mount_with_help(plan, target, refusal), False
     denies_others = plan.allow_root and not plan.allow_other
-    return Mounted(fd, target, _identify(target), by_ourselves, denies_others, plan.io)
+    return Mounted(
+        fd, target, _identify(target), by_ourselves, denies_others, plan.io, plan.writeback
+    )
 
 
 def unmount(target: bytes, *, lazy: bool = False) -> None:
@@ -191,8 +209,7 @@ def _helper_options(plan: MountPlan) -> list[str]:
     return words
 
 
-def _identify(target: bytes) -> int | None:
+def _identify(target: bytes) -> mountinfo.Mount | None:
     with suppress(FileNotFoundError):  # no /proc: then unmount() takes what is on top
-        found = mountinfo.topmost(target)
-        return None if found is None else found.ident
+        return mountinfo.topmost(target)
     return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
+from overlayfs_py.drivers import pyfuse3_complaints
 from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
 from overlayfs_py.drivers.supervision import announce, unmount_on_signal
 
@@ -29,7 +30,8 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     except BaseException:
         os.close(mounted.fd)
         raise
-    trio.run(_Session(mounted).serve, on_ready)
+    with pyfuse3_complaints.of_what_matters():
+        trio.run(_Session(mounted).serve, on_ready)
 
 
 class _Session:

@@ -20,7 +20,7 @@ from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
 from overlayfs_py.drivers.pyfuse3_answers import at_once, waiting
-from overlayfs_py.union.values import AttributeChange, Creator
+from overlayfs_py.union.values import AttributeChange, Creator, Need
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +110,7 @@ class UnionOperations(pyfuse3.Operations):
         if change.changes_nothing:
             chown_to_nobody(self._union, node, ctx.uid)
         else:
-            await self._copy_ups.ensure(node, keep_data=change.size != 0)
+            await self._copy_ups.ensure(node, change.need)
         return values.entry(self._union.change_attributes(node, change), values.lifetime_s(node))
 
     @at_once
@@ -172,6 +172,8 @@ class UnionOperations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> None:
         old, new = self._node(parent_inode_old), self._node(parent_inode_new)
+        # What is refused is not copied up first.
+        self._union.require_renamable(old, name_old, new, name_new, flags)
         await self._ensure_movable(old, name_old)
         if flags & pyfuse3.RENAME_EXCHANGE:
             await self._ensure_movable(new, name_new)
@@ -185,7 +187,7 @@ class UnionOperations(pyfuse3.Operations):
         truncates = bool(flags & os.O_TRUNC)  # the kernel leaves it to us: ATOMIC_O_TRUNC
         writes = truncates or flags & os.O_ACCMODE != os.O_RDONLY
         if writes:
-            await self._copy_ups.ensure(node, keep_data=not truncates)
+            await self._copy_ups.ensure(node, Need.EMPTY if truncates else Need.DATA)
         self._union.open_file(node, write=writes)
         if truncates:
             if not privileged:
@@ -282,20 +284,20 @@ class UnionOperations(pyfuse3.Operations):
         self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext
     ) -> None:
         node = self._node(inode)
-        await self._copy_ups.ensure(node)
+        await self._copy_ups.ensure(node, Need.ATTRIBUTES)
         self._union.set_xattr(node, name, value)  # pyfuse3 has seen to the flags
 
     @waiting
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
         node = self._node(inode)
-        if self._copy_ups.is_long(node):
+        if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             self._union.get_xattr(node, name)  # where there is none, nothing need be copied up
-        await self._copy_ups.ensure(node)
+        await self._copy_ups.ensure(node, Need.ATTRIBUTES)
         self._union.remove_xattr(node, name)
 
     @at_once
     def statfs(self, ctx: RequestContext) -> StatvfsData:
-        return values.statistics(self._union.statistics())
+        return values.statistics(self._union.statistics(self._union.root))
 
     # What the handlers share
 
@@ -326,7 +328,7 @@ class UnionOperations(pyfuse3.Operations):
     async def _ensure_movable(self, parent: Node, name: bytes) -> None:
         node = self._union.lookup(parent, name)
         if node is not None:
-            await self._copy_ups.ensure(node)
+            await self._copy_ups.ensure(node, self._union.need_of_rename)
 
     async def _sync(self, node: Node, *, data_only: bool) -> None:
         wait = self._union.sync(node, data_only=data_only)

@@ -24,6 +24,7 @@ async def announce(mounted: Mounted, on_ready: Callable[[], None]) -> None:
 
     def probe() -> None:
         os.statvfs(mounted.target)
+        mounted.raise_read_ahead()
         on_ready()
 
     await trio.to_thread.run_sync(probe)

@@ -16,22 +16,25 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers import marks as mark_forms
 from overlayfs_py.layers.override_stat import parse_override
 from overlayfs_py.layers.reader import DescriptorReader
-from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes, Entry, Finding, Marks
+from overlayfs_py.layers.values import (
+    FOREIGN_INOS,
+    INO_BITS,
+    WHITEOUT_TYPE,
+    Absence,
+    Attributes,
+    Entry,
+    Finding,
+    Marks,
+    Trail,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.ids import IdMap
-    from overlayfs_py.layers.interface import LayerObject
-
-# Inode numbers of a mount: the tree's index above, the host's own number below.
-_INO_BITS = 48
-# Where a host's number does not fit, or lies on another filesystem mounted inside the tree, the
-# mount numbers on its own, with a bit that no index reaches.
-_FOREIGN_INOS = 1 << (_INO_BITS + 14)
-
-_XATTR_BLOCKS = 16  # a file's xattrs outside its inode: one block of up to 8 KiB
+    from overlayfs_py.layers.interface import LayerFile, LayerObject
+    from overlayfs_py.layers.values import Metacopy
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -65,7 +68,7 @@ class HostTree:
         self._root_fd = root_fd
         status = os.fstat(root_fd)
         self._device = status.st_dev
-        self._base = index << _INO_BITS
+        self._base = index << INO_BITS
         self._foreign: dict[tuple[int, int], int] = {}
         self._link_paths: dict[int, list[tuple[bytes, ...]]] | None = None
         self.root = HostDirectory(self, None, b"")
@@ -86,10 +89,10 @@ class HostTree:
     def ino_of(self, status: os.stat_result) -> int:
         """The mount's inode number for an object of this tree."""
         ino = status.st_ino
-        if status.st_dev == self._device and ino >> _INO_BITS == 0:
+        if status.st_dev == self._device and ino >> INO_BITS == 0:
             return self._base | ino
         key = (status.st_dev, ino)
-        return self._foreign.setdefault(key, _FOREIGN_INOS | self._base | len(self._foreign))
+        return self._foreign.setdefault(key, FOREIGN_INOS | self._base | len(self._foreign))
 
     def attributes_of(self, status: os.stat_result, override: bytes | None) -> Attributes:
         """Turn a stat result, and the override xattr's value if there is one, into attributes."""
@@ -184,19 +187,27 @@ class HostFile(HostObject):
         self.name = name
 
     def open(self, flags: int) -> int:
-        """Open the file; the caller owns the descriptor.
+        """Open the file for its data; the caller owns the descriptor.
+
+        Raises:
+            PermissionError: its data lies in another layer.
+        """
+        fd = self.open_inode(flags)
+        if not self.tree.plain and _lacks_data(fd):
+            os.close(fd)
+            raise OSError(errno.EPERM, "its data lies in another layer (metacopy)", self.name)
+        return fd
+
+    def open_inode(self, flags: int) -> int:
+        """Open the file whether it has data or not; the caller owns the descriptor.
 
         O_NOATIME keeps a layer's access times where the caller may use it: the owner, or root.
         """
         dir_fd, name = self.place()
         try:
-            fd = os.open(name, flags | _OPEN_FILE | os.O_NOATIME, dir_fd=dir_fd)
+            return os.open(name, flags | _OPEN_FILE | os.O_NOATIME, dir_fd=dir_fd)
         except PermissionError:
-            fd = os.open(name, flags | _OPEN_FILE, dir_fd=dir_fd)
-        if _lacks_data(fd):
-            os.close(fd)
-            raise OSError(errno.EPERM, "its data lies in another layer (metacopy)", name)
-        return fd
+            return os.open(name, flags | _OPEN_FILE, dir_fd=dir_fd)
 
     def open_reader(self) -> DescriptorReader:
         return DescriptorReader(self.open(os.O_RDONLY))
@@ -239,7 +250,7 @@ class HeldFile(HostFile):
     def read_link(self) -> bytes:
         return os.readlink(b"", dir_fd=self._fd)
 
-    def open(self, flags: int) -> int:
+    def open_inode(self, flags: int) -> int:
         return os.open(self.path(), flags | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def close(self) -> None:
@@ -404,12 +415,15 @@ class HostDirectory(HostObject):
 def _lacks_data(fd: int) -> bool:
     """Whether a file is a metacopy: attributes over the data of a layer below.
 
-    Such a file has no blocks of its own but maybe one of xattrs, so few files need the question.
+    Size and blocks do not tell: its xattrs may take a block, and a killed copy-up may have left
+    some of its data. Asking takes 0.3 us (measured, ext4).
     """
-    status = os.fstat(fd)
-    if status.st_size <= status.st_blocks * 512 or status.st_blocks > _XATTR_BLOCKS:
-        return False
     return any(os.fsencode(name) in mark_forms.METACOPY for name in os.listxattr(fd))
+
+
+def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:
+    """Return what a regular file says of where its data lies, None if that is its own."""
+    return mark_forms.read_metacopy(file.list_xattrs(), file.get_xattr, name)
 
 
 def find_xattr(item: LayerObject, name: bytes) -> bytes | None:
@@ -437,17 +451,17 @@ def _open_directory(parent_fd: int, name: bytes) -> int:
 
 def _paths_of_shared_inodes(root: HostDirectory) -> dict[int, list[tuple[bytes, ...]]]:
     """Every inode with more than one name in the tree, and those names."""
-    first: dict[int, tuple[bytes, ...]] = {}
-    shared: dict[int, list[tuple[bytes, ...]]] = {}
-    pending: list[tuple[HostDirectory, tuple[bytes, ...]]] = [(root, ())]
+    first: dict[int, Trail] = {}
+    shared: dict[int, list[Trail]] = {}
+    pending: list[tuple[HostDirectory, Trail | None]] = [(root, None)]
     while pending:
-        directory, path = pending.pop()
+        directory, above = pending.pop()
         with os.scandir(directory.fd()) as listing:
             for entry in listing:
                 name = os.fsencode(entry.name)
-                here = (*path, name)
+                here = Trail(above, name)
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((HostDirectory(directory.tree, directory, name), here))
                 elif (earlier := first.setdefault(entry.inode(), here)) is not here:
                     shared.setdefault(entry.inode(), [earlier]).append(here)
-    return shared
+    return {ino: [trail.path() for trail in trails] for ino, trails in shared.items()}

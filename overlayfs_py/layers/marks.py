@@ -9,7 +9,8 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.values import NO_MARKS, Marks
+from overlayfs_py.errors import CorruptLayer
+from overlayfs_py.layers.values import NO_MARKS, Marks, Metacopy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,6 +33,8 @@ _OPAQUE = (
 )
 REDIRECT = (b"trusted.overlay.redirect", b"user.overlay.redirect")
 METACOPY = (b"trusted.overlay.metacopy", b"user.overlay.metacopy")
+# struct ovl_metacopy without a digest (fs/overlayfs/overlayfs.h), which an empty value stands for.
+_METACOPY_HEAD = 4
 _WHITEOUT = (b"trusted.overlay.whiteout", b"user.overlay.whiteout")
 
 
@@ -64,6 +67,27 @@ def read_marks(names: Sequence[bytes], value_of: Callable[[bytes], bytes]) -> Ma
     opaque = any(name in names and value_of(name) == b"y" for name in _OPAQUE)
     redirect = next((value_of(name) for name in REDIRECT if name in names), None)
     return Marks(opaque, _valid_redirect(redirect))
+
+
+def read_metacopy(
+    names: Sequence[bytes], value_of: Callable[[bytes], bytes], name: bytes
+) -> Metacopy | None:
+    """Read a regular file's marks from its xattrs; None if its data is its own.
+
+    A digest of the data that the value may hold is not checked, as with `verity=off`.
+
+    Raises:
+        CorruptLayer: naming the file, the value is shorter than the kernel takes
+            (fs/overlayfs/util.c, ovl_check_metacopy_xattr).
+    """
+    mark = next((mark for mark in METACOPY if mark in names), None)
+    if mark is None:
+        return None
+    value = value_of(mark)
+    if 0 < len(value) < _METACOPY_HEAD:
+        raise CorruptLayer(name, "its metacopy xattr is none")
+    redirect = next((value_of(name) for name in REDIRECT if name in names), None)
+    return Metacopy(_valid_redirect(redirect))
 
 
 def holds_whiteout_xattrs(names: Sequence[bytes], value_of: Callable[[bytes], bytes]) -> bool:

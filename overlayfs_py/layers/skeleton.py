@@ -8,14 +8,20 @@ import stat
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from overlayfs_py.layers.values import NO_MARKS, Absence, Attributes, Entry, Finding, Marks
+from overlayfs_py.layers.values import (
+    INO_BITS,
+    NO_MARKS,
+    Absence,
+    Attributes,
+    Entry,
+    Finding,
+    Marks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from overlayfs_py.layers.interface import LayerFile
-
-_INO_BITS = 48  # as in a host tree: the layer's index above, its own number below
 
 
 class SkeletonDirectory:
@@ -26,7 +32,7 @@ class SkeletonDirectory:
     ) -> None:
         """Make the root of a layer numbered `index` that holds every path in `paths`."""
         self._children: dict[bytes, SkeletonDirectory] = {}
-        self._ino = index << _INO_BITS | number
+        self._ino = index << INO_BITS | number
         self._created_ns = time.time_ns()
         made = number
         for path in paths:

@@ -5,6 +5,17 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+# Inode numbers of a mount: the tree's index above, 0 the upper's, the tree's own number below.
+INO_BITS = 48
+# Where a host's number does not fit, or lies on another filesystem mounted inside the tree, the
+# mount numbers on its own, with a bit that no index reaches.
+FOREIGN_INOS = 1 << (INO_BITS + 14)
+
+
+def tree_index_of(ino: int) -> int:
+    """The index of the tree that gave an inode number; layers count from 1, topmost first."""
+    return (ino & (FOREIGN_INOS - 1)) >> INO_BITS
+
 
 class Attributes(NamedTuple):
     """What stat(2) says of one object. Times are nanoseconds since the epoch."""
@@ -51,3 +62,25 @@ class Marks(NamedTuple):
 
 
 NO_MARKS = Marks(opaque=False, redirect=None)
+
+
+class Metacopy(NamedTuple):
+    """What a file says that has attributes only: its data is in a file of the layers below."""
+
+    redirect: bytes | None  # where that lies: a sibling's name or an absolute path; None: same name
+
+
+class Trail(NamedTuple):
+    """A path by its last step: as cheap to keep at any depth, where a tree has many."""
+
+    above: Trail | None  # None: the root
+    name: bytes
+
+    def path(self) -> tuple[bytes, ...]:
+        """Return its components."""
+        names = []
+        here: Trail | None = self
+        while here is not None:
+            names.append(here.name)
+            here = here.above
+        return tuple(reversed(names))

@@ -60,9 +60,9 @@ class Column(Protocol):
     def __getitem__(self, at: int, /) -> int: ...
 
 
-# One record of a directory: the number and type of what it stands for (NO_INODE and 0 for a
-# whiteout, else the upper bits of an S_IF* type), and the name.
-Name = tuple[int, int, bytes]
+# One record of a directory: a name, and the number and type of what it stands for (NO_INODE and 0
+# for a whiteout, else the upper bits of an S_IF* type).
+Name = tuple[bytes, int, int]
 
 
 class Index:
@@ -167,7 +167,7 @@ class Index:
             name = bytes(memory[begin:stop])
             if name in _NO_NAMES or b"/" in name or b"\0" in name:
                 self._refuse(f"{name!r} cannot be a name")
-            yield number, kind, name
+            yield name, number, kind
 
     def text(self, offset: int, length: int) -> bytes:
         """Return a name or a symbolic link's target."""

@@ -5,10 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.marks import METACOPY, read_marks
-from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes, Entry, Finding, Marks
+from overlayfs_py.layers.values import (
+    INO_BITS,
+    WHITEOUT_TYPE,
+    Absence,
+    Attributes,
+    Entry,
+    Finding,
+    Marks,
+)
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import LARGEST_FILE, ROOT, Flag, join_ns
 
@@ -20,15 +29,13 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.pack import Pack
     from overlayfs_py.packs.reader import PackReader
 
-# Inode numbers of a mount: the layer's index above, as in a host tree. Below, one more than the
-# pack's own number: 0 would be none.
-_INO_BITS = 48
 _BLOCK = 4096
 _SECTORS = _BLOCK // 512
 # As far as a kernel's device numbers go (include/linux/kdev_t.h).
 _MOST_MAJOR = (1 << 12) - 1
 _MOST_MINOR = (1 << 20) - 1
 _DEVICES = (stat.S_IFCHR, stat.S_IFBLK)
+_NUMBER = itemgetter(1)
 
 
 class PackLayer:
@@ -38,7 +45,7 @@ class PackLayer:
         """Take over `pack`; `index` numbers the trees of one mount."""
         self.pack = pack
         self._ids = ids
-        self._base = (index << _INO_BITS) + 1
+        self._base = (index << INO_BITS) + 1  # the pack has a number 0, which would be none
         self.root = PackDirectory(self, ROOT)
 
     @property
@@ -184,8 +191,8 @@ class PackDirectory(PackObject):
     def entries(self) -> Iterator[Entry]:
         """List it in the order in which its objects were packed, as their data lies on disk."""
         index = self._layer.pack.index
-        listed = sorted(index.names(index.directory(self._number)))
-        return (Entry(name, kind << 12) for _, kind, name in listed)
+        listed = sorted(index.names(index.directory(self._number)), key=_NUMBER)
+        return (Entry(name, kind << 12) for name, _, kind in listed)
 
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
         inode = self.inode()

@@ -130,7 +130,7 @@ class _Check:
         directory = self._index.directory(number)
         before: tuple[int, bytes, bool] | None = None
         subdirectories = 0
-        for at, (child, kind, name) in enumerate(self._index.names(directory), directory.first):
+        for at, (name, child, kind) in enumerate(self._index.names(directory), directory.first):
             key = (self._index.hash_at(at), name, child == NO_INODE)
             if key[0] != name_hash(name) or (before is not None and key <= before):
                 yield f"the names of directory {number} are not in order"

@@ -28,6 +28,7 @@ _SYS_FCHMODAT2 = 452  # the same number on every architecture (Linux 6.6)
 
 _renameat2 = function("renameat2", CInt, CBytes, CInt, CBytes, CUInt)
 _fallocate = function("fallocate64", CInt, CInt, COff, COff)
+_syncfs = function("syncfs", CInt)
 _statx = function("statx", CInt, CBytes, CInt, CUInt, CBytes)
 _fchmodat2 = syscall(_SYS_FCHMODAT2, CInt, CBytes, CUInt, CInt)
 
@@ -63,6 +64,15 @@ def clone(source_fd: int, target_fd: int) -> None:
 def allocate(fd: int, mode: int, offset: int, length: int) -> None:
     """Allocate, punch or zero a range: fallocate(2) with all its modes."""
     _fallocate(fd, mode, offset, length)
+
+
+def sync_filesystem(path: bytes) -> None:
+    """Wait until all of the filesystem that `path` is on is on the disk: syncfs(2)."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        _syncfs(fd)
+    finally:
+        os.close(fd)
 
 
 def birth_time_ns(path: bytes, *, follow: bool) -> int | None:

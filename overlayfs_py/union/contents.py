@@ -16,6 +16,7 @@ from overlayfs_py.layers.host import HostFile
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.union import inodes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.values import Need
 from overlayfs_py.union.write_access import make_writable
 
 if TYPE_CHECKING:
@@ -53,23 +54,46 @@ def begin_read(state: State, node: Node, offset: int, size: int) -> bytes | Call
     return partial(reader.read, offset, size) if data is None else data
 
 
+def begin_read_into(
+    state: State, node: Node, offset: int, room: memoryview
+) -> bytes | memoryview | Callable[[], bytes]:
+    """Return what `begin_read` does for as much as `room` holds, maybe in `room`."""
+    reader = reader_of(state, require_regular(node))
+    if isinstance(reader, DescriptorReader):
+        return room[: reader.read_into(offset, room)]
+    return begin_read(state, node, offset, len(room))
+
+
 def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:
     """Write all of `data` at `offset`; returns how much, less only on a full disk."""
     fd = writable_fd(state, require_regular(node))
     view = memoryview(data)
     written = os.pwrite(fd, view, offset)
     while written < len(view):
-        more = os.pwrite(fd, view[written:], offset + written)
-        if more == 0:
-            break
-        written += more
+        try:
+            written += os.pwrite(fd, view[written:], offset + written)
+        except OSError:
+            break  # the next write is told; of this one, what is there counts
+    return written
+
+
+def write_back(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:
+    """Write what was written before: the file keeps its times, whoever wrote sets them.
+
+    The kernel tells its time of a write only where that differs from the one it knows; were the
+    file's to move, it would be another at the next mount.
+    """
+    fd = writable_fd(state, require_regular(node))
+    times = os.fstat(fd)
+    written = write(state, node, offset, data)
+    os.utime(fd, ns=(times.st_atime_ns, times.st_mtime_ns))
     return written
 
 
 def truncate(state: State, node: Node, size: int) -> None:
     """Set a file's length."""
     file = require_regular(node)
-    make_writable(state, file, keep_data=size > 0)
+    make_writable(state, file, Need.DATA if size else Need.EMPTY)
     os.ftruncate(writable_fd(state, file), size)
 
 
@@ -92,9 +116,9 @@ def open_backing(state: State, node: Node) -> int | None:
     where they are, and a shared mapping's leaves the times (found by `tests/posix`).
     """
     file = require_regular(node)
-    if not state.read_only or not node.cacheable or not isinstance(file.place, HostFile):
+    if not state.read_only or not node.cacheable or not isinstance(file.data, HostFile):
         return None
-    return file.place.open(os.O_RDONLY)
+    return file.data.open(os.O_RDONLY)
 
 
 def sync(state: State, node: Node, *, data_only: bool) -> Callable[[], None]:
@@ -102,10 +126,9 @@ def sync(state: State, node: Node, *, data_only: bool) -> Callable[[], None]:
 
     It owns a descriptor of its own. Nothing is written to a layer, so there is nothing to sync.
     """
-    fd = _synced_fd(state, node)
-    if fd is None or state.spec.volatile:
+    own_fd = None if state.spec.volatile else _synced_fd(state, node)
+    if own_fd is None:
         return _nothing
-    own_fd = os.dup(fd)
 
     def bring_to_disk() -> None:
         try:
@@ -130,18 +153,23 @@ def _nothing() -> None:
 
 
 def _synced_fd(state: State, node: Node) -> int | None:
+    """A descriptor, the caller's, of what is to be brought to the disk."""
     if isinstance(node, DirectoryNode):
-        return None if node.upper is None else node.upper.fd()
-    if isinstance(node, FileNode) and node.type == stat.S_IFREG and node.lower is None:
-        return writable_fd(state, node) if not node.writable.tree.read_only else None
-    return None
+        return None if node.upper is None else os.dup(node.upper.fd())
+    if not isinstance(node, FileNode) or node.type != stat.S_IFREG or node.lower is not None:
+        return None
+    if node.writable.tree.read_only:
+        return None
+    if node.below is not None:
+        return node.writable.open_inode(os.O_RDONLY)  # its data is not ours to sync
+    return os.dup(writable_fd(state, node))
 
 
 def reader_of(state: State, node: FileNode) -> Reader:
     """Return what reads a file, owned by the cache: use it at once."""
     known = state.readers.find(node)
     if known is None:
-        known = node.place.open_reader()
+        known = node.data.open_reader()
         state.readers.put(node, known)
     return known
 

@@ -4,6 +4,9 @@ A copy is staged in the workdir with data, holes, owner, mode, times and xattrs,
 renamed into place; its directory's times are put back, since nothing visible has changed. The
 parents come first. Only `CopyUp.transfer` takes long; it touches nothing but its own two files,
 so it may run in a thread.
+
+With `metacopy=on` a change of attributes leaves the data in its layer: the copy is as long as the
+file, has no blocks, and says so in an xattr. Its data follows when it is needed (`metacopies`).
 """
 
 from __future__ import annotations
@@ -14,27 +17,26 @@ import stat
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile
-from overlayfs_py.layers.marks import ESCAPED_PREFIXES, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
-from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
-from overlayfs_py.union import inodes
+from overlayfs_py.union import inodes, metacopies
+from overlayfs_py.union.nodes import DataBelow
+from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
-    from overlayfs_py.layers.host import HostObject
-    from overlayfs_py.layers.interface import LayerObject, Reader
+    from overlayfs_py.layers.interface import Reader
     from overlayfs_py.union.nodes import DirectoryNode, FileNode
     from overlayfs_py.union.state import State
     from overlayfs_py.union.upper import Upper
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-# What a layer says of itself, not of the file.
-_NOT_COPIED = (*PRIVATE_PREFIXES, *FUSE_OVERLAYFS_PREFIXES, *OVERRIDE_XATTRS.values(), LEGACY_XATTR)
 
 
 class CopyUp:
     """One regular file on its way to the upper."""
 
-    def __init__(self, node: FileNode, reader: Reader, fd: int, staged: bytes, size: int) -> None:
-        """Take over `reader` and `fd`, the file staged under `staged`."""
+    def __init__(
+        self, node: FileNode, reader: Reader | None, fd: int, staged: bytes, size: int
+    ) -> None:
+        """Take over `reader`, if data is to be copied, and `fd`, the file staged under `staged`."""
         self.node = node
         self.staged = staged
         self.size_bytes = size
@@ -42,50 +44,64 @@ class CopyUp:
         self._reader = reader
         self._fd = fd
 
+    @property
+    def is_metacopy(self) -> bool:
+        """Whether the data stays behind."""
+        return self._reader is None
+
     def transfer(self) -> None:
         """Copy the data, and to the disk, where the layer's was safe. Blocks, maybe for long."""
-        if self.size_bytes:
+        if self.size_bytes and self._reader is not None:
             self._reader.copy_to(self._fd, self.size_bytes)
             if self.sync:
                 os.fsync(self._fd)
 
     def close(self) -> None:
         """Close both files."""
-        self._reader.close()
+        if self._reader is not None:
+            self._reader.close()
         os.close(self._fd)
 
 
-def begin(state: State, node: FileNode, *, keep_data: bool = True) -> CopyUp | None:
-    """Stage a regular file's copy, still without its data; None if it needs none.
-
-    `keep_data` False leaves the data behind: the file is about to be truncated.
-    """
-    if node.lower is None or node.type != stat.S_IFREG:
+def begin(state: State, node: FileNode, need: Need) -> CopyUp | None:
+    """Stage a regular file's copy, still without its data; None if nothing is needed."""
+    if node.type != stat.S_IFREG or _has(node, need):
         return None
     upper = state.require_upper()
-    reader = node.lower.open_reader()
+    is_metacopy = need is Need.ATTRIBUTES and metacopies.leaves_data(state, node)
+    reader = None if is_metacopy else node.data.open_reader()
     staged = upper.new_name()
     try:
-        size = node.lower.attributes().size if keep_data else 0
+        size = 0 if need is Need.EMPTY or is_metacopy else node.place.attributes().size
         fd = os.open(staged, _CREATE, 0o600, dir_fd=upper.stage.fd())
     except OSError:
-        reader.close()
+        if reader is not None:
+            reader.close()
         raise
     copy = CopyUp(node, reader, fd, staged, size)
     copy.sync = not state.spec.volatile
     return copy
 
 
+def _has(node: FileNode, need: Need) -> bool:
+    """Whether what is in the upper is enough."""
+    return node.lower is None and (node.below is None or need is Need.ATTRIBUTES)
+
+
 def commit(state: State, copy: CopyUp) -> None:
     """Put a transferred copy in place, unless another one is there already."""
     copy.close()
-    if copy.node.lower is None:
-        state.require_upper().discard(copy.staged)
-        return
+    node = copy.node
+    upper = state.require_upper()
     try:
-        _install(state, copy.node, copy.staged)
+        if node.lower is not None:
+            _install(state, node, copy.staged, is_metacopy=copy.is_metacopy)
+        elif node.below is not None and not copy.is_metacopy:
+            metacopies.complete(state, node, copy.staged)
+        else:
+            upper.discard(copy.staged)
     except OSError:
-        state.require_upper().discard(copy.staged)
+        upper.discard(copy.staged)
         raise
 
 
@@ -95,11 +111,11 @@ def abort(state: State, copy: CopyUp) -> None:
     state.require_upper().discard(copy.staged)
 
 
-def copy_up_file(state: State, node: FileNode, *, keep_data: bool = True) -> None:
-    """Let anything but a directory be in the upper; nothing to do where it is."""
-    if node.lower is None:
+def copy_up_file(state: State, node: FileNode, need: Need) -> None:
+    """Let what is needed of anything but a directory be in the upper."""
+    if _has(node, need):
         return
-    copy = begin(state, node, keep_data=keep_data)
+    copy = begin(state, node, need)
     if copy is None:
         _copy_up_special(state, node)
         return
@@ -121,7 +137,7 @@ def _copy_up_special(state: State, node: FileNode) -> None:
     else:
         make_special(upper, staged, node.type, lower.attributes().rdev)
     try:
-        _install(state, node, staged)
+        _install(state, node, staged, is_metacopy=False)
     except OSError:
         upper.discard(staged)
         raise
@@ -135,21 +151,25 @@ def make_special(upper: Upper, staged: bytes, file_type: int, rdev: int) -> None
     os.mknod(staged, file_type | 0o600, device, dir_fd=upper.stage.fd())
 
 
-def _install(state: State, node: FileNode, staged: bytes) -> None:
+def _install(state: State, node: FileNode, staged: bytes, *, is_metacopy: bool) -> None:
     upper = state.require_upper()
     lower = node.lower
     assert lower is not None
     item = HostFile(upper.stage, staged)
-    copy_metadata(state, lower, item)
+    below = None
+    if is_metacopy:
+        below = DataBelow(node.data, None)
+        metacopies.make(upper, item, lower.attributes().size)
+    inodes.copy_metadata(state.upper_ids, lower, item)
     if node.parent is None:
         fd = os.open(staged, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=upper.stage.fd())
         node.held = HeldFile(upper.tree, fd)
         upper.discard(staged)
     else:
         parent = copy_up_directory(state, node.parent)
-        _place_unseen(upper, staged, parent, node.name)
+        upper.place_unseen(staged, parent, node.name)
     state.readers.drop(node)
-    node.lower = None
+    node.lower, node.below = None, below
     state.removed_links.pop(node.ino, None)
     state.table.origins[upper.tree.ino_of(node.writable.status())] = node.ino
 
@@ -180,46 +200,14 @@ def _copy_up_one(state: State, upper: Upper, node: DirectoryNode) -> None:
     staged = upper.new_name()
     os.mkdir(staged, 0o700, dir_fd=upper.stage.fd())
     try:
-        copy_metadata(state, node.top, HostDirectory(upper.tree, upper.stage, staged))
-        _place_unseen(upper, staged, node.parent.require_upper(), node.name)
+        item = HostDirectory(upper.tree, upper.stage, staged)
+        inodes.copy_metadata(state.upper_ids, node.top, item)
+        upper.place_unseen(staged, node.parent.require_upper(), node.name)
     except OSError:
         upper.discard(staged)
         raise
     node.upper = HostDirectory(upper.tree, node.parent.require_upper(), node.name)
     state.table.origins[upper.tree.ino_of(node.upper.status())] = node.ino
-
-
-def copy_metadata(state: State, source: LayerObject, target: HostObject) -> None:
-    """Give a staged object everything but data; times last, since each step changes them."""
-    known = source.attributes()
-    ids = state.upper_ids
-    owner = ids.disk_uid(known.uid), ids.disk_gid(known.gid)
-    if target.tree.override is None:
-        inodes.set_owner(target, *owner)
-        if not stat.S_ISLNK(known.mode):
-            inodes.set_mode(target, stat.S_IMODE(known.mode))
-    else:
-        inodes.store_override(target, *owner, known.mode, known.rdev)
-    for name in source.list_xattrs():
-        if not name.startswith(_NOT_COPIED) or name.startswith(ESCAPED_PREFIXES):
-            _copy_xattr(source, target, name)
-    inodes.set_times(target, known.atime_ns, known.mtime_ns)
-
-
-def _copy_xattr(source: LayerObject, target: HostObject, name: bytes) -> None:
-    """Copy one xattr; a filesystem that has no room for its kind does without, as the kernel's."""
-    try:
-        inodes.set_xattr(target, name, source.get_xattr(name))
-    except OSError as error:
-        if error.errno not in (errno.EOPNOTSUPP, errno.EPERM) or name.startswith(b"user."):
-            raise
-
-
-def _place_unseen(upper: Upper, staged: bytes, parent: HostDirectory, name: bytes) -> None:
-    """Put a copy in place and the directory's times back: for users nothing has changed."""
-    times = parent.status()
-    upper.place(staged, parent, name)
-    inodes.set_times(parent, times.st_atime_ns, times.st_mtime_ns)
 
 
 def link_upper(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> None:
@@ -228,7 +216,7 @@ def link_upper(state: State, node: FileNode, parent: DirectoryNode, name: bytes)
     directory = copy_up_directory(state, parent)
     staged = upper.new_name()
     link(node.writable, upper.stage, staged)
-    _place_unseen(upper, staged, directory, name)
+    upper.place_unseen(staged, directory, name)
     state.table.add_name(node, parent, name)
 
 

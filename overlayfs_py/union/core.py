@@ -16,6 +16,7 @@ from overlayfs_py.union import (
     copy_up,
     creation,
     extents,
+    metacopies,
     metadata,
     removal,
     renames,
@@ -26,6 +27,7 @@ from overlayfs_py.union.copy_up import CopyUp
 from overlayfs_py.union.lookup import look, lookup, names
 from overlayfs_py.union.nodes import DirectoryNode, FileNode, Node
 from overlayfs_py.union.state import State
+from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
 
-__all__ = ["CopyUp", "Node", "Union"]
+__all__ = ["CopyUp", "Need", "Node", "Union"]
 
 
 class Union:
@@ -159,9 +161,15 @@ class Union:
         """Remove an xattr; ENODATA if there is none."""
         metadata.remove_xattr(self._state, node, name)
 
-    def statistics(self) -> os.statvfs_result:
-        """Return the space of the filesystem that writes go to, or of the topmost layer's."""
-        return os.fstatvfs(self._state.root_fd)
+    def statistics(self, node: Node) -> os.statvfs_result:
+        """Return the space of the filesystem that writes at a node go to.
+
+        That is a volume's own, or the upper's; of a union without one, the topmost layer's.
+        """
+        directory = node if isinstance(node, DirectoryNode) else node.parent
+        if node.cacheable or directory is None:
+            return os.fstatvfs(self._state.root_fd)
+        return os.fstatvfs(directory.require_upper().fd())
 
     # Data.
 
@@ -183,9 +191,19 @@ class Union:
         """Return what `read` does, or what reads it: to be called once, in any thread."""
         return contents.begin_read(self._state, node, offset, size)
 
+    def begin_read_into(
+        self, node: Node, offset: int, room: memoryview
+    ) -> bytes | memoryview | Callable[[], bytes]:
+        """Return what `begin_read` does for as much as `room` holds, maybe in `room`."""
+        return contents.begin_read_into(self._state, node, offset, room)
+
     def write(self, node: Node, offset: int, data: bytes | memoryview) -> int:
         """Write at `offset`; returns how many bytes, fewer than given only on a full disk."""
         return contents.write(self._state, node, offset, data)
+
+    def write_back(self, node: Node, offset: int, data: bytes | memoryview) -> int:
+        """Write what a user has written some time ago: as `write`, but for the file's times."""
+        return contents.write_back(self._state, node, offset, data)
 
     def open_backing(self, node: Node) -> int | None:
         """Open the host file that holds a node's data, for others to read and write it.
@@ -284,17 +302,39 @@ class Union:
             flags,
         )
 
+    def require_renamable(
+        self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
+    ) -> None:
+        """Raise what `rename` would, short of what goes wrong on the disk; changes nothing."""
+        renames.require_possible(
+            self._state,
+            _directory(old_parent),
+            old_name,
+            _directory(new_parent),
+            new_name,
+            flags,
+        )
+
     # Copy-up in three steps.
 
-    def copy_up_size(self, node: Node) -> int:
+    def copy_up_size(self, node: Node, need: Need = Need.DATA) -> int:
         """Return how many bytes a change of a node would first copy; 0 for one that is writable."""
-        if not isinstance(node, FileNode) or node.lower is None or node.type != stat.S_IFREG:
+        if not isinstance(node, FileNode) or need is Need.EMPTY or node.type != stat.S_IFREG:
+            return 0
+        if node.lower is None and (node.below is None or need is Need.ATTRIBUTES):
             return 0
         if write_access.counts_hidden_links(self._state, node):
             return 0  # to be linked, its copy must be made under the new name: see `link`
-        return node.lower.attributes().size
+        if need is Need.ATTRIBUTES and metacopies.leaves_data(self._state, node):
+            return 0
+        return node.place.attributes().size
 
-    def begin_copy_up(self, node: Node, *, keep_data: bool = True) -> CopyUp | None:
+    @property
+    def need_of_rename(self) -> Need:
+        """What a rename needs of a file: where redirects are written, data may stay behind."""
+        return renames.need(self._state)
+
+    def begin_copy_up(self, node: Node, need: Need = Need.DATA) -> CopyUp | None:
         """Stage the copy of a regular file that lies in a layer; None where none is needed.
 
         `CopyUp.transfer` may run in a thread; then one of the two calls below ends it.
@@ -303,7 +343,7 @@ class Union:
             return None
         if write_access.counts_hidden_links(self._state, node):
             return None
-        return copy_up.begin(self._state, node, keep_data=keep_data)
+        return copy_up.begin(self._state, node, need)
 
     def commit_copy_up(self, copy: CopyUp) -> None:
         """Put a transferred copy in place; if the node has got there meanwhile, forget the copy."""

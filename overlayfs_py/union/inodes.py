@@ -6,17 +6,29 @@ they are, and the xattr takes the new ones.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import find_xattr
-from overlayfs_py.layers.override_stat import Override, format_override, parse_override
+from overlayfs_py.layers.marks import ESCAPED_PREFIXES, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
+from overlayfs_py.layers.override_stat import (
+    LEGACY_XATTR,
+    OVERRIDE_XATTRS,
+    Override,
+    format_override,
+    parse_override,
+)
 from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.host import HostObject
+    from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.layers.interface import LayerObject
 
+# What a layer says of itself, not of the file.
+_NOT_COPIED = (*PRIVATE_PREFIXES, *FUSE_OVERLAYFS_PREFIXES, *OVERRIDE_XATTRS.values(), LEGACY_XATTR)
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 
 
@@ -72,6 +84,32 @@ def store_override(item: HostObject, uid: int, gid: int, mode: int, rdev: int) -
     """Give an object its presented owner, mode, type and device; not possible on a link."""
     if not stat.S_ISLNK(item.status().st_mode):
         _store(item, Override(uid, gid, mode, rdev))
+
+
+def copy_metadata(ids: IdMap, source: LayerObject, target: HostObject) -> None:
+    """Give a staged object everything but data; times last, since each step changes them."""
+    known = source.attributes()
+    owner = ids.disk_uid(known.uid), ids.disk_gid(known.gid)
+    if target.tree.override is None:
+        set_owner(target, *owner)
+    else:
+        store_override(target, *owner, known.mode, known.rdev)
+    for name in source.list_xattrs():
+        if not name.startswith(_NOT_COPIED) or name.startswith(ESCAPED_PREFIXES):
+            _copy_xattr(source, target, name)
+    # After the xattrs: who is not privileged can set none on a file that is read-only.
+    if target.tree.override is None and not stat.S_ISLNK(known.mode):
+        set_mode(target, stat.S_IMODE(known.mode))
+    set_times(target, known.atime_ns, known.mtime_ns)
+
+
+def _copy_xattr(source: LayerObject, target: HostObject, name: bytes) -> None:
+    """Copy one xattr; a filesystem that has no room for its kind does without, as the kernel's."""
+    try:
+        set_xattr(target, name, source.get_xattr(name))
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EPERM) or name.startswith(b"user."):
+            raise
 
 
 def _overridden(item: HostObject) -> Override:

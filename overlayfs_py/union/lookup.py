@@ -7,14 +7,17 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.host import HostDirectory
+from overlayfs_py.errors import CorruptLayer
+from overlayfs_py.layers.host import HostDirectory, HostFile, find_metacopy
 from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
 from overlayfs_py.union.copy_up import link_upper
-from overlayfs_py.union.lowers import directories_below, find_lower, lower_names
-from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
+from overlayfs_py.union.lowers import find_lower, lower_names
+from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node
+from overlayfs_py.union.search import directories_below, find_data
 
 if TYPE_CHECKING:
+    from overlayfs_py.layers.interface import LayerFile
     from overlayfs_py.layers.values import Finding
     from overlayfs_py.union.lowers import LowerSighting
     from overlayfs_py.union.state import State
@@ -108,7 +111,11 @@ def _upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attribu
     if known is not None:
         return known
     if not stat.S_ISDIR(found.mode):
-        return _with_cacheability(FileNode(found._replace(ino=ino), parent, name), parent)
+        below = None
+        if state.follows_metacopies and stat.S_ISREG(found.mode) and parent.cacheable:
+            below = _data_below(state, parent, HostFile(parent.require_upper(), name), name, -1)
+        file = FileNode(found._replace(ino=ino), parent, name, below=below)
+        return _with_cacheability(file, parent)
     upper = HostDirectory(parent.require_upper().tree, parent.require_upper(), name)
     marks = upper.marks(with_opaque_file=bool(parent.lowers)) if parent.cacheable else None
     # A file `.wh.NAME` beside it deletes what it would merge with by its name, in an upper as in a
@@ -130,13 +137,35 @@ def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: Lowe
             _link_copied(state, known, parent, name)
         return known
     if not stat.S_ISDIR(found.mode):
-        return FileNode(found, parent, name, lower=backing.directory.file(name))
+        file = backing.directory.file(name)
+        below = None
+        if state.follows_metacopies and stat.S_ISREG(found.mode):
+            below = _data_below(state, parent, file, name, backing.position)
+        return FileNode(found, parent, name, lower=file, below=below)
     directory = backing.directory.directory(name)
     top = backing.position
-    below: tuple[Backing, ...] = ()
+    merged: tuple[Backing, ...] = ()
     if top < len(state.roots) - 1:
-        below = directories_below(state.roots, parent, name, top, directory.marks())
-    return DirectoryNode(found.ino, parent, name, None, (Backing(top, directory), *below))
+        merged = directories_below(state.roots, parent, name, top, directory.marks())
+    return DirectoryNode(found.ino, parent, name, None, (Backing(top, directory), *merged))
+
+
+def _data_below(
+    state: State, parent: DirectoryNode, file: LayerFile, name: bytes, top: int
+) -> DataBelow | None:
+    """Where the data of a regular file is that was seen at position `top`; None: with it.
+
+    Without `metacopy=on` nothing but layers that are there for it may hold another file's data.
+    """
+    metacopy = find_metacopy(file, name)
+    if metacopy is None:
+        return None
+    data = find_data(state, parent, name, top, metacopy)
+    if data is not None:
+        return DataBelow(data, metacopy.redirect)
+    if not state.spec.metacopy:
+        return None  # opening it is refused
+    raise CorruptLayer(name, "no layer below has the data of this file (metacopy)")
 
 
 def _link_copied(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> None:

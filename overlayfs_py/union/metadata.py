@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import ReservedXattr
-from overlayfs_py.layers.host import HostDirectory, HostObject, find_xattr
+from overlayfs_py.layers.host import HostDirectory, HostFile, HostObject, find_xattr
 from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.reader import DescriptorReader
@@ -16,6 +16,7 @@ from overlayfs_py.packs.layer import PackObject
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.values import Need
 from overlayfs_py.union.write_access import make_writable
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def as_shown(state: State, node: Node, found: Attributes) -> Attributes:
         found = found._replace(gid=ids.squash_gid)
     if isinstance(node, DirectoryNode):
         return found._replace(nlink=_directory_links(state, node, found.nlink))
+    if isinstance(node, FileNode) and node.below is not None:
+        found = found._replace(blocks=node.below.file.attributes().blocks)
     removed = state.removed_links.get(node.ino)
     if removed is None:
         return found
@@ -77,7 +80,7 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
         contents.truncate(state, node, change.size)
         if change.kill_privileges:
             contents.kill_privileges(state, node)
-    place = make_writable(state, node)
+    place = make_writable(state, node, Need.ATTRIBUTES)
     ids = state.upper_ids
     if change.uid is not None or change.gid is not None:
         uid = -1 if change.uid is None else ids.disk_uid(change.uid)
@@ -107,6 +110,12 @@ def get_flags(state: State, node: Node) -> int:
     """Return an inode's flags, as lsattr(1) shows them; a pack keeps none."""
     if isinstance(place_of(node), PackObject):
         return 0
+    if isinstance(node, FileNode) and node.below is not None and isinstance(node.place, HostFile):
+        fd = node.place.open_inode(os.O_RDONLY)
+        try:
+            return files.get_flags(fd)
+        finally:
+            os.close(fd)
     return files.get_flags(_flags_fd(state, node))
 
 
@@ -167,7 +176,8 @@ def set_xattr(state: State, node: Node, name: bytes, value: bytes, flags: int) -
         if not ids.changes_nothing:
             value = acl.with_ids(value, ids.disk_uid, ids.disk_gid)
         flags = 0  # an ACL is always there to be replaced (fs/posix_acl.c, vfs_set_acl)
-    inodes.set_xattr(make_writable(state, node), _disk_name(name), value, flags)
+    place = make_writable(state, node, Need.ATTRIBUTES)
+    inodes.set_xattr(place, _disk_name(name), value, flags)
     _forget_default_acl(node, name)
 
 
@@ -177,7 +187,7 @@ def remove_xattr(state: State, node: Node, name: bytes) -> None:
         get_xattr(state, node, name)
     # Of a file that lies in the upper, its filesystem says whether having no ACL is an error; the
     # kernel draws the same line (fs/overlayfs/inode.c, ovl_set_or_remove_acl).
-    inodes.remove_xattr(make_writable(state, node), _disk_name(name))
+    inodes.remove_xattr(make_writable(state, node, Need.ATTRIBUTES), _disk_name(name))
     _forget_default_acl(node, name)
 
 

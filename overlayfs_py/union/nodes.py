@@ -27,6 +27,13 @@ class Backing(NamedTuple):
     directory: LayerDirectory
 
 
+class DataBelow(NamedTuple):
+    """Where the data of a metacopy is: a file that has attributes only."""
+
+    file: LayerFile
+    redirect: bytes | None  # what the metacopy's redirect xattr says
+
+
 class Node:
     """One object of the union."""
 
@@ -115,7 +122,7 @@ class DirectoryNode(Node):
 class FileNode(Node):
     """Anything but a directory: in a layer (`lower`), writable, or held without a name."""
 
-    __slots__ = ("held", "lower")
+    __slots__ = ("below", "held", "lower")
 
     def __init__(
         self,
@@ -124,15 +131,22 @@ class FileNode(Node):
         name: bytes,
         *,
         lower: LayerFile | None = None,
+        below: DataBelow | None = None,
     ) -> None:
         super().__init__(attributes.ino, stat.S_IFMT(attributes.mode), parent, name)
         self.lower = lower
+        self.below = below  # None: its data is where its inode is
         self.held: HeldFile | None = None
 
     @property
     def place(self) -> LayerFile:
-        """Where its bytes are."""
+        """Where its inode is."""
         return self.lower or self.writable
+
+    @property
+    def data(self) -> LayerFile:
+        """Where its data is."""
+        return self.place if self.below is None else self.below.file
 
     @property
     def writable(self) -> HostFile:

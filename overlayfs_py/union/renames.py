@@ -19,17 +19,19 @@ from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import Absence
 from overlayfs_py.syscalls import files
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
-from overlayfs_py.union.copy_up import copy_metadata, copy_up_directory
+from overlayfs_py.union import inodes
+from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.creation import require_same_tree
 from overlayfs_py.union.lookup import lookup, shown_below, upper_state
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.removal import losing_directory, losing_name, require, require_empty
-from overlayfs_py.union.values import WhiteoutStyle
+from overlayfs_py.union.values import Need, WhiteoutStyle
 from overlayfs_py.union.write_access import make_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from overlayfs_py.layers.host import HostObject
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
     from overlayfs_py.union.upper import Upper
@@ -59,20 +61,39 @@ def rename(
     flags: int,
 ) -> None:
     """Rename as renameat2(2) does, atomically for whoever looks and whatever kills us."""
-    old, new = _ends(state, old_parent, old_name, new_parent, new_name, flags)
+    old, new = require_possible(state, old_parent, old_name, new_parent, new_name, flags)
     if old.node is not None and new.node is not None and old.node.ino == new.node.ino:
         return  # two names of one file stay
-    _refuse(state, old, new, exchange=bool(flags & RENAME_EXCHANGE))
     for end in (old, new):
         copy_up_directory(state, end.parent)
     assert old.node is not None
-    make_writable(state, old.node)
+    make_writable(state, old.node, need(state))
     if flags & RENAME_EXCHANGE:
         assert new.node is not None
-        make_writable(state, new.node)
+        make_writable(state, new.node, need(state))
         _exchange(state, old, new)
     else:
         _move(state, old, new)
+
+
+def require_possible(
+    state: State,
+    old_parent: DirectoryNode,
+    old_name: bytes,
+    new_parent: DirectoryNode,
+    new_name: bytes,
+    flags: int,
+) -> tuple[End, End]:
+    """Return both ends of a rename; raises what rename(2) raises before anything has changed."""
+    old, new = _ends(state, old_parent, old_name, new_parent, new_name, flags)
+    if old.node is None or new.node is None or old.node.ino != new.node.ino:
+        _refuse(state, old, new, exchange=bool(flags & RENAME_EXCHANGE))
+    return old, new
+
+
+def need(state: State) -> Need:
+    """What of a file must be in the upper to be renamed."""
+    return Need.ATTRIBUTES if state.spec.redirect_dir else Need.DATA
 
 
 def _ends(
@@ -97,7 +118,6 @@ def _ends(
 
 
 def _refuse(state: State, old: End, new: End, *, exchange: bool) -> None:
-    """Raise what rename(2) raises before anything has changed."""
     require_same_tree(old.parent, new.parent)
     if new.parent.removed:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), new.name)
@@ -163,7 +183,7 @@ def _make_way(state: State, node: DirectoryNode, new: End) -> None:
     os.mkdir(staged, 0o700, dir_fd=upper.stage.fd())
     try:
         empty = HostDirectory(upper.tree, upper.stage, staged)
-        copy_metadata(state, node.top, empty)
+        inodes.copy_metadata(state.upper_ids, node.top, empty)
         upper.set_opaque(empty)
         new_number = upper.tree.ino_of(empty.status())
         upper.place(staged, new.parent.require_upper(), new.name, RENAME_EXCHANGE)
@@ -243,6 +263,7 @@ def _settle(state: State, old: End, new: End) -> None:
     state.table.replace_name(node, (old.parent, old.name), (new.parent, new.name))
     if isinstance(node, DirectoryNode):
         node.require_upper().move(new.parent.require_upper(), new.name)
+        state.forget_moves()
 
 
 # Exchanging two.
@@ -257,19 +278,23 @@ def _exchange(state: State, old: End, new: End) -> None:
     _settle(state, new, old)
 
 
-# What a directory's lower layers are found by, once it has moved.
+# What something is found by in the layers, once it has moved.
 
 
 def _mark_for(state: State, end: End, new_parent: DirectoryNode) -> None:
-    """Let a directory keep what merges under it, and merge nothing else, at its new place."""
+    """Let a directory keep what merges under it, and merge nothing else, at its new place.
+
+    A metacopy keeps its data.
+    """
     node = end.node
+    if isinstance(node, FileNode) and node.below is not None:
+        _redirect_file(state, node, end, same_parent=end.parent is new_parent)
     if not isinstance(node, DirectoryNode) or state.upper is None:
         return
     if node.require_upper().tree.plain:
         return
     if node.lowers:
         _set_redirect(state.upper, node, same_parent=end.parent is new_parent)
-        state.moved[tuple(_lower_path(node).split(b"/")[1:])] = node
     elif new_parent.is_merged:
         state.upper.set_opaque(node.require_upper())
 
@@ -278,13 +303,38 @@ def _set_redirect(upper: Upper, node: DirectoryNode, *, same_parent: bool) -> No
     if node.redirect is not None and (same_parent or node.redirect.startswith(b"/")):
         return
     redirect = node.name if same_parent else _lower_path(node)
+    if not _store_redirect(upper, node.require_upper(), redirect):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), node.name)
+    node.redirect = redirect
+
+
+def _redirect_file(state: State, node: FileNode, end: End, *, same_parent: bool) -> None:
+    """Let a metacopy find its data from its new place; one that cannot gets it now.
+
+    All names of a file share its redirect: only an absolute one is true of each.
+    """
+    place, below = node.writable, node.below
+    assert below is not None
+    relative = same_parent and place.status().st_nlink == 1
+    if below.redirect is not None and (relative or below.redirect.startswith(b"/")):
+        return
+    name = below.redirect or end.name
+    redirect = name if relative else _lower_path(end.parent).rstrip(b"/") + b"/" + name
+    if _store_redirect(state.require_upper(), place, redirect):
+        node.below = below._replace(redirect=redirect)
+    else:
+        make_writable(state, node, Need.DATA)
+
+
+def _store_redirect(upper: Upper, item: HostObject, redirect: bytes) -> bool:
+    """Set the xattr; False where it has no room for a long path."""
     try:
-        upper.set_private(node.require_upper(), b"redirect", redirect)
+        upper.set_private(item, b"redirect", redirect)
     except OSError as error:
         if error.errno in _TOO_LARGE and len(redirect) > _SURE_TO_FIT_BYTES:
-            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), node.name) from error
+            return False
         raise
-    node.redirect = redirect
+    return True
 
 
 def _lower_path(node: DirectoryNode) -> bytes:

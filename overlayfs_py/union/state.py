@@ -18,6 +18,7 @@ from overlayfs_py.packs.chunks import ChunkCache
 from overlayfs_py.packs.layer import PackLayer
 from overlayfs_py.packs.pack import Pack, is_pack
 from overlayfs_py.union import inodes
+from overlayfs_py.union.moves import Moves
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
 from overlayfs_py.union.table import NodeTable
 from overlayfs_py.union.upper import Upper
@@ -57,8 +58,8 @@ class State:
         self._chunks = ChunkCache()  # of all packs
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
-        # Known directories that were renamed in this mount, by where the layers have them.
-        self.moved: dict[tuple[bytes, ...], DirectoryNode] = {}
+        # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
+        self._moves: dict[int, Moves] = {}
         with ExitStack() as undo:
             self._undo = undo
             undo.callback(self.directories.clear)
@@ -69,6 +70,7 @@ class State:
                 raise OSError(errno.EINVAL, "a union needs at least one layer")
             self.upper = self._open_upper()
             self.roots = self._open_layers()
+            self.data_roots = self._open_data_layers()
             self.root = self._open_root()
             self.name_max = os.fstatvfs(self.root_fd).f_namemax
             self.table = NodeTable(self.root, self._drop)
@@ -89,6 +91,11 @@ class State:
     def read_only(self) -> bool:
         """Whether nothing but volumes can be written."""
         return self.upper is None
+
+    @property
+    def follows_metacopies(self) -> bool:
+        """Whether a file's data may be elsewhere than its attributes."""
+        return self.spec.metacopy or bool(self.data_roots)
 
     @property
     def upper_ids(self) -> IdMap:
@@ -159,9 +166,16 @@ class State:
         self._undo.callback(layer.close)
         return layer
 
+    def _open_data_layers(self) -> tuple[LayerDirectory, ...]:
+        first = len(self.roots) + 1
+        return tuple(
+            self._open_directory_layer(first + position, path).root
+            for position, path in enumerate(self.spec.data_only)
+        )
+
     def open_volume(self, source: bytes, *, read_only: bool) -> HostTree:
         """Open a host directory as a tree of its own."""
-        index = len(self.roots) + 1 + len(self.volumes)
+        index = len(self.roots) + 1 + len(self.data_roots) + len(self.volumes)
         fd = open_volume_root(source)
         tree = self._add_tree(index, fd, self.spec.ids, read_only=read_only, plain=True)
         self.volumes.append(tree)
@@ -198,6 +212,20 @@ class State:
         top: LayerDirectory = upper or lowers[0].directory
         return DirectoryNode(top.attributes().ino, None, b"", upper, lowers)
 
+    def moves_above(self, position: int) -> list[Moves]:
+        """Return the redirects of all trees above a layer, the upper's last."""
+        above: list[tuple[int, LayerDirectory]] = list(enumerate(self.roots[:position]))
+        if self.upper is not None:
+            above.insert(0, (-1, self.upper.tree.root))
+        for at, root in above:
+            if at not in self._moves:
+                self._moves[at] = Moves(root)
+        return [self._moves[at] for at, _ in reversed(above)]
+
+    def forget_moves(self) -> None:
+        """Read the upper's redirects anew when they are next needed: a directory was renamed."""
+        self._moves.pop(-1, None)
+
     def count_removed_link(self, node: FileNode) -> None:
         """Count one name less of a file that lies in a layer."""
         before = self.removed_links.get(node.ino)
@@ -209,8 +237,6 @@ class State:
     def _drop(self, node: Node) -> None:
         self.readers.drop(node)
         if isinstance(node, DirectoryNode):
-            for path in [path for path, moved in self.moved.items() if moved is node]:
-                del self.moved[path]
             if node.upper is not None:
                 self._drop_directory(node.upper)
         elif isinstance(node, FileNode) and node.lower is not None:

@@ -56,6 +56,10 @@ class NodeTable:
         if node is not None:
             node.holds -= min(count, node.holds)
             self._let_go(node)
+        elif ino in self._owed:
+            self._owed[ino] -= count
+            if self._owed[ino] <= 0:
+                del self._owed[ino]
 
     def add_name(self, node: Node, parent: DirectoryNode, name: bytes) -> None:
         """Let a node be known by a further name."""

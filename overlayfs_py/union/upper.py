@@ -10,17 +10,20 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostDirectory
 from overlayfs_py.layers.marks import WHITEOUT_PREFIX
 from overlayfs_py.syscalls import files
+from overlayfs_py.union import inodes
 from overlayfs_py.union.remove_tree import remove_tree
 from overlayfs_py.union.values import WhiteoutStyle
 
 if TYPE_CHECKING:
-    from overlayfs_py.layers.host import HostTree
+    from collections.abc import Iterator
+
+    from overlayfs_py.layers.host import HostObject, HostTree
     from overlayfs_py.union.values import StackSpec
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -46,12 +49,14 @@ class Upper:
         self.tree = tree
         self._work_fd = work_fd
         self._serial = 0
+        self.kept: set[bytes] = set()
         _require_apart(spec)
         self._lock(spec)
         self.stage = HostDirectory.opened(tree, self._open_stage())
         try:
             self._empty_stage()
             self.prefix = _TRUSTED if self._takes(_TRUSTED) else _USER
+            self.takes_xattrs = self.prefix == _TRUSTED or self._takes(_USER)
             self.style = self._possible_style(spec.whiteout)
         except OSError:
             self.stage.let_go()
@@ -158,27 +163,82 @@ class Upper:
 
     def place(self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0) -> None:
         """Rename from the stage to where it belongs."""
-        files.rename(self.stage.fd(), staged, directory.fd(), name, flags)
+        _rename(self.stage, staged, directory, name, flags)
+
+    def place_unseen(
+        self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0
+    ) -> None:
+        """Put a copy in place and the directory's times back: for users nothing has changed."""
+        times = directory.status()
+        self.place(staged, directory, name, flags)
+        inodes.set_times(directory, times.st_atime_ns, times.st_mtime_ns)
 
     def unplace(self, directory: HostDirectory, name: bytes) -> bytes:
         """Rename something that is to be removed to the stage; returns its name there."""
         staged = self.new_name()
-        files.rename(directory.fd(), name, self.stage.fd(), staged, 0)
+        _rename(directory, name, self.stage, staged, 0)
         return staged
 
     def discard(self, staged: bytes) -> None:
         """Remove something from the stage, with all that is below it."""
         remove_tree(self.stage.fd(), staged)
 
+    def keep(self, staged: bytes) -> None:
+        """Let something stay on the stage, for its inode number, until the union is closed."""
+        self.kept.add(staged)
+
     # Private xattrs.
 
-    def set_private(self, directory: HostDirectory, key: bytes, value: bytes) -> None:
-        """Set `overlay.KEY` on a directory of the upper."""
-        os.setxattr(directory.path(), self.prefix + key, value, follow_symlinks=False)
+    def set_private(self, item: HostObject, key: bytes, value: bytes) -> None:
+        """Set `overlay.KEY` on a directory or regular file of the upper."""
+        inodes.set_xattr(item, self.prefix + key, value)
 
     def set_opaque(self, directory: HostDirectory) -> None:
         """Let nothing below merge with a directory."""
         self.set_private(directory, b"opaque", b"y")
+
+
+def _rename(
+    old_directory: HostDirectory,
+    old: bytes,
+    new_directory: HostDirectory,
+    new: bytes,
+    flags: int,
+) -> None:
+    """Rename in the upper, also where a directory's own permissions stand against it.
+
+    Copying up changes nothing that users see, so it asks nobody's permission; but who serves
+    without privilege must be able to write the directories it renames in, and one that it moves
+    (fs/namei.c, vfs_rename). For that moment their owner is.
+    """
+    ends = (old_directory.fd(), old), (new_directory.fd(), new)
+    try:
+        files.rename(*ends[0], *ends[1], flags)
+    except PermissionError:
+        with ExitStack() as back:
+            for directory_fd, name in ends:
+                back.enter_context(_writable_by_owner(directory_fd, b"."))
+                back.enter_context(_writable_by_owner(directory_fd, name))
+            files.rename(*ends[0], *ends[1], flags)
+
+
+@contextmanager
+def _writable_by_owner(dir_fd: int, name: bytes) -> Iterator[None]:
+    """Let a directory's owner write it meanwhile, wherever it goes; all else is left alone."""
+    try:
+        fd = os.open(name, _OPEN | os.O_PATH | os.O_NOFOLLOW, dir_fd=dir_fd)
+    except (FileNotFoundError, NotADirectoryError):
+        yield
+        return
+    itself, mode = b"/proc/self/fd/%d" % fd, stat.S_IMODE(os.fstat(fd).st_mode)
+    try:
+        os.chmod(itself, mode | stat.S_IRWXU)
+        try:
+            yield
+        finally:
+            os.chmod(itself, mode)
+    finally:
+        os.close(fd)
 
 
 def _require_apart(spec: StackSpec) -> None:

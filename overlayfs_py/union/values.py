@@ -19,11 +19,20 @@ __all__ = [
     "Creator",
     "IdMap",
     "IdRange",
+    "Need",
     "StackSpec",
     "Volume",
     "WhiteoutStyle",
     "path_of",
 ]
+
+
+class Need(Enum):
+    """How much of a layer's file a change needs in the upper."""
+
+    ATTRIBUTES = "attributes"  # the data may stay where it is
+    DATA = "data"
+    EMPTY = "empty"  # the file is about to be truncated to nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,13 @@ class AttributeChange:
         """Whether no attribute is to be set, as by chown(2) with -1 for both ids."""
         values = (self.mode, self.uid, self.gid, self.size, self.atime_ns, self.mtime_ns)
         return all(value is None for value in values)
+
+    @property
+    def need(self) -> Need:
+        """What must be in the upper before."""
+        if self.size is None:
+            return Need.ATTRIBUTES
+        return Need.DATA if self.size else Need.EMPTY
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +100,8 @@ class StackSpec:
     """
 
     lower: tuple[bytes, ...]
+    # Layers of which nothing shows by its name: metacopies above lead there, by absolute redirects.
+    data_only: tuple[bytes, ...] = ()
     upper: bytes | None = None
     work: bytes | None = None
     volumes: tuple[Volume, ...] = ()
@@ -95,6 +113,9 @@ class StackSpec:
     whiteout: WhiteoutStyle = WhiteoutStyle.DEVICE  # falls back to AUFS where mknod(0:0) fails
     # A crash of the machine may lose what was written: copy-up and fsync(2) skip the disk.
     volatile: bool = False
+    # Files whose data lies in a layer below theirs are shown, and written: a change of attributes
+    # leaves the data behind. Needs `redirect_dir`.
+    metacopy: bool = False
     static_nlink: bool = False  # st_nlink of every directory is 1
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.state import State
     from overlayfs_py.union.values import Volume
 
-_MAX_LINKS = 40  # as many as the kernel follows, path_resolution(7)
+_MOST_LINKS = 40  # as many as the kernel follows, path_resolution(7)
 
 
 def attach_volumes(state: State) -> None:
@@ -51,35 +51,37 @@ def _attach(state: State, volume: Volume) -> None:
 
 
 def _directory_at(state: State, path: Sequence[bytes]) -> DirectoryNode:
-    here: DirectoryNode = state.root
-    for name in path:
-        below = _resolve(state, here, name, _MAX_LINKS)
-        if not isinstance(below, DirectoryNode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
-        here = below
-    return here
+    """Follow a path as inside the mount: an absolute link starts at the union's root.
 
-
-def _resolve(state: State, parent: DirectoryNode, name: bytes, links_left: int) -> Node:
-    """Follow links as inside the mount: an absolute one starts at the union's root."""
-    node = lookup(state, parent, name)
-    if node is None:
-        ids = state.upper_ids
-        creator = Creator(ids.seen_uid(0), ids.seen_gid(0))
-        return create(state, parent, name, stat.S_IFDIR | 0o755, creator)
-    if not isinstance(node, FileNode) or node.type != stat.S_IFLNK:
-        return node
-    if links_left == 0:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
-    target = node.place.read_link()
-    here: Node = state.root if target.startswith(b"/") else parent
-    for part in target.split(b"/"):
-        if part in (b"", b"."):
+    The links of the whole way are counted, as the kernel counts them: a few that lead through
+    one another many times would be followed for ever.
+    """
+    here = state.root
+    pending = list(reversed(path))
+    links = 0
+    while pending:
+        name = pending.pop()
+        if name in (b"", b"."):
             continue
-        if not isinstance(here, DirectoryNode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
-        if part == b"..":
+        if name == b"..":
             here = here.parent or state.root
-        else:
-            here = _resolve(state, here, part, links_left - 1)
+            continue
+        node = lookup(state, here, name) or _create(state, here, name)
+        if isinstance(node, DirectoryNode):
+            here = node
+            continue
+        if not isinstance(node, FileNode) or node.type != stat.S_IFLNK:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+        links += 1
+        if links > _MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+        target = node.place.read_link()
+        here = state.root if target.startswith(b"/") else here
+        pending += reversed(target.split(b"/"))
     return here
+
+
+def _create(state: State, parent: DirectoryNode, name: bytes) -> Node:
+    ids = state.upper_ids
+    creator = Creator(ids.seen_uid(0), ids.seen_gid(0))
+    return create(state, parent, name, stat.S_IFDIR | 0o755, creator)

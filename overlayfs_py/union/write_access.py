@@ -6,9 +6,12 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from overlayfs_py.layers.values import tree_index_of
 from overlayfs_py.union import copy_up
 from overlayfs_py.union.lookup import lookup
+from overlayfs_py.union.moves import shown_at
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.host import HostObject
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from overlayfs_py.union.state import State
 
 
-def make_writable(state: State, node: Node, *, keep_data: bool = True) -> HostObject:
-    """Return where a node may be changed, copying it up first if it lies in a layer.
+def make_writable(state: State, node: Node, need: Need = Need.DATA) -> HostObject:
+    """Return where a node may be changed, copying up first what of it lies in a layer.
 
     Raises:
         OSError: EROFS without an upper or in a read-only volume.
@@ -30,8 +33,10 @@ def make_writable(state: State, node: Node, *, keep_data: bool = True) -> HostOb
     lower = node.lower
     if lower is not None:
         _learn_a_name(state, node, lower)
-        copy_up.copy_up_file(state, node, keep_data=keep_data)
+        copy_up.copy_up_file(state, node, need)
         link_other_names(state, node, lower)
+    elif node.below is not None:
+        copy_up.copy_up_file(state, node, need)
     place = node.writable
     if place.tree.read_only:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), node.name)
@@ -71,15 +76,9 @@ def link_other_names(state: State, node: FileNode, lower: LayerFile) -> None:
     Were the others left to the layer, the upper alone would no longer say that they are one file,
     and they would show the old data at the next mount.
     """
-    if lower.attributes().nlink < 2:
-        return
-    state.table.hold(node)  # a lookup knows again only what is held
-    try:
-        for path in lower.other_names():
-            # Where the layer still shows the name, looking it up links it.
-            _look_at(state, path)
-    finally:
-        state.table.release(node.ino, 1)
+    if lower.attributes().nlink > 1:
+        # Where the layer still shows a name, looking it up links it.
+        _look_at_all_names(state, node, lower)
 
 
 def _learn_a_name(state: State, node: FileNode, lower: LayerFile) -> None:
@@ -87,27 +86,23 @@ def _learn_a_name(state: State, node: FileNode, lower: LayerFile) -> None:
 
     Its copy would otherwise have no place, and the other names could not become links of it.
     """
-    if node.parent is not None or lower.attributes().nlink < 2:
-        return
-    state.table.hold(node)
+    if node.parent is None and lower.attributes().nlink > 1:
+        # A lookup that comes across the node adds the name to it.
+        _look_at_all_names(state, node, lower)
+
+
+def _look_at_all_names(state: State, node: FileNode, lower: LayerFile) -> None:
+    """Look up every name that a layer's file may show under, in place or moved."""
+    trees_above = state.moves_above(tree_index_of(node.ino) - 1)
+    state.table.hold(node)  # a lookup knows again only what is held
     try:
         for path in lower.other_names():
-            _look_at(state, path)  # adds the name, if it shows this node
+            for shown in shown_at(path, trees_above):
+                parent = _find_directory(state, state.root, shown[:-1])
+                if parent is not None:
+                    lookup(state, parent, shown[-1])
     finally:
         state.table.release(node.ino, 1)
-
-
-def _look_at(state: State, path: tuple[bytes, ...]) -> None:
-    """Look a layer's path up wherever it may show: in place, and where it was renamed to."""
-    starts = [(state.root, path)]
-    for depth in range(1, len(path)):
-        moved = state.moved.get(path[:depth])
-        if moved is not None and not moved.removed:
-            starts.append((moved, path[depth:]))
-    for start, rest in starts:
-        parent = _find_directory(state, start, rest[:-1])
-        if parent is not None:
-            lookup(state, parent, rest[-1])
 
 
 def _find_directory(

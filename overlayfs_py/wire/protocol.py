@@ -120,6 +120,7 @@ class OpenFlag(IntFlag):
     PASSTHROUGH = 1 << 7
 
 
+WRITE_CACHE = 1 << 0  # sent by the kernel's write-back, in nobody's name
 WRITE_KILL_SUIDGID = 1 << 2
 FSYNC_FDATASYNC = 1 << 0
 SETXATTR_ACL_KILL_SGID = 1 << 0

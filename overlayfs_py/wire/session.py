@@ -16,7 +16,7 @@ _INIT_OUT = struct.Struct("=IIIIHHIIHHIIH22x")
 # - OPEN and OPENDIR: the kernel opens files and directories by itself from then on, with handle 0
 #   and the page cache kept; no RELEASE ever comes.
 # - FLUSH: nothing happens at close(2). ACCESS: the kernel checks permissions. POLL: files are
-#   always ready. BMAP, SYNCFS: not for filesystems like this one.
+#   always ready. BMAP, SYNCFS: not for filesystems like this one. LSEEK: under write-back alone.
 # An opcode that is not known here is refused likewise: the kernel then does without.
 LATCHES = frozenset(
     {
@@ -27,6 +27,7 @@ LATCHES = frozenset(
         Opcode.POLL,
         Opcode.BMAP,
         Opcode.SYNCFS,
+        Opcode.LSEEK,
     }
 )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.benchmarks import (
+    at_rest,
     changing,
     chart,
     copying,
@@ -34,7 +35,7 @@ from scripts.benchmarks.processes import run
 from scripts.benchmarks.results import Results
 from scripts.benchmarks.session import measure
 from scripts.benchmarks.sides import SIDES
-from scripts.benchmarks.stacks import Stacks
+from scripts.benchmarks.stacks import CACHE, Stacks
 from scripts.benchmarks.workload import QUICK, Scale
 
 if TYPE_CHECKING:
@@ -43,11 +44,10 @@ if TYPE_CHECKING:
     from scripts.benchmarks.sides import Side
     from scripts.benchmarks.workload import Workload
 
-_CACHE = Path("/var/cache/overlayfs-py/bench")
 _ROUNDS = 5
 WORKLOADS = {
     workload.name: workload
-    for family in (reading, programs, changing, copying, crowds, starting, figures)
+    for family in (reading, programs, changing, copying, crowds, starting, figures, at_rest)
     for workload in family.FAMILY
 }
 
@@ -60,7 +60,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so unmount
     scale = QUICK if arguments.quick else Scale()
     rounds = arguments.rounds or (1 if arguments.quick else _ROUNDS)
-    _CACHE.mkdir(parents=True, exist_ok=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
     with _scratch(in_memory=arguments.on == "memory") as scratch:
         bench = Bench(scratch, scale, arguments.only, arguments.sides)
         where = machine.described() | {"rounds": rounds, "on": arguments.on}
@@ -75,7 +75,7 @@ def main() -> None:
 @contextmanager
 def _scratch(*, in_memory: bool) -> Iterator[Path]:
     """Give a directory for mounts and uppers: on the layers' disk, or in a tmpfs."""
-    with tempfile.TemporaryDirectory(prefix="run-", dir=_CACHE) as name:
+    with tempfile.TemporaryDirectory(prefix="run-", dir=CACHE) as name:
         scratch = Path(name)
         if in_memory:
             run(["mount", "-t", "tmpfs", "-o", "mode=0755", "bench", scratch])
@@ -115,7 +115,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes, for trying things out")
     parser.add_argument(
-        "--output", type=Path, default=_CACHE / "latest", help="directory (default: %(default)s)"
+        "--output", type=Path, default=CACHE / "latest", help="directory (default: %(default)s)"
     )
     return parser.parse_args()
 
@@ -137,7 +137,7 @@ class Bench:
         """Choose, leaving out sides that this machine does not have; `sides` None: the usual."""
         self._scratch = scratch
         self._scale = scale
-        self._stacks = Stacks(_CACHE)
+        self._stacks = Stacks(CACHE)
         self._workloads = [WORKLOADS[name] for name in workloads]
         self._sides = sides or [side.name for side in SIDES.values() if side.by_default]
         # The sides that a workload adds are for whoever did not choose.
@@ -177,6 +177,7 @@ class Bench:
             for name, side in SIDES.items()
             if (name in self._sides or name in added)
             and name not in self.missing
+            and (workload.is_read_only or not side.is_read_only)
             and workload.applies(side)
         ]
 

@@ -56,9 +56,13 @@ class Place:
         for directory in (self.target, self.upper, self.work):
             directory.mkdir(parents=True)
 
+    def lower_option(self) -> str:
+        """Return the option that names the layers."""
+        return f"lowerdir={':'.join(map(str, self.stack.layers))}"
+
     def overlay_options(self) -> str:
         """Return the options that kernel overlayfs and all its imitations share."""
-        lower = f"lowerdir={':'.join(map(str, self.stack.layers))}"
+        lower = self.lower_option()
         if self.is_read_only:
             return lower
         return f"{lower},upperdir={self.upper},workdir={self.work}"

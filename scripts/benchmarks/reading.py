@@ -94,7 +94,7 @@ def read_without_upper(session: Session) -> None:
 def _read_once(session: Session, case: str) -> None:
     expected = session.scale.large_mib * _MIB
     with session.timed(case, session.scale.large_mib):
-        got = _read_large(str(session.root / LARGE_FILE))
+        got = read_whole(str(session.root / LARGE_FILE))
     require(got == expected, f"read {got} of {expected} bytes")
 
 
@@ -107,7 +107,8 @@ def _read_all(paths: list[str]) -> int:
     return total
 
 
-def _read_large(path: str) -> int:
+def read_whole(path: str) -> int:
+    """Read a file from its beginning to its end; returns how many bytes it had."""
     buffer = bytearray(_MIB)
     total = 0
     with open(path, "rb", buffering=0) as file:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.benchmarks import mounts
+from scripts.benchmarks import images, mounts
 from scripts.benchmarks.mounts import Place
 from scripts.benchmarks.processes import FailedError, run
 from scripts.benchmarks.stacks import copy_merged
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from scripts.benchmarks.mounts import Daemon
     from scripts.benchmarks.stacks import Stack
 
-_OURS = Path(__file__).resolve().parents[2] / "venv/bin/overlayfs-py"
 NEWER_FUSE_OVERLAYFS = Path("/var/cache/overlayfs-py/fuse-overlayfs-2/bin/fuse-overlayfs")
 
 KERNEL = "kernel"
 FUSE_OVERLAYFS = "fuse-overlayfs"
 DIRECT = "direct"
+PACKS = "direct+packs"
 
 # Given in full: the defaults come from the kernel's build, and change what rename and chown do.
 _KERNEL_OPTIONS = "redirect_dir=on,index=off,metacopy=off"
@@ -43,7 +43,8 @@ class Side:
     has_daemon: bool = True
     counts_messages: bool = False
     by_default: bool = True
-    spares: str | None = None  # a message that this variant is there to avoid
+    is_read_only: bool = False  # it takes part only where nothing is written
+    spares_reads: bool = False  # where it has no upper, this variant is asked for no data
 
     @contextmanager
     def mounted(self, place: Place) -> Iterator[Daemon | None]:
@@ -63,11 +64,14 @@ class Side:
 
     def missing(self, stack: Stack, base: Path) -> str | None:
         """Return why this machine does not have it; None where it does."""
-        place = Place(base, stack)
+        place = Place(base, stack, is_read_only=self.spares_reads or self.is_read_only)
         place.make()
         try:
             with self.mounted(place) as daemon:
-                (place.target / "probe").write_text("probe")
+                if self.spares_reads:
+                    (place.target / next(filter(stack.size, stack.files))).read_bytes()
+                elif not self.is_read_only:
+                    (place.target / "probe").write_text("probe")
                 return None if daemon is None else self._shortfall(daemon)
         except (FailedError, OSError) as error:
             return str(error)
@@ -78,8 +82,8 @@ class Side:
         """Return in what way a daemon of ours is not the variant that was asked for."""
         if self.counts_messages and "unknown option" in daemon.words:
             return daemon.words.strip()
-        if self.spares and daemon.report().messages[self.spares]:
-            return f"it is mounted, and still sends {self.spares}"
+        if self.spares_reads and daemon.report().messages["read"]:
+            return "it is mounted, and still sends read"
         return None
 
 
@@ -117,7 +121,7 @@ def _unionfs() -> Side:
 def _ours(name: str, title: str, driver: str, *options: str) -> Side:
     def background(place: Place) -> Words:
         chosen = ",".join((place.overlay_options(), *options))
-        return [_OURS, "mount", "--driver", driver, "-o", chosen, place.target]
+        return [images.OURS, "mount", "--driver", driver, "-o", chosen, place.target]
 
     def command(place: Place) -> Words:
         return [*background(place), "--foreground"]
@@ -129,6 +133,36 @@ def _variant(name: str, option: str) -> Side:
     """Our direct driver with one option more."""
     side = _ours(f"{DIRECT}+{name}", f"direct, {option}", DIRECT, option)
     return replace(side, by_default=False)
+
+
+def _packs() -> Side:
+    """Our direct driver over packs."""
+
+    def background(place: Place) -> Words:
+        packs = ":".join(str(images.image_of(layer, "pack")) for layer in place.stack.layers)
+        options = place.overlay_options().replace(place.lower_option(), f"lowerdir={packs}")
+        return [images.OURS, "mount", "--driver", DIRECT, "-o", options, place.target]
+
+    def command(place: Place) -> Words:
+        return [*background(place), "--foreground"]
+
+    name, title = PACKS, "direct, over packs"
+    return Side(name, title, command, background, counts_messages=True, by_default=False)
+
+
+def _image(kind: str, *program: str) -> Side:
+    """A filesystem of the kernel, or of a FUSE program, that is one file."""
+
+    def command(place: Place) -> Words:
+        image = images.image_of(place.stack.merged, kind)
+        if program:
+            return [*program, image, place.target]
+        return ["mount", "-t", kind, "-o", "loop,ro", image, place.target]
+
+    name, title = (program[0], program[0]) if program else (kind, f"kernel {kind}, lz4")
+    return Side(
+        name, title, command, command, has_daemon=bool(program), by_default=False, is_read_only=True
+    )
 
 
 SIDES = {
@@ -147,8 +181,12 @@ SIDES = {
         Side("plain", "plain directory", None, has_daemon=False),
         _ours(DIRECT, "overlayfs-py, direct", DIRECT),
         _ours("pyfuse3", "overlayfs-py, pyfuse3", "pyfuse3"),
-        replace(_variant("passthrough", "io=passthrough"), by_default=True, spares="write"),
+        replace(_variant("passthrough", "io=passthrough"), by_default=True, spares_reads=True),
         _variant("metacopy", "metacopy=on"),
         _variant("volatile", "volatile"),
+        _packs(),
+        _image("squashfs"),
+        _image("erofs"),
+        _image("squashfs", "squashfuse", "-f", "-o", "dev,suid"),
     )
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _DEBIAN_ROOT = Path(__file__).resolve().parents[1] / "debian-root"
 _MIB = 1 << 20
+CACHE = Path("/var/cache/overlayfs-py/bench")
 THIN_LAYERS = 30
 NAMES_PER_DIRECTORY = 1000
 LARGE_FILE = "large"
@@ -44,6 +45,21 @@ class Stack:
         """The relative paths of its regular files, in order."""
         entries = self.entries.items()
         return sorted(name for name, path in entries if path.is_file() and not path.is_symlink())
+
+    @cached_property
+    def merged(self) -> Path:
+        """A directory that holds what the stack shows: the layer itself where it is the only one.
+
+        Made on first use and kept.
+        """
+        if len(self.layers) == 1:
+            return self.layers[0]
+        name = "-".join(layer.name for layer in self.layers)
+        return kept(CACHE / f"merged-{name}", self._merge_to)
+
+    def _merge_to(self, target: Path) -> None:
+        target.mkdir()
+        copy_merged(self, target)
 
     def size(self, name: str) -> int:
         """Return how many bytes a regular file has."""
@@ -80,13 +96,7 @@ class Stacks:
         return _in_memory(self._kept(name, lambda target: _build_package(target, files)))
 
     def _kept(self, name: str, make: Callable[[Path], None]) -> Path:
-        path = self._cache / name
-        if not path.exists():
-            partial = path.with_name(f"{name}.partial")
-            run(["rm", "-rf", partial])  # left by a run that was cut short
-            make(partial)
-            partial.rename(path)
-        return path
+        return kept(self._cache / name, make)
 
     def _make(self, kind: str, name: str, size: int) -> Stack:
         match kind:
@@ -132,13 +142,17 @@ class Stacks:
                 (target / "00" / name).mkdir(parents=True, exist_ok=True)
 
     def _tar_debian(self, target: Path) -> None:
-        whole = target.with_name("debian-merged")
-        whole.mkdir()
-        try:
-            copy_merged(self.get("debian"), whole)
-            run(["tar", "-C", whole, "-cf", target, "."])
-        finally:
-            shutil.rmtree(whole)
+        run(["tar", "-C", self.get("debian").merged, "-cf", target, "."])
+
+
+def kept(path: Path, make: Callable[[Path], None]) -> Path:
+    """Return `path`, made by `make` where it is not there; one that is there is whole."""
+    if not path.exists():
+        partial = path.with_name(f"{path.name}.partial")
+        run(["rm", "-rf", partial])  # left by a run that was cut short
+        make(partial)
+        partial.rename(path)
+    return path
 
 
 def _in_memory(path: Path) -> Path:

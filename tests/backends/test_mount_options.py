@@ -30,7 +30,10 @@ STACKS = {
     "lowerdir=a": replace(BASE, lower=(b"a",)),
     "lowerdir=/a:b/c:../d": replace(BASE, lower=(b"/a", b"b/c", b"../d")),
     r"lowerdir=a\:b:c\,d": replace(BASE, lower=(b"a:b", b"c,d")),
-    "lowerdir=:a::b:": replace(BASE, lower=(b"a", b"b")),
+    "lowerdir=:a:b:": replace(BASE, lower=(b"a", b"b")),
+    "lowerdir=a:b::c::d": replace(BASE, lower=(b"a", b"b"), data_only=(b"c", b"d")),
+    "metacopy=on": replace(BASE, metacopy=True),
+    "metacopy=on,metacopy=off": BASE,
     "lowerdir=caf\udce9": replace(BASE, lower=(b"caf\xe9",)),
     "upperdir=u,workdir=w": replace(BASE, upper=b"u", work=b"w"),
     r"upperdir=u\,1,workdir=w\\2": replace(BASE, upper=b"u,1", work=b"w\\2"),
@@ -83,6 +86,9 @@ PLANS = {
     "allow_other": PLAN,
     "allow_root": replace(PLAN, allow_other=False, allow_root=True),
     "io=cached": PLAN,
+    "writeback": replace(PLAN, writeback=True),
+    "writeback=1": replace(PLAN, writeback=True),
+    "writeback,writeback=0": PLAN,
     "io=passthrough": replace(PLAN, io=IoMode.PASSTHROUGH),
     "fsname=a": replace(PLAN, source="a"),
     r"fsname=a\,b": replace(PLAN, source="a,b"),
@@ -108,6 +114,13 @@ WITHOUT_EFFECT = [
 REFUSED = {
     "lowerdir=": "lowerdir: the mount needs at least one layer",
     "lowerdir": "lowerdir: needs a value",
+    "lowerdir=a::b:c": "lowerdir: c: below a layer for data only come no others",
+    "writeback,volume=h:/p": ("writeback: it cannot be had with volumes, which others change"),
+    "io=passthrough,writeback": "writeback: it cannot be had with io=passthrough",
+    "metacopy=yes": "metacopy: 'yes' is none of on, off",
+    "metacopy=on,redirect_dir=off": (
+        "metacopy: files without data are found by redirects: redirect_dir=on"
+    ),
     "upperdir=u": "workdir: upperdir needs a workdir on the same filesystem",
     "workdir=w": "upperdir: workdir makes no sense without an upperdir",
     "upperdir=,workdir=w": "upperdir: needs a directory",
@@ -168,9 +181,9 @@ def test_a_layer_is_needed() -> None:
 
 
 def test_unknown_options_are_listed_and_change_nothing() -> None:
-    request = interpret(["lowerdir=l,index=off,,metacopy=on", "ro=1,whatever"], b"m")
+    request = interpret(["lowerdir=l,index=off,,nfs_export=on", "ro=1,whatever"], b"m")
 
-    assert request.unknown == ["index", "metacopy", "ro", "whatever"]
+    assert request.unknown == ["index", "nfs_export", "ro", "whatever"]
     assert request.stack == BASE
     assert request.plan == PLAN
 

@@ -9,7 +9,9 @@ import pytest
 
 from tests.system.processes import attempt, run
 
-COMMANDS = ("chroot", "completion", "doctor", "mount", "umount")
+COMMANDS = (
+    *("chroot", "completion", "doctor", "login", "logout", "mount", "pull", "push", "umount"),
+)
 
 USAGE = {
     "no command": [],
@@ -25,6 +27,11 @@ USAGE = {
     "bad volume": ["chroot", "/", "-v", "nonsense", "true"],
     "bad variable": ["chroot", "/", "-e", "NONSENSE", "true"],
     "no such shell": ["completion", "csh"],
+    "nothing to pull": ["pull"],
+    "no name": ["pull", "Debian"],
+    "neither true nor false": ["pull", "--tls-verify=maybe", "debian"],
+    "no platform": ["pull", "--platform=a/b/c/d", "debian"],
+    "nothing to push": ["push"],
 }
 
 
@@ -84,7 +91,10 @@ def test_completion_completes(overlayfs_py: Path) -> None:
         env=asked | {"COMP_WORDS": "overlayfs-py chroot --k", "COMP_CWORD": "2"},
     )
 
-    assert [line.split(",")[1] for line in commands.splitlines()] == list(COMMANDS)
+    _, _, listed = run([overlayfs_py, "--help"]).partition("Commands:")
+    names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
+    assert set(names) >= set(COMMANDS)
+    assert [line.split(",")[1] for line in commands.splitlines()] == names
     assert options == "plain,--keep\n"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import stat
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -48,6 +50,35 @@ def test_the_command_returns_when_the_mount_answers(
     assert (target / "file").read_text() == "x\n"
     run([overlayfs_py, "umount", target])
     assert mounted_at(target) is None
+
+
+@pytest.mark.parametrize("driver", ["direct", "pyfuse3"])
+def test_five_hundred_layers(overlayfs_py: Path, scratch: Path, target: Path, driver: str) -> None:
+    """Each adds a name, takes the one below it away, and says something of a common file."""
+    for number in range(500):
+        directory = scratch / f"{number}/d/e"
+        directory.mkdir(parents=True)
+        (directory / f"own{number}").touch()
+        (directory / "common").write_text(f"{number}")
+        os.mknod(directory / f"own{number - 1}", stat.S_IFCHR)
+    layers = ":".join(map(str, reversed(range(500))))
+
+    run(
+        [overlayfs_py, "mount", "--driver", driver, "-o", f"{OPTIONS},lowerdir={layers}", target],
+        cwd=scratch,
+    )
+    try:
+        names = os.listdir(target / "d/e")
+        top = (target / "d/e/common").read_text()
+        (target / "d/e/own499").rename(target / "d/moved")
+        shutil.rmtree(target / "d/e")
+        left = os.listdir(target / "d")
+    finally:
+        run([overlayfs_py, "umount", target])
+
+    assert sorted(names) == ["common", "own499"]
+    assert top == "499"
+    assert left == ["moved"]
 
 
 def test_the_daemon_keeps_nothing_of_its_caller(

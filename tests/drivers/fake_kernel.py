@@ -122,7 +122,7 @@ class FakeKernel:
 async def session(union: Union) -> AsyncIterator[FakeKernel]:
     """Serve `union` to a kernel of ours; leaving stops the server, which must not have failed."""
     kernel = FakeKernel()
-    mounted = Mounted(kernel.daemon_fd, b"/", ident=None, by_ourselves=True, denies_others=False)
+    mounted = Mounted(kernel.daemon_fd, b"/", listed=None, by_ourselves=True, denies_others=False)
     server = kernel.server = Server(union, mounted)
 
     async def serve() -> None:

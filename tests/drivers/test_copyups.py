@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import filecmp
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ import trio.testing
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.syscalls import mounts
 from overlayfs_py.union.core import Union
+from overlayfs_py.union.values import Volume
 from tests.drivers.serving import Stack, serving, start, stop, wait_until
 
 if TYPE_CHECKING:
@@ -123,6 +125,19 @@ async def test_a_failed_one_leaves_nothing_and_can_be_repeated(stack: Stack) -> 
     assert copied == 4 << 20
 
 
+def test_what_is_refused_is_not_copied_up(stack: Stack) -> None:
+    fill(stack.lower / "large", 1 << 20)
+    volume = stack.base / "volume"
+    volume.mkdir()
+    spec = replace(stack.spec, volumes=(Volume(os.fsencode(volume), b"/volume"),))
+
+    with serving(spec, stack.plan), pytest.raises(OSError, match="cross-device") as caught:
+        os.rename(stack.target / "large", stack.target / "volume" / "large")
+
+    assert caught.value.errno == errno.EXDEV
+    assert inode_in_upper(stack, "large") is None
+
+
 def test_others_are_served_while_two_writers_wait_for_one_copy_up(stack: Stack) -> None:
     fill(stack.lower / "large", LARGE_BYTES)
     (stack.lower / "other").write_text("other")
@@ -202,3 +217,51 @@ def test_a_daemon_that_ends_in_the_middle_leaves_all_or_nothing(
         (stack.upper / "large").stat().st_size == LARGE_BYTES
     )
     assert left == []
+
+
+def test_a_metacopy_changes_while_its_data_is_copied(stack: Stack) -> None:
+    """Through another of its descriptors: the kernel lets them wait for the write, or not."""
+    fill(stack.lower / "large", LARGE_BYTES)
+    spec = replace(stack.spec, metacopy=True)
+    large = stack.target / "large"
+    with serving(spec, stack.plan), ThreadPoolExecutor() as pool:
+        large.chmod(0o640)
+        assert (stack.upper / "large").stat().st_blocks == 0
+        writing = pool.submit(change_first_byte, large)
+        staged = wait_until(lambda: any(path.is_file() for path in stack.work.rglob("#*")))
+        os.utime(large, ns=(1, 2))
+        large.chmod(0o600)
+        writing.result()
+        status = large.stat()
+        with large.open("rb") as file:
+            head = file.read(3)
+
+    assert staged
+    assert head[:1] == b"c"
+    assert status.st_mode & 0o777 == 0o600
+    assert (stack.upper / "large").stat().st_blocks * 512 >= LARGE_BYTES
+    assert not [name for name in os.listxattr(stack.upper / "large") if "overlay" in name]
+
+
+def test_a_metacopy_that_is_killed_on_its_way_to_data_has_all_or_none(stack: Stack) -> None:
+    fill(stack.lower / "large", LARGE_BYTES)
+    spec = replace(stack.spec, metacopy=True)
+    daemon = start(spec, stack.plan)
+    (stack.target / "large").chmod(0o600)
+    os.utime(stack.target / "large", ns=(1, 2))
+    with ThreadPoolExecutor() as pool:
+        changing = pool.submit(change_first_byte, stack.target / "large")
+        staged = wait_until(lambda: any(path.is_file() for path in stack.work.rglob("#*")))
+        daemon.signal(signal.SIGKILL)
+        daemon.wait()
+        stop(daemon)
+        failure = changing.exception()
+
+    with serving(spec, stack.plan):
+        status = (stack.target / "large").stat()
+        same = filecmp.cmp(stack.target / "large", stack.lower / "large", shallow=False)
+
+    assert staged
+    assert isinstance(failure, OSError)
+    assert same
+    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o600, 2)

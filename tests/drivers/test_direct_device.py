@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -67,6 +68,21 @@ def test_a_new_mount_does_not_poll(device: Device, kernel: socket.socket) -> Non
     assert device.poll() is None
     assert device.try_read() == b"there"
     assert device.try_read() is None
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.ECONNABORTED])
+def test_a_mount_that_goes_away_during_a_read_is_gone(
+    device: Device, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """The second is a race that only the kernel can stage: a request that nobody waits for."""
+
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "readv", fail)
+
+    assert device.try_read() is None
+    assert device.gone
 
 
 @pytest.mark.trio

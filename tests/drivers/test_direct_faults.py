@@ -22,19 +22,19 @@ def stack(scratch: Path) -> Stack:
 
 
 def test_an_answer_that_the_kernel_refuses_is_eio_and_the_mount_lives(stack: Stack) -> None:
-    (stack.lower / "answers-too-much").write_text("x")
+    (stack.lower / "answers-too-much").symlink_to("x")
     (stack.lower / "other").write_text("other")
     daemon = start(stack.spec, stack.plan, runner="direct_faulty_runner")
     try:
         with pytest.raises(OSError, match="Input/output") as caught:
-            (stack.target / "answers-too-much").read_bytes()
+            (stack.target / "answers-too-much").readlink()
         alive = (stack.target / "other").read_text()
     finally:
         words = stop(daemon)
 
     assert caught.value.errno == errno.EIO
     assert alive == "other"
-    assert words.count("bug in read, answered with EIO") == 1
+    assert words.count("bug in readlink, answered with EIO") == 1
 
 
 def test_an_errno_that_the_kernel_takes_from_nobody_is_eio(stack: Stack) -> None:

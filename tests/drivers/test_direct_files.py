@@ -10,11 +10,13 @@ import os
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.syscalls import files
+from overlayfs_py.syscalls import files, mounts
+from overlayfs_py.union.values import Volume
 from tests.drivers.serving import Stack, serving, with_driver
 
 if TYPE_CHECKING:
@@ -326,3 +328,24 @@ def test_sync_calls_reach_the_filesystem(target: Path) -> None:
     os.close(fd)
 
     assert done == (0, 0)
+
+
+def test_statfs_in_a_volume_is_the_volume_s(stack: Stack) -> None:
+    disk = stack.base / "disk"
+    disk.mkdir()
+    mounts.mount(b"tmpfs", os.fsencode(disk), b"tmpfs", 0, b"size=1m")
+    (disk / "file").touch()
+    (disk / "directory").mkdir()
+    spec = replace(stack.spec, volumes=(Volume(os.fsencode(disk), b"/volume"),))
+    try:
+        with serving(spec, stack.plan):
+            volume = stack.target / "volume"
+            places = (volume, volume / "file", volume / "directory")
+            in_volume = {os.statvfs(place).f_blocks for place in places}
+            beside = os.statvfs(stack.target).f_blocks
+        expected = os.statvfs(disk).f_blocks
+    finally:
+        mounts.umount(os.fsencode(disk), mounts.MNT_DETACH)
+
+    assert in_volume == {expected}
+    assert beside == os.statvfs(stack.upper).f_blocks

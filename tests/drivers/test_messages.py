@@ -160,6 +160,16 @@ def test_the_second_time_costs_nothing(
     assert warm == {}
 
 
+def test_a_large_file_is_read_in_large_pieces(stack: Stack) -> None:
+    """Root lets the kernel read ahead by 1 MiB, not by its own 128 KiB: one READ for each."""
+    (stack.lower / "large").write_bytes(bytes(16 << 20))
+    with serving(stack.spec, stack.plan) as daemon, metering(daemon) as spent:
+        assert (stack.target / "large").read_bytes() == bytes(16 << 20)
+
+    # The first ones are smaller: the kernel finds out that it is read from end to end.
+    assert spent["read"] <= 20
+
+
 def test_a_mapped_file_is_read_once(stack: Stack, daemon: Daemon) -> None:
     file = stack.target / "dir" / "file-1"
     os.stat(file)

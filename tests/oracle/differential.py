@@ -22,6 +22,7 @@ from tests.oracle.divergences import (
     Uppers,
     excused,
     is_change_in_vain,
+    opens_to_write,
 )
 from tests.oracle.layers import Layer, lay, link_counts, typed
 from tests.oracle.operations import attempt, when
@@ -75,9 +76,11 @@ class Differential:
         tested: Party,
         *,
         namespace: bytes = TRUSTED,
+        metacopies: bool = False,
     ) -> None:
         self.stack = list(stack)
         self.namespace = namespace
+        self.metacopies = metacopies
         self._links = link_counts(self.stack)
         self.steps: list[Step] = []
         self.known = _sorted_by_kind({})  # the last view, for the next steps to aim at
@@ -85,6 +88,7 @@ class Differential:
         self.tested = self._side(tested, base / "tested")
         self.sides = (self.right, self.tested)
         self._changed_in_vain = False
+        self._opened_metacopy = False
         self._digests = self._layer_digests()
         try:
             for side in self.sides:
@@ -115,6 +119,8 @@ class Differential:
         """Run one operation on both sides; the result, or the name of the error, must be one."""
         self.steps.append(Step("do", (name, *arguments), uid))
         expected, actual = (attempt(side.place, name, arguments, uid) for side in self.sides)
+        opened = self.metacopies and opens_to_write((name, *arguments), actual)
+        self._opened_metacopy |= opened
         if expected != actual:
             found = [Difference(b"", name, expected, actual)]
             self._require(found, RESULT, call=(name, *arguments))
@@ -123,10 +129,12 @@ class Differential:
         return actual
 
     def _forget(self, name: str, arguments: tuple[object, ...]) -> None:
-        """Close a held file whose two sides differ by now, as they may."""
+        """Close a held file whose two sides differ by now, as they may, and undo its link."""
         if name.startswith("fd_"):
             for side in self.sides:
                 side.place.close(arguments[0])
+                if name == "fd_link":
+                    side.place.remove_or_make_and_remove(arguments[1])
 
     def compare(self) -> None:
         self.steps.append(Step("compare"))
@@ -168,8 +176,9 @@ class Differential:
                 side.unmount()
         with self._reporting(UPPER):
             uppers = Uppers(*map(self._meaning, self.sides))
-        if not self.right.trees.commits:
-            # The meaning of an upper over layers that have redirects themselves is not worked out.
+        if not self.right.trees.commits and not self.metacopies:
+            # The meaning of an upper over layers that have redirects themselves is not worked out,
+            # nor that of a file without data.
             found = differences(uppers.kernels.meanings, uppers.ours.meanings)
             self._require(found, UPPER, uppers=uppers)
         if self.tested.party.tidy:
@@ -180,7 +189,8 @@ class Differential:
             self._require_same_elsewhere(self.tested, self.right, views[0], uppers)
 
     def _meaning(self, side: Side) -> UpperMeaning:
-        return UpperMeaning(side.trees.upper, self.right.trees.lowers, self.namespace)
+        lowers = self.right.trees.lowers
+        return UpperMeaning(side.trees.upper, lowers, self.namespace, metacopies=self.metacopies)
 
     def _layer_digests(self) -> list[str]:
         return [layer_digest(root) for root in self.tested.trees.lowers]
@@ -225,7 +235,7 @@ class Differential:
         uppers: Uppers | None = None,
         call: tuple[object, ...] = (),
     ) -> None:
-        known = (self._links, view, uppers, call, self._changed_in_vain)
+        known = (self._links, view, uppers, call, self._changed_in_vain, self._opened_metacopy)
         cases = (Case(one, where, *known) for one in found)
         kept = [case.found for case in cases if not excused(case)]
         if kept:

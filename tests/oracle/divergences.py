@@ -5,6 +5,7 @@ Nothing else is filtered. A predicate has the name of its entry.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests.oracle.layers import ACCESS, DEFAULT
@@ -45,6 +46,7 @@ class Case(NamedTuple):
     uppers: Uppers | None = None  # once the mounts are gone
     call: tuple[object, ...] = ()  # of a result: the operation and its arguments
     changed_in_vain: bool = False  # a step before this asked for a change and got none
+    opened_metacopy: bool = False  # a step before this may have opened one for writing
 
 
 def excused(case: Case) -> bool:
@@ -118,8 +120,9 @@ def copy_up_waits_for_a_change(case: Case) -> bool:
 @_divergence
 def a_change_in_vain_may_copy_up(case: Case) -> bool:
     """The views are equal by now: what only our upper holds, the kernel shows from below."""
-    only_ours = case.found.left is None and _entry(case.found.right) is not None
-    return case.where == UPPER and case.changed_in_vain and only_ours
+    if case.where != UPPER or not case.changed_in_vain:
+        return False
+    return case.found.left is None and _entry(case.found.right) is not None
 
 
 def is_change_in_vain(call: tuple[object, ...], result: object) -> bool:
@@ -130,6 +133,29 @@ def is_change_in_vain(call: tuple[object, ...], result: object) -> bool:
             return result in {"ENODATA", "EEXIST"}
         case ("lchown", _, owner, group):
             return (owner, group) == (-1, -1)
+        case _:
+            return False
+
+
+@_divergence
+def opening_a_metacopy_leaves_its_time(case: Case) -> bool:
+    """The kernel's copy of the data, at an open for writing, is a write to the file."""
+    if not case.opened_metacopy:
+        return False
+    left, right = case.found.left, case.found.right
+    if case.where == VIEW:
+        return case.found.field == "mtime_ns" and left == "now"
+    if not isinstance(left, tuple) or not isinstance(right, tuple) or len(left) != SUMMARY_FIELDS:
+        return False
+    return left[:-1] == right[:-1] and left[-1] == "now"
+
+
+def opens_to_write(call: tuple[object, ...], result: object) -> bool:
+    match call:
+        case ("write" | "append", *_):
+            return result is None or isinstance(result, int | tuple)
+        case ("open", _, flags, *_) | ("hold", _, _, flags, *_):
+            return isinstance(result, tuple) and flags & os.O_ACCMODE != os.O_RDONLY
         case _:
             return False
 
@@ -154,6 +180,13 @@ def hard_links_are_copied_up_together(case: Case) -> bool:
     if extra.kind == "directory":
         return any(path.startswith(found.path + b"/") for path in together)
     return found.path in together
+
+
+@_divergence
+def a_copy_has_the_names_that_show(case: Case) -> bool:
+    """The kernel's keeps the layer's count, hidden names included, and so can be linked again."""
+    results = (case.found.left, case.found.right)
+    return case.call[:1] == ("fd_link",) and bool(case.layer_links) and results == (None, "ENOENT")
 
 
 @_divergence

@@ -118,6 +118,7 @@ class Machine(RuleBasedStateMachine):
     # Without its index, which it refuses in a user namespace, the kernel takes hard links apart
     # at copy-up: there is nothing to compare then.
     layers_have_links: bool = True
+    metacopies: bool = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +134,12 @@ class Machine(RuleBasedStateMachine):
         if not self.layers_have_links:
             stack = [layer.without_links() for layer in stack]
         self.pair = Differential(
-            self.base, stack, self.right, self.tested, namespace=self.namespace
+            self.base,
+            stack,
+            self.right,
+            self.tested,
+            namespace=self.namespace,
+            metacopies=self.metacopies,
         )
         self._guard(self.pair.compare)
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _CLONE_FS = 0x00000200  # linux/sched.h
 
-_CLONE_FS = 0x200
 _setns = function("setns", CInt, CInt)
 
 
@@ -34,7 +33,6 @@ def private_mounts() -> Iterator[None]:
         mount(None, b"/", None, MS_REC | MS_PRIVATE)
         yield
     finally:
-        unshare(_CLONE_FS)  # a thread started meanwhile shares it with us, and setns(2) minds
         # A thread that pytest's faulthandler started meanwhile shares our root and working
         # directory, and then setns(2) answers EINVAL.
         unshare(_CLONE_FS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.syscalls import files
@@ -44,6 +44,12 @@ class Place:
 
     def close(self, handle: int) -> None:
         os.close(self.held.pop(handle))
+
+    def remove_or_make_and_remove(self, path: bytes) -> None:
+        """Let a name be gone whether or not it is there; its directory has changed either way."""
+        with suppress(FileExistsError):
+            os.close(os.open(self / path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.unlink(self / path)
 
     def close_all(self) -> None:
         for handle in list(self.held):

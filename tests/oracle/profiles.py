@@ -62,7 +62,11 @@ def run(machine: type[Machine], profile: Profile | None = None, *, part: int = 1
         run_state_machine_as_test(Run, settings=_settings(profile, part))
     except Found as found:
         again = partial(
-            play, right=machine.right, tested=machine.tested, namespace=machine.namespace
+            play,
+            right=machine.right,
+            tested=machine.tested,
+            namespace=machine.namespace,
+            metacopies=machine.metacopies,
         )
         raise shrink(found, again) from None
 

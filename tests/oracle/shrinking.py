@@ -28,12 +28,20 @@ if TYPE_CHECKING:
 _BUDGET_S = 180.0
 
 
-def play(stack: Stack, steps: Steps, right: Party, tested: Party, namespace: bytes) -> Found | None:
+def play(
+    stack: Stack,
+    steps: Steps,
+    right: Party,
+    tested: Party,
+    namespace: bytes,
+    *,
+    metacopies: bool = False,
+) -> Found | None:
     """Run a script on fresh mounts; what it finds, if anything."""
     base = Path(tempfile.mkdtemp(prefix="oracle-"))
     base.chmod(0o755)
     try:
-        pair = Differential(base, stack, right, tested, namespace=namespace)
+        pair = Differential(base, stack, right, tested, namespace=namespace, metacopies=metacopies)
         try:
             for step in steps:
                 pair.repeat(step)

@@ -32,6 +32,21 @@ def test_we_do_what_the_kernel_does_without_redirects(daemons: WarmDaemons) -> N
     profiles.run(parties.machine(parties.kernel(redirect_dir="off"), ours), part=5)
 
 
+@pytest.mark.parametrize(("driver", "part"), [("direct", 2), ("pyfuse3", 6)])
+def test_we_do_what_the_kernel_does_with_metacopies(
+    daemons: WarmDaemons, driver: str, part: int
+) -> None:
+    ours = parties.our_driver(daemons, driver, metacopy=True)
+
+    profiles.run(parties.with_metacopies(parties.kernel(metacopy="on"), ours), part=part)
+
+
+def test_we_do_what_the_kernel_does_with_writes_collected(daemons: WarmDaemons) -> None:
+    ours = parties.our_driver(daemons, "direct", writeback=True)
+
+    profiles.run(parties.machine(parties.kernel(), ours), part=4)
+
+
 def test_we_do_what_the_kernel_does_in_a_user_namespace() -> None:
     command = [sys.executable, "-m", "tests.oracle.user_namespace", "direct"]
     with device_for_everybody():

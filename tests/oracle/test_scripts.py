@@ -24,6 +24,9 @@ _COMPARE, _REMOUNT, _FINISH = (Step(method) for method in ("compare", "remount",
 _FILE = Layer((Item((b"a",), Kind.FILE),))
 _TWO_NAMES = Layer((Item((b"d", b"a"), Kind.FILE), Item((b"b",), Kind.LINK)))
 _IN_DIRECTORY = Layer((Item((b"d", b"a"), Kind.FILE),))
+_ACROSS = Layer(
+    (Item((b"b", b"a"), Kind.FILE, content=b"data"), Item((b"a", b"c", b"a"), Kind.LINK))
+)
 _LONE_WHITEOUT = Layer((Item((b"d", b"a"), Kind.WHITEOUT),), Marks.AUFS)
 
 SCRIPTS: dict[str, tuple[list[Layer], list[Step]]] = {
@@ -42,6 +45,46 @@ SCRIPTS: dict[str, tuple[list[Layer], list[Step]]] = {
             _FINISH,
         ],
     ),
+    "hard links stay one file when a directory of theirs was renamed before the mount": (
+        [_ACROSS],
+        [
+            _do("rename", b"a/c", b"a/b", 0),
+            _REMOUNT,
+            _do("write", b"b/a", 0, b"new"),
+            _COMPARE,
+            _do("rename", b"b/a", b"a/d", 0),
+            _COMPARE,
+            _REMOUNT,
+            _COMPARE,
+            _FINISH,
+        ],
+    ),
+    "a file known by two names is renamed by the first": (
+        [_ACROSS],
+        [
+            _do("rename", b"a/c", b"a/b", 0),
+            _REMOUNT,
+            _do("lstat", b"b/a"),
+            _do("lstat", b"a/b/a"),
+            _do("rename", b"b/a", b"a/d", 0),
+            _COMPARE,
+            _FINISH,
+        ],
+    ),
+    "a copied-up file whose last name is gone has none": (
+        [
+            Layer((Item((b"d", b"a"), Kind.DIRECTORY),)),
+            Layer((Item((b"b",), Kind.FILE), Item((b"d",), Kind.LINK))),
+        ],
+        [
+            _do("hold", 0, b"b", 2, 0),
+            _do("write", b"b", 0, b"new"),
+            _do("unlink", b"b"),
+            _do("fd_link", 0, b"c"),
+            _COMPARE,
+            _FINISH,
+        ],
+    ),
     "a lone whiteout hides nothing and is not seen": (
         [_LONE_WHITEOUT],
         [_do("listdir", b"d"), _do("rename", b"d", b"c", 0), _do("rmdir", b"c"), _FINISH],
@@ -56,6 +99,10 @@ SCRIPTS: dict[str, tuple[list[Layer], list[Step]]] = {
             _do("fd_chmod", 0, 0o700),
             _FINISH,
         ],
+    ),
+    "a rename with a flag that users cannot have copies nothing up": (
+        [Layer((Item((b"d", b"a"), Kind.FILE, content=b"data"),))],
+        [_do("rename", b"d/a", b"c", 4), _FINISH],
     ),
     "a copied-up file and its directories keep their times": (
         [_IN_DIRECTORY],

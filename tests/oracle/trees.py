@@ -86,10 +86,10 @@ def kernel_overlay(**options: str) -> Mounter:
     return mounted
 
 
-def ours(daemons: WarmDaemons, *, driver: str, redirect_dir: bool = True) -> Mounter:
+def ours(daemons: WarmDaemons, **options: object) -> Mounter:
     @contextmanager
     def mounted(trees: Trees) -> Iterator[None]:
-        with daemons.mounted(trees, redirect_dir=redirect_dir, driver=driver):
+        with daemons.mounted(trees, **options):
             try:
                 yield
             finally:

@@ -35,8 +35,10 @@ class Meaning:
 class UpperMeaning:
     """What each name in an upper stands for; `lowers` are in the kernel's form."""
 
-    def __init__(self, upper: Path, lowers: Sequence[Path], namespace: bytes) -> None:
-        read = read_upper(upper, namespace=namespace)
+    def __init__(
+        self, upper: Path, lowers: Sequence[Path], namespace: bytes, *, metacopies: bool = False
+    ) -> None:
+        read = read_upper(upper, namespace=namespace, metacopies=metacopies)
         self._lower = LowerDirectories(lowers, namespace)
         self._places: dict[bytes, bytes | None] = {}  # of the directories
         self.meanings: dict[bytes, Meaning] = {}

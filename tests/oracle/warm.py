@@ -57,7 +57,13 @@ class WarmDaemons:
 
     @contextmanager
     def mounted(
-        self, trees: Trees, *, redirect_dir: bool = True, driver: str = "auto"
+        self,
+        trees: Trees,
+        *,
+        redirect_dir: bool = True,
+        metacopy: bool = False,
+        writeback: bool = False,
+        driver: str = "auto",
     ) -> Iterator[None]:
         """Serve `trees`; the caller unmounts before the end of the context, which then waits.
 
@@ -73,6 +79,8 @@ class WarmDaemons:
                     "work": str(trees.work),
                     "target": str(trees.root),
                     "redirect_dir": redirect_dir,
+                    "metacopy": metacopy,
+                    "writeback": writeback,
                     "driver": driver,
                 }
                 socket.send_fds(self._socket, [json.dumps(request).encode()], [writer])
@@ -139,8 +147,9 @@ def _serve(request: dict[str, object], pipe: int) -> None:
                 upper=os.fsencode(request["upper"]),
                 work=os.fsencode(request["work"]),
                 redirect_dir=request["redirect_dir"],
+                metacopy=request["metacopy"],
             ),
-            MountPlan(target=os.fsencode(request["target"])),
+            MountPlan(target=os.fsencode(request["target"]), writeback=request["writeback"]),
             driver=request["driver"],
             on_ready=lambda: os.write(pipe, _READY),
         )

@@ -20,10 +20,9 @@ from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.values import Marks
 from overlayfs_py.packs.from_directory import pack_directory
 from overlayfs_py.packs.values import Hole, Metadata, PackOptions
-from overlayfs_py.packs.verify import verify
 from overlayfs_py.packs.writer import PackWriter
 from tests.packs import second_reader
-from tests.packs.reading import SMALL, WHITEOUT, Shown, layer_of, view, write
+from tests.packs.reading import SMALL, WHITEOUT, Shown, faults, layer_of, view, write
 from tests.support.snapshot import layer_digest, snapshot
 from tests.support.trees import (
     Device,
@@ -74,7 +73,7 @@ def pack(source: Path, target: Path, options: PackOptions = SMALL) -> None:
         writer = PackWriter(out, options)
         pack_directory(os.fsencode(source), writer, keep_atimes=True)
         writer.finish()
-    assert verify(os.fsencode(target)) == []
+    assert faults(target) == []
 
 
 def test_everything_of_a_tree_is_kept(tmp_path: Path) -> None:
@@ -383,7 +382,7 @@ def test_files_of_anything_are_what_they_were(
             assert (found.mode & 0o7777, found.uid, found.gid) == (meta.mode, meta.uid, meta.gid)
             assert (found.mtime_ns, found.size) == (meta.mtime_ns, len(content))
             assert seen[path].xattrs == dict(meta.xattrs)
-    assert verify(os.fsencode(tmp_path / "pack")) == []
+    assert faults(tmp_path / "pack") == []
 
 
 def test_a_large_directory_is_listed_and_searched(tmp_path: Path) -> None:

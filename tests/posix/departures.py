@@ -62,3 +62,7 @@ PYFUSE3_LACKS: Mapping[Need, Departure] = {
     "ioctl": Departure("pyfuse3 has no ioctl handler", errno.ENOTTY),
     "seek_hole": Departure("pyfuse3 has no lseek handler: the kernel says that all is data"),
 }
+
+WRITEBACK_LACKS: Mapping[Need, Departure] = {
+    "seek_hole": Departure("what is not written back yet would be a hole: all is said to be data"),
+}

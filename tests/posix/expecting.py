@@ -52,10 +52,14 @@ def advanced(path: Path, *fields: str) -> Iterator[None]:
 
 
 def wait_for_tick() -> None:
-    """Return when the clock that filesystems stamp with has moved on (a few milliseconds)."""
-    begun = time.clock_gettime_ns(_COARSE)
+    """Return when whatever is stamped next is stamped later than now (a few milliseconds).
+
+    The coarse clock that filesystems stamp with lags behind the fine one, which they take where
+    somebody has looked at a stamp (fs/inode.c, inode_set_ctime_current): one tick is not enough.
+    """
+    begun = time.time_ns()
     deadline = time.monotonic() + _DEADLINE_S
-    while time.clock_gettime_ns(_COARSE) == begun:
+    while time.clock_gettime_ns(_COARSE) <= begun:
         assert time.monotonic() < deadline
         time.sleep(0.0005)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlayfs_py.syscalls.mounts import mount, umount
-from tests.posix.departures import KERNEL, PYFUSE3, PYFUSE3_LACKS, Departure
+from tests.posix.departures import KERNEL, PYFUSE3, PYFUSE3_LACKS, WRITEBACK_LACKS, Departure
 from tests.posix.prepared import Placement, build_merged, build_visible
 from tests.support import mounts
 
@@ -48,6 +48,7 @@ def _plain(base: Path, _lowers: list[Path]) -> AbstractContextManager[mounts.Mou
 
 
 _EVERYWHERE = tuple(Placement)
+_IN_LAYERS = (Placement.LOWER, Placement.MERGED)
 SIDES = {
     side.name: side
     for side in (
@@ -57,6 +58,20 @@ SIDES = {
             "pyfuse3", partial(mounts.ours, driver="pyfuse3"), _EVERYWHERE, PYFUSE3, PYFUSE3_LACKS
         ),
         Side("direct", partial(mounts.ours, driver="direct"), _EVERYWHERE, {}, {}),
+        Side(
+            "metacopy",
+            partial(mounts.ours, driver="direct", options=("metacopy=on",)),
+            _IN_LAYERS,
+            {},
+            {},
+        ),
+        Side(
+            "writeback",
+            partial(mounts.ours, driver="direct", options=("writeback=1",)),
+            (Placement.UPPER, Placement.LOWER),
+            {},
+            WRITEBACK_LACKS,
+        ),
         Side(
             "passthrough",
             partial(mounts.ours, driver="direct", options=("io=passthrough",)),

@@ -34,15 +34,21 @@ class UpperEntry:
 Upper = dict[bytes, UpperEntry]
 
 
-def read_upper(upper: Path, *, namespace: bytes = TRUSTED, mtime: bool = True) -> Upper:
-    """Read an upper written in `namespace`.
+def read_upper(
+    upper: Path, *, namespace: bytes = TRUSTED, mtime: bool = True, metacopies: bool = False
+) -> Upper:
+    """Read an upper written in `namespace`; the content of a metacopy is None.
 
     Raises:
-        AssertionError: it holds what none of our mounts may write: a metacopy file, an unknown
-            mark, a mark on something that is no directory, a whiteout in an opaque directory.
+        AssertionError: it holds what none of our mounts may write: a metacopy where there should
+            be none, an unknown mark, a mark on something that is no directory, a whiteout in an
+            opaque directory.
     """
     tree = snapshot(upper, mtime=mtime, private=(), check_inodes=False)
-    entries = {path: _read_entry(path, entry, namespace) for path, entry in tree.items()}
+    entries = {
+        path: _read_entry(path, entry, namespace, metacopies=metacopies)
+        for path, entry in tree.items()
+    }
     for path, found in entries.items():
         parent = entries[path.rpartition(b"/")[0] or b"."]
         assert found.entry is not None or not parent.opaque, (
@@ -51,7 +57,7 @@ def read_upper(upper: Path, *, namespace: bytes = TRUSTED, mtime: bool = True) -
     return entries
 
 
-def _read_entry(path: bytes, entry: Entry, namespace: bytes) -> UpperEntry:
+def _read_entry(path: bytes, entry: Entry, namespace: bytes, *, metacopies: bool) -> UpperEntry:
     if entry.kind == "character device" and entry.rdev == 0:
         return UpperEntry(None)
     marks: dict[bytes, bytes] = {}
@@ -63,6 +69,10 @@ def _read_entry(path: bytes, entry: Entry, namespace: bytes) -> UpperEntry:
             kept.append((namespace + name.removeprefix(namespace + _ESCAPE), value))
         else:
             marks[name.removeprefix(namespace)] = value
+    if metacopies and entry.kind == "file":
+        if marks.pop(b"metacopy", None) is not None:
+            entry = replace(entry, content=None)
+        marks.pop(b"redirect", None)  # the kernel leaves it where the data has come
     _require_known(path, entry, marks)
     return UpperEntry(
         replace(entry, xattrs=tuple(kept)),

@@ -182,6 +182,37 @@ def test_an_ordinary_user_mounts_with_fusermount3(stack: Stack, overlayfs_py: Pa
     assert "opaque" in overlay_xattrs(stack.upper)
 
 
+def test_an_ordinary_user_changes_what_lies_in_read_only_directories(
+    stack: Stack, overlayfs_py: Path
+) -> None:
+    """As on a disk: its owner may write the file, and the mode of where it lies, or is, stays."""
+    tools = stack.lower[0] / "usr/bin"
+    os.setxattr(tools / "tool", "user.x", b"1")
+    (tools / "tool").chmod(0o555)
+    (tools / "empty").mkdir()
+    os.chown(tools / "empty", USER, USER)
+    for directory in (tools / "empty", tools, stack.lower[0] / "usr"):
+        directory.chmod(0o555)
+    work = """
+        touch -d @1000000000 usr/bin/tool usr/bin/empty
+        chmod u+w usr/bin; rmdir usr/bin/empty; chmod u-w usr/bin
+        touch usr/bin/new && exit 1
+        find usr usr/bin usr/bin/tool -maxdepth 0 -printf '%p %m %Ts\n'; ls usr/bin
+    """
+
+    shown = run(as_user(mounted_shell(overlayfs_py, stack, work)), env=EMPTY).splitlines()
+
+    assert [line.split()[:2] for line in shown[:3]] == [
+        ["usr", "555"],
+        ["usr/bin", "555"],
+        ["usr/bin/tool", "555"],
+    ]
+    assert shown[2].endswith(" 1000000000")
+    assert shown[3:] == ["tool"]
+    assert os.getxattr(stack.upper / "usr/bin/tool", "user.x") == b"1"
+    assert stat.S_IMODE((stack.upper / "usr/bin").stat().st_mode) == 0o555
+
+
 def test_an_ordinary_user_sees_the_owners_that_an_override_tells(
     stack: Stack, overlayfs_py: Path
 ) -> None:

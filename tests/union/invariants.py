@@ -85,7 +85,8 @@ def _check_table(world: World) -> None:
 
 def _check_stage(world: World) -> None:
     left = set(os.listdir(world.work / "work"))
-    assert left <= {"whiteout"}, f"left on the stage: {left}"
+    kept = {os.fsdecode(name) for name in world.union._state.upper.kept}
+    assert left <= {"whiteout", *kept}, f"left on the stage: {left}"
 
 
 def _check_links(world: World, seen: dict[int, list[bytes]]) -> None:

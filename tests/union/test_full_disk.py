@@ -14,6 +14,7 @@ from overlayfs_py.syscalls import mounts
 from tests.support.trees import Dir, build
 from tests.union.changes import CHANGES, LOWER, UPPER
 from tests.union.invariants import check_invariants
+from tests.union.refusal import refused
 from tests.union.view import view
 
 if TYPE_CHECKING:
@@ -95,4 +96,24 @@ def test_a_change_without_room_is_no_change(
     assert {path: entry.content for path, entry in view(world).items()} == {
         path: entry.content for path, entry in expected.items()
     }
+    world.close()
+
+
+def test_what_a_write_has_room_for_is_written(
+    make_world: MakeWorld, tmp_path: Path, small: Path
+) -> None:
+    """As on a disk: the count says so, and only the next write fails."""
+    (tmp_path / "layer").mkdir()
+    (small / "upper").mkdir()
+    world = make_world(tmp_path / "layer", upper=small / "upper")
+    node = world.put("file")
+    (small / "filler").write_bytes(bytes(3 << 20))
+
+    written = world.union.write(node, 0, b"x" * (2 << 20))
+    with refused(errno.ENOSPC):
+        world.union.write(node, written, b"x")
+
+    assert 0 < written < 2 << 20
+    assert world.stat("file").size == written
+    assert world.union.read(node, 0, 4 << 20) == b"x" * written
     world.close()

@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.trees import Dir, File, HardLink, Symlink
+from tests.support.trees import Dir, File, HardLink, Symlink, Whiteout
+from tests.union.deep import dig, make_file
 from tests.union.refusal import refused
 from tests.union.world import ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.union.conftest import MakeWorld
 
 _LINKED = {
@@ -47,19 +51,95 @@ def test_all_names_follow_a_copy_up(
     assert {world.stat(name).nlink for name in _NAMES} == {4}
 
 
-def test_names_across_a_renamed_directory_follow_while_they_are_known(
-    make_world: MakeWorld,
+@pytest.mark.parametrize("known", [(), ("a",), _NAMES], ids=["none", "one", "all"])
+def test_names_across_a_renamed_directory_follow(
+    make_world: MakeWorld, known: tuple[str, ...]
 ) -> None:
     world = make_world(_LINKED)
-    for name in _NAMES:
+    for name in known:
         world.at(name)
 
     world.rename("e", "E")
+    world.rename("E/f", "d/F")
     world.write("a", b"DATA")
 
-    assert world.read("E/f/g") == b"DATA"
-    assert world.at("E/f/g") is world.at("a")
+    assert world.read("d/F/g") == b"DATA"
+    assert world.at("d/F/g") is world.at("a")
     assert world.stat("a").nlink == 4
+    world.reopen()
+    assert world.read("d/F/g") == b"DATA"
+    assert world.at("d/F/g") is world.at("a")
+
+
+@pytest.mark.parametrize("first", ["a", "d/F/g"])
+def test_names_across_a_directory_renamed_before_the_mount_follow(
+    make_world: MakeWorld, first: str
+) -> None:
+    world = make_world(_LINKED)
+    world.rename("e", "E")
+    world.rename("E/f", "d/F")
+    world.rename("d", "D")
+    world.rename("D", "d")
+    world.reopen()
+    world.at(first)
+
+    world.write("b", b"DATA")
+
+    assert {path.stat().st_nlink for path in (world.upper / "a", world.upper / "d/F/g")} == {4}
+    world.rename("a", "z")
+    world.reopen()
+    assert [world.read(name) for name in ("z", "b", "d/c", "d/F/g")] == [b"DATA"] * 4
+
+
+def test_names_across_a_directory_that_a_layer_has_renamed_follow(make_world: MakeWorld) -> None:
+    world = make_world(
+        {"y": Dir(xattrs={"trusted.overlay.redirect": b"x"}), "x": Whiteout()},
+        {"x": Dir(xattrs={"trusted.overlay.redirect": b"/e"}), "e": Whiteout()},
+        _LINKED,
+    )
+    assert world.read("y/f/g") == b"data"
+
+    world.write("a", b"DATA")
+
+    assert (world.upper / "y/f/g").stat().st_nlink == 4
+    world.reopen()
+    assert world.read("y/f/g") == b"DATA"
+
+
+def test_redirects_that_multiply_are_not_followed_for_ever(make_world: MakeWorld) -> None:
+    """Eight to the power of ten paths, all of which show the file."""
+    redirected = Dir(xattrs={"trusted.overlay.redirect": b"/d"})
+    layer = {f"d/x{number}": redirected for number in range(8)}
+    world = make_world(*[layer] * 10, {"d/f": File(b"data"), "g": HardLink("d/f")})
+
+    world.write("d/f", b"DATA")
+
+    assert world.read("g") == b"DATA"
+    world.close()  # the invariants are about trees that can be walked
+
+
+def test_a_deep_tree_costs_what_it_has_names(make_world: MakeWorld, tmp_path: Path) -> None:
+    """Whoever made the layer chose its depth; a path for each name would take 4 MB here."""
+    innermost = dig(tmp_path / "layer", 1_000)
+    make_file(innermost, b"linked", b"data")
+    os.link(b"linked", tmp_path / "layer/top", src_dir_fd=innermost)
+    for _ in range(1_000):
+        make_file(innermost, b"other", b"")
+        above = os.open(b"..", os.O_RDONLY, dir_fd=innermost)
+        os.close(innermost)
+        innermost = above
+    os.close(innermost)
+    world = make_world(tmp_path / "layer")
+    node = world.at("top")
+
+    tracemalloc.start()
+    world.write("top", b"DATA")
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak_bytes < 3 << 20
+    assert world.union.attributes(node).nlink == 2
+    world.close()  # the invariants would look at every path
 
 
 def test_a_deleted_name_does_not_come_back(make_world: MakeWorld) -> None:

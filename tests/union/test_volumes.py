@@ -73,6 +73,14 @@ def test_a_path_that_no_layer_has_is_made(
     assert world.names("new/deep") == {b"vol"}
 
 
+def test_links_that_multiply_are_not_followed_for_ever(make_world: MakeWorld, host: Path) -> None:
+    """Ten to the power of thirty steps, by links of which no way crosses more than thirty."""
+    links: dict[str, Node] = {f"l{n}": Symlink(f"l{n + 1}/../" * 10) for n in range(30)}
+
+    with refused(errno.ELOOP):
+        make_world({**links, "l30": Dir()}, volumes=_volume(host, "/l0/data"))
+
+
 def test_a_volume_below_a_very_long_path(make_world: MakeWorld, host: Path) -> None:
     world = make_world(_IMAGE, volumes=_volume(host, "/n" * 1500))
 

@@ -1,0 +1,108 @@
+"""`overlayfs-py pull`, also `image pull`."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from overlayfs_py.cli.registries import (
+    RegistryArguments,
+    RegistryCommand,
+    client_options,
+    registry_options,
+    run_async,
+)
+from overlayfs_py.cli.store_arguments import open_store, root_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from overlayfs_py.cli.watching import Shown
+    from overlayfs_py.image.reference import Reference
+    from overlayfs_py.registry.client import ClientOptions
+    from overlayfs_py.store.store import Store
+    from overlayfs_py.transfer.pull import Pulled, PullOptions
+
+_HELP = """Bring an image from its registry into the store.
+
+A name without a host is one of docker.io, a name without a tag means `latest`. Layers that are
+here are not fetched again; what was fetched of a layer before a pull broke off is used by the
+next. Everything is checked against its digest. Plain HTTP needs --tls-verify=false.
+
+\b
+Examples:
+  overlayfs-py pull debian:12
+  overlayfs-py pull --tls-verify=false localhost:5000/team/app
+  overlayfs-py pull --platform linux/arm64 alpine@sha256:...
+"""
+
+
+@click.command("pull", cls=RegistryCommand, help=_HELP)
+@root_option
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of several images, which one.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the image's full name.")
+@click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
+@registry_options
+@click.argument("name")
+def command(
+    root: Path | None,
+    platform: str | None,
+    authfile: Path | None,
+    cert_dir: Path | None,
+    name: str,
+    *,
+    quiet: bool,
+    as_json: bool,
+    tls_verify: bool | None,
+) -> None:
+    from overlayfs_py.cli.watching import watching
+    from overlayfs_py.image.platform import machine_platform, parse_platform
+    from overlayfs_py.image.reference import parse_reference
+    from overlayfs_py.transfer.pull import PullOptions
+
+    typed = parse_reference(name)
+    wanted = machine_platform(os.uname().machine) if platform is None else parse_platform(platform)
+    options = client_options(RegistryArguments(authfile, cert_dir, tls_verify))
+    with watching(quiet=quiet, as_json=as_json) as shown:
+        if typed != typed.with_default_tag():
+            shown.say("Using default tag: latest")
+        reference = typed.with_default_tag()
+        pulled = _pull(open_store(root), options, reference, PullOptions(wanted), shown)
+    if as_json:
+        click.echo(_as_json(pulled, reference))
+    elif quiet:
+        click.echo(reference.canonical)
+    else:
+        click.echo(_as_text(pulled, reference))
+
+
+def _pull(
+    store: Store, options: ClientOptions, reference: Reference, how: PullOptions, shown: Shown
+) -> Pulled:
+    from overlayfs_py.registry.client import RegistryClient
+    from overlayfs_py.transfer.pull import pull
+
+    async def work() -> Pulled:
+        async with RegistryClient(options) as client:
+            return await pull(store, client, reference, how, shown)
+
+    return run_async(work)
+
+
+def _as_text(pulled: Pulled, reference: Reference) -> str:
+    news = "Downloaded newer image for" if pulled.is_new else "Image is up to date for"
+    return f"Digest: {pulled.digest}\nStatus: {news} {reference.familiar}\n{reference.canonical}"
+
+
+def _as_json(pulled: Pulled, reference: Reference) -> str:
+    return json.dumps(
+        {
+            "reference": reference.canonical,
+            "digest": pulled.digest,
+            "image": pulled.image.image_id,
+            "new": pulled.is_new,
+        }
+    )

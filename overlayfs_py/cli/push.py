@@ -1,0 +1,104 @@
+"""`overlayfs-py push`, also `image push`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from overlayfs_py.cli.registries import (
+    RegistryArguments,
+    RegistryCommand,
+    client_options,
+    registry_options,
+    run_async,
+)
+from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from overlayfs_py.cli.watching import Shown
+    from overlayfs_py.image.manifest import Manifest
+    from overlayfs_py.image.reference import Reference
+    from overlayfs_py.registry.client import ClientOptions
+    from overlayfs_py.transfer.push import PushOptions
+
+_HELP = """Bring an image from the store to a registry.
+
+DESTINATION is the image's own name if it is not given. What the registry has is not sent again. An
+image that was pulled keeps its digest: layers are taken from where they were pulled from if they
+cannot be made again byte for byte. If that is gone, --recompress pushes the image with a new one.
+
+\b
+Examples:
+  overlayfs-py push registry.example.com/team/app:1
+  overlayfs-py push --tls-verify=false debian:12 localhost:5000/mirror/debian:12
+"""
+
+
+@click.command("push", cls=RegistryCommand, help=_HELP)
+@root_option
+@click.option("--recompress", is_flag=True, help="Compress anew what is to be had no more.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the manifest's digest.")
+@click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
+@registry_options
+@click.argument("image", type=IMAGE)
+@click.argument("destination", required=False)
+def command(
+    root: Path | None,
+    authfile: Path | None,
+    cert_dir: Path | None,
+    image: str,
+    destination: str | None,
+    *,
+    recompress: bool,
+    quiet: bool,
+    as_json: bool,
+    tls_verify: bool | None,
+) -> None:
+    from overlayfs_py.cli.watching import watching
+    from overlayfs_py.transfer.push import PushOptions
+
+    reference = _destination(destination or image)
+    options = client_options(RegistryArguments(authfile, cert_dir, tls_verify))
+    with watching(quiet=quiet, as_json=as_json) as shown:
+        pushed = _push(root, image, reference, options, PushOptions(recompress), shown)
+    if as_json:
+        click.echo(json.dumps({"reference": reference.canonical, "digest": pushed.digest}))
+    elif quiet:
+        click.echo(pushed.digest)
+
+
+def _push(
+    root: Path | None,
+    image: str,
+    reference: Reference,
+    options: ClientOptions,
+    how: PushOptions,
+    shown: Shown,
+) -> Manifest:
+    from overlayfs_py.registry.client import RegistryClient
+    from overlayfs_py.transfer.push import push
+
+    store = open_store(root)
+    # Its layers must not go while they are read.
+    stored, layers = store.use_image(image)
+
+    async def work() -> Manifest:
+        async with RegistryClient(options) as client:
+            return await push(store, client, stored, reference, how, shown)
+
+    with layers:
+        return run_async(work)
+
+
+def _destination(text: str) -> Reference:
+    from overlayfs_py.image.errors import BadReference
+    from overlayfs_py.image.reference import parse_reference
+
+    reference = parse_reference(text).with_default_tag()
+    if reference.tag is None or reference.digest is not None:
+        raise BadReference(text, "where to push to is a name with a tag, without a digest")
+    return reference

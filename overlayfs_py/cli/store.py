@@ -1,0 +1,9 @@
+"""`overlayfs-py store`: what there is to do with all of a store."""
+
+from __future__ import annotations
+
+from overlayfs_py.cli.lazy import LazyGroup
+
+MODULES = {"df": "store_df", "fsck": "store_fsck", "prune": "store_prune"}
+
+command = LazyGroup("store", help="Check a store, measure it, clean it up.", modules=MODULES)

@@ -1,0 +1,157 @@
+"""The files of an image, read straight from its layers: nothing is mounted and nothing unpacked."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from overlayfs_py.union.core import Union
+from overlayfs_py.union.lowers import find_lower
+from overlayfs_py.union.nodes import DirectoryNode
+from overlayfs_py.union.values import StackSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from overlayfs_py.image.digest import Digest
+    from overlayfs_py.layers.values import Attributes
+    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.union.nodes import Node
+
+Path = tuple[bytes, ...]
+
+_CHUNK_BYTES = 1 << 20
+_MOST_LINKS = 40  # as the kernel's MAXSYMLINKS
+
+
+class ImageFile(NamedTuple):
+    """A file, directory or anything else of an image."""
+
+    path: Path  # empty: the root
+    node: Node
+    attributes: Attributes
+    layer: Digest  # the topmost one that has it
+
+
+class ImageFiles:
+    """All that the layers of an image show together. Open as long as it is used."""
+
+    def __init__(self, layers: Sequence[StoredLayer]) -> None:
+        """Open the layers, lowest first; the caller keeps them in the store meanwhile."""
+        self._ids = [layer.diff_id for layer in reversed(layers)]
+        lower = tuple(layer.path for layer in reversed(layers))
+        self._union = Union(StackSpec(lower)) if lower else None
+
+    def close(self) -> None:
+        """Close the layers."""
+        if self._union is not None:
+            self._union.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def walk(self, start: Path = ()) -> Iterator[ImageFile]:
+        """Yield what is at `start` and all below it, each directory before what is in it, by name.
+
+        Raises:
+            FileNotFoundError: there is nothing at `start`.
+        """
+        pending = [] if self._union is None and not start else [self.find(start)]
+        while pending:
+            found = pending.pop()
+            yield found
+            if stat.S_ISDIR(found.attributes.mode):
+                pending += reversed(self._children(found))
+
+    def find(self, path: Path, *, follow: bool = False) -> ImageFile:
+        """Return what is at `path`; symbolic links on the way lead nowhere out of the image.
+
+        Args:
+            path: components below the image's root.
+            follow: whether the last component is followed, too, if it is a link.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: there is nothing.
+            OSError: ELOOP, the links have no end.
+        """
+        if self._union is None:
+            raise _failure(errno.ENOENT, path)
+        found = [self._root()]  # the way down to here
+        pending, links = list(reversed(path)), 0
+        while pending:
+            name = pending.pop()
+            if name in {b"", b"."}:
+                continue
+            if name == b"..":
+                found = found[:-1] or found
+                continue
+            child = self._child(found[-1], name, path)
+            if stat.S_ISLNK(child.attributes.mode) and (pending or follow):
+                links += 1
+                if links > _MOST_LINKS:
+                    raise _failure(errno.ELOOP, path)
+                target = self._union.read_link(child.node)
+                found = found[:1] if target.startswith(b"/") else found
+                pending += reversed(target.split(b"/"))
+            else:
+                found.append(child)
+        return found[-1]
+
+    def read_link(self, file: ImageFile) -> bytes:
+        """A symbolic link's target."""
+        return self._opened.read_link(file.node)
+
+    def xattrs(self, file: ImageFile) -> dict[bytes, bytes]:
+        """All xattrs."""
+        names = sorted(self._opened.list_xattrs(file.node))
+        return {name: self._opened.get_xattr(file.node, name) for name in names}
+
+    def content(self, file: ImageFile) -> Iterator[bytes]:
+        """Yield a regular file's data, piece by piece."""
+        offset = 0
+        while piece := self._opened.read(file.node, offset, _CHUNK_BYTES):
+            offset += len(piece)
+            yield piece
+
+    @property
+    def _opened(self) -> Union:
+        assert self._union is not None  # who has a file has a union
+        return self._union
+
+    def _root(self) -> ImageFile:
+        root = self._opened.root
+        return ImageFile((), root, self._opened.attributes(root), self._ids[0])
+
+    def _children(self, directory: ImageFile) -> list[ImageFile]:
+        names = sorted(self._opened.names(directory.node))
+        return [self._child(directory, name, (*directory.path, name)) for name in names]
+
+    def _child(self, parent: ImageFile, name: bytes, asked: Path) -> ImageFile:
+        if not isinstance(parent.node, DirectoryNode):
+            raise _failure(errno.ENOTDIR, asked)
+        seen = self._opened.look(parent.node, name)
+        if seen is None:
+            raise _failure(errno.ENOENT, asked)
+        sighting = find_lower(parent.node, name)
+        assert sighting is not None  # nothing but layers can have shown it
+        position = parent.node.lowers[sighting.at].position
+        return ImageFile((*parent.path, name), *seen, self._ids[position])
+
+
+def shown(path: Path) -> bytes:
+    """A path of an image as people write it."""
+    return b"/" + b"/".join(path)
+
+
+def components(text: bytes) -> Path:
+    """The path that somebody wrote, with or without a slash in front; `..` stays."""
+    return tuple(name for name in text.split(b"/") if name not in {b"", b"."})
+
+
+def _failure(number: int, path: Path) -> OSError:
+    return OSError(number, os.strerror(number), shown(path))

@@ -1,0 +1,54 @@
+"""Empty uppers, which are at first what the layers below show."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.packs.format import ROOT
+from overlayfs_py.packs.pack import Pack, is_pack
+
+if TYPE_CHECKING:
+    from overlayfs_py.union.values import StackSpec
+
+
+class _Root(NamedTuple):
+    mode: int
+    uid: int
+    gid: int
+
+
+def make_upper(upper: bytes, like: bytes) -> None:
+    """Make an empty upper, its root as a layer's; one that is there stays."""
+    try:
+        os.mkdir(upper)
+    except FileExistsError:
+        return
+    root = _root_of(like)
+    try:
+        os.chown(upper, root.uid, root.gid)
+    except OSError as error:
+        # In a user namespace: an owner that it does not map.
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise
+    os.chmod(upper, stat.S_IMODE(root.mode))
+
+
+def throwaway_upper(spec: StackSpec, scratch: bytes) -> StackSpec:
+    """Return the stack with an upper in an empty directory, which is not worth a sync."""
+    upper, work = os.path.join(scratch, b"upper"), os.path.join(scratch, b"work")
+    make_upper(upper, like=spec.lower[0])
+    os.mkdir(work)
+    return replace(spec, upper=upper, work=work, volatile=True)
+
+
+def _root_of(layer: bytes) -> _Root:
+    if is_pack(layer):
+        with Pack(layer) as pack:
+            inode = pack.index.inode(ROOT)
+            return _Root(inode.mode, inode.uid, inode.gid)
+    status = os.stat(layer)
+    return _Root(status.st_mode, status.st_uid, status.st_gid)

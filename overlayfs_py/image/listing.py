@@ -1,0 +1,115 @@
+"""The rows of `image ls` (docker/cli, cli/command/formatter/image.go)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from overlayfs_py.image.digest import Digest, hex_of
+from overlayfs_py.image.reference import parse_reference
+from overlayfs_py.image.tables import Columns
+from overlayfs_py.image.times import go_text, is_dated
+from overlayfs_py.image.units import human_duration, human_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+NONE = "<none>"
+NOT_KNOWN = "N/A"
+SHORT_ID = 12  # hex digits that a person is shown of a digest
+
+COLUMNS = Columns.named(
+    "formatter.imageContext",
+    {
+        "ID": "IMAGE ID",
+        "Repository": "REPOSITORY",
+        "Tag": "TAG",
+        "Digest": "DIGEST",
+        "CreatedSince": "CREATED",
+        "CreatedAt": "CREATED AT",
+        "Size": "SIZE",
+        "Containers": "CONTAINERS",
+        "SharedSize": "SHARED SIZE",
+        "UniqueSize": "UNIQUE SIZE",
+    },
+)
+TABLE = r"table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+TABLE_WITH_DIGESTS = (
+    r"table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+)
+IDS = "{{.ID}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a list says of an image."""
+
+    image_id: Digest
+    tags: tuple[str, ...]  # in full
+    repo_digests: tuple[str, ...]  # in full
+    created_ns: int | None
+    size: int
+    shared_size: int  # of its layers that other images have, too
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    repository: str = NONE
+    tag: str = NONE
+    digest: str = NONE
+
+
+def image_rows(
+    images: Sequence[Listed], now_ns: int, *, digests: bool, shorten: bool
+) -> Iterator[Mapping[str, str]]:
+    """Yield a row for each name of each image, the newest image first."""
+    for image in sorted(images, key=lambda image: image.created_ns or 0, reverse=True):
+        cells = _cells(image, now_ns, shorten=shorten)
+        for name in _names(image, digests=digests):
+            yield cells | {
+                "Repository": name.repository,
+                "Tag": name.tag,
+                "Digest": name.digest,
+            }
+
+
+def _cells(image: Listed, now_ns: int, *, shorten: bool) -> dict[str, str]:
+    created = image.created_ns
+    return {
+        "ID": short_id(image.image_id) if shorten else image.image_id,
+        "CreatedSince": since(created, now_ns),
+        "CreatedAt": NOT_KNOWN if created is None else go_text(created // 10**9 * 10**9),
+        "Size": human_size(image.size, 3),
+        "Containers": NOT_KNOWN,  # images know none here
+        "SharedSize": human_size(image.shared_size, 3),
+        "UniqueSize": human_size(image.size - image.shared_size, 3),
+    }
+
+
+def short_id(digest: Digest) -> str:
+    """The beginning of a digest, long enough to tell it."""
+    return hex_of(digest)[:SHORT_ID]
+
+
+def since(created_ns: int | None, now_ns: int) -> str:
+    """How long ago an image was made."""
+    if created_ns is None or not is_dated(created_ns):
+        return NOT_KNOWN
+    return f"{human_duration(now_ns - created_ns)} ago"
+
+
+def _names(image: Listed, *, digests: bool) -> list[_Name]:
+    """Every tag with each digest of its repository; then digests of repositories without tags."""
+    tags = [parse_reference(tag) for tag in image.tags]
+    pinned = [parse_reference(name) for name in image.repo_digests]
+    found = []
+    for tag in tags:
+        own = [pin.digest for pin in pinned if pin.repository == tag.repository] if digests else []
+        named = tag.familiar_repository, tag.tag or NONE
+        found += [_Name(*named, digest or NONE) for digest in own or [None]]
+    tagged = {tag.repository for tag in tags}
+    for pin in pinned:
+        if pin.repository not in tagged:
+            digest = (pin.digest or NONE) if digests else NONE
+            found.append(_Name(pin.familiar_repository, NONE, digest))
+    return list(dict.fromkeys(found)) or [_Name()]

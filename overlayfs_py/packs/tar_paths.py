@@ -1,0 +1,74 @@
+"""Where an entry of a tar belongs if a symbolic link of the same tar stands in its way.
+
+Tars that were put together from parts have `lib -> usr/lib` and then `lib/x`. docker, podman and
+umoci unpack inside of the layer's root, where the link leads to `usr/lib/x`, and so does this:
+links are followed as in a chroot, by name only, and never leave the layer.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.packs.errors import BadEntry
+
+if TYPE_CHECKING:
+    from overlayfs_py.packs.values import Path
+    from overlayfs_py.packs.writer import PackWriter
+
+_MOST_LINKS = 40  # as in the kernel (include/linux/namei.h, MAXSYMLINKS)
+
+
+class TarPaths:
+    """Knows the symbolic links that a pack being written has."""
+
+    def __init__(self, writer: PackWriter) -> None:
+        self._writer = writer
+        self._links: dict[Path, bytes] = {}
+        self._last: tuple[Path, Path] = ((), ())  # the directory asked for last, and where it is
+
+    def add_symlink(self, path: Path, target: bytes) -> None:
+        """Take note of a link that was added."""
+        self._links[path] = target
+        self._last = ((), ())
+
+    def resolve(self, path: Path) -> Path:
+        """Return the place of `path`, whose last component is never followed.
+
+        Raises:
+            BadEntry: the links go round in circles.
+        """
+        if len(path) < 2 or not self._links:
+            return path
+        directory = path[:-1]
+        if self._last[0] != directory:
+            self._last = (directory, self._follow(directory))
+        return (*self._last[1], path[-1])
+
+    def _follow(self, directory: Path) -> Path:
+        pending = list(reversed(directory))
+        place: list[bytes] = []
+        followed = 0
+        while pending:
+            name = pending.pop()
+            if name == b"..":
+                del place[-1:]
+                continue
+            target = self._target((*place, name))
+            if target is None:
+                place.append(name)
+                continue
+            followed += 1
+            if followed > _MOST_LINKS:
+                raise BadEntry("too many symbolic links on the way to it")
+            if target.startswith(b"/"):
+                place = []
+            pending += [part for part in reversed(target.split(b"/")) if part not in (b"", b".")]
+        return tuple(place)
+
+    def _target(self, path: Path) -> bytes | None:
+        target = self._links.get(path)
+        # Something else may have taken its place since.
+        if target is None or self._writer.kind_of(path) != stat.S_IFLNK:
+            return None
+        return target

@@ -1,0 +1,166 @@
+"""registries.conf: mirrors, other locations, insecure and blocked registries, short names.
+
+Source: containers-registries.conf(5), version 2 of the format.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from overlayfs_py.registry.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from overlayfs_py.image.reference import Reference
+
+_LARGEST_BYTES = 8 << 20
+
+
+class Pulls(Enum):
+    """What a mirror is used for."""
+
+    ALL = "all"
+    DIGEST_ONLY = "digest-only"
+    TAG_ONLY = "tag-only"
+
+
+class _MirrorForm(msgspec.Struct, rename="kebab"):
+    location: str
+    insecure: bool = False
+    pull_from_mirror: Pulls | None = None
+
+
+class _RegistryForm(msgspec.Struct, rename="kebab"):
+    prefix: str | None = None
+    location: str | None = None
+    insecure: bool = False
+    blocked: bool = False
+    mirror_by_digest_only: bool = False
+    mirror: list[_MirrorForm] = []
+
+
+class _FileForm(msgspec.Struct, rename="kebab"):
+    registry: list[_RegistryForm] = []
+    aliases: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A repository, where it really lies."""
+
+    domain: str
+    path: str
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the files say together."""
+
+    registries: Mapping[str, _RegistryForm] = field(default_factory=dict)  # by prefix
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def locations(self, reference: Reference) -> list[Location]:
+        """Return where to pull from: mirrors in their order, then the registry itself.
+
+        Raises:
+            Refused: it is blocked.
+        """
+        found = self._find(reference)
+        if found is None:
+            return [Location(reference.domain, reference.path)]
+        prefix, registry = found
+        if registry.blocked:
+            raise Refused(str(reference), f"registries.conf blocks {prefix}")
+        own = registry.location or (None if prefix.startswith("*.") else prefix)
+        mirrors = [
+            self._moved(reference, prefix, mirror.location, insecure=mirror.insecure)
+            for mirror in registry.mirror
+            if _serves(mirror, registry, reference)
+        ]
+        return [*mirrors, self._moved(reference, prefix, own, insecure=registry.insecure)]
+
+    def push_location(self, reference: Reference) -> Location:
+        """Return where to push to, which no mirror takes part in."""
+        return self.locations(reference)[-1]
+
+    def _find(self, reference: Reference) -> tuple[str, _RegistryForm] | None:
+        matching = [prefix for prefix in self.registries if _matches(prefix, reference)]
+        if not matching:
+            return None
+        longest = max(matching, key=len)
+        return longest, self.registries[longest]
+
+    def _moved(
+        self, reference: Reference, prefix: str, location: str | None, *, insecure: bool
+    ) -> Location:
+        name = reference.repository
+        if location is not None:
+            # A wildcard stands for the whole host.
+            start = len(reference.domain) if prefix.startswith("*.") else len(prefix)
+            name = location.rstrip("/") + name[start:]
+        domain, _, path = name.partition("/")
+        if not domain or not path:
+            raise Refused(str(reference), f"registries.conf sends it to {name!r}")
+        return Location(domain, path, insecure)
+
+
+def read_configuration(paths: Sequence[Path]) -> Configuration:
+    """Return what the files say, the later before the earlier; one that is not there is empty.
+
+    Raises:
+        Refused: one is not such a file.
+        OSError: one cannot be read.
+    """
+    registries: dict[str, _RegistryForm] = {}
+    aliases: dict[str, str] = {}
+    for path in paths:
+        form = _read(path)
+        registries.update({_prefix(path, registry): registry for registry in form.registry})
+        aliases.update(form.aliases)
+    return Configuration(registries, {name: target for name, target in aliases.items() if target})
+
+
+def _read(path: Path) -> _FileForm:
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_BYTES).decode()
+    except (FileNotFoundError, NotADirectoryError):
+        return _FileForm()
+    except UnicodeError as error:
+        raise Refused(str(path), "not text") from error
+    try:
+        return msgspec.convert(tomllib.loads(text), _FileForm)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise Refused(str(path), f"not a registries.conf: {error}") from error
+
+
+def _prefix(path: Path, registry: _RegistryForm) -> str:
+    prefix = registry.prefix or registry.location
+    if not prefix:
+        raise Refused(str(path), "a registry has neither prefix nor location")
+    return prefix.rstrip("/")
+
+
+def _matches(prefix: str, reference: Reference) -> bool:
+    if prefix.startswith("*."):
+        return reference.domain.endswith(prefix[1:])
+    text = str(reference)
+    return text.startswith(prefix) and re.match(r"$|[/:@]", text[len(prefix) :]) is not None
+
+
+def _serves(mirror: _MirrorForm, registry: _RegistryForm, reference: Reference) -> bool:
+    pulls = mirror.pull_from_mirror or Pulls.ALL
+    if registry.mirror_by_digest_only:
+        pulls = Pulls.DIGEST_ONLY
+    if reference.digest is None:
+        return pulls is not Pulls.DIGEST_ONLY
+    return pulls is not Pulls.TAG_ONLY

@@ -1,0 +1,267 @@
+"""HTTP on trio: requests that are tried again, redirects that carry no credentials elsewhere.
+
+Plan: httpx's connection pool and its parsing, and nothing else of httpx: a client of its own would
+follow redirects, keep cookies, read the environment and ~/.netrc. Every request has its whole body
+in memory, so that all may be sent twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import httpx
+import trio
+
+from overlayfs_py import __version__
+from overlayfs_py.registry.answers import Answer, ConnectionLost
+from overlayfs_py.registry.errors import BadAnswer, Unavailable
+from overlayfs_py.registry.patience import Patience, parse_retry_after
+from overlayfs_py.registry.proxies import Proxies
+from overlayfs_py.registry.tls import TlsFiles, make_context
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+    from typing import Self
+
+log = logging.getLogger(__name__)
+
+USER_AGENT = f"overlayfs-py/{__version__}"
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 10  # what Go's client follows
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_MOST_CONNECTIONS = 16
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request."""
+
+    method: str
+    url: httpx.URL
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    authorization: str | None = None  # for the origin of `url`, and for no other
+    what: str = ""  # the reference or blob that it is for
+
+    @property
+    def may_move(self) -> bool:
+        return self.method in {"GET", "HEAD"}
+
+
+@dataclass(frozen=True, slots=True)
+class TransportOptions:
+    """How one registry is reached."""
+
+    tls: TlsFiles = field(default_factory=TlsFiles)
+    # Neither certificates nor the absence of TLS are objected to.
+    insecure: bool = False
+    patience: Patience = field(default_factory=Patience)
+    proxies: Proxies = field(default_factory=Proxies)
+
+
+def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+    """What credentials are for (RFC 6454): scheme, host, port."""
+    return url.scheme, url.host, url.port or _DEFAULT_PORTS.get(url.scheme)
+
+
+class Transport:
+    """The connections of one registry, and those to where it sends us."""
+
+    def __init__(self, home: httpx.URL, options: TransportOptions) -> None:
+        """`home` is the registry's own host: only there we say who we are by certificate."""
+        self.patience = options.patience
+        self._home = home
+        self._options = options
+        self._pools: dict[tuple[bool, str | None], httpx.AsyncHTTPTransport] = {}
+        self._has_answered: set[str] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _: type[BaseException] | None,
+        __: BaseException | None,
+        ___: TracebackType | None,
+    ) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    async def send(self, call: Call) -> Answer:
+        """Send, follow redirects of GET and HEAD, and try again what may pass.
+
+        Returns an answer of any status but redirects; one that may pass only after all tries.
+
+        Raises:
+            Unavailable: the host cannot be reached, or does not answer.
+            BadAnswer: a redirect that cannot be followed.
+        """
+        for _ in range(_MOST_REDIRECTS):
+            answer = await self._send_patiently(call)
+            if answer.status not in _REDIRECTS or not call.may_move:
+                return answer
+            await answer.aclose()
+            call = self._moved(call, answer)
+        raise BadAnswer(call.what, f"{call.url.host}: more than {_MOST_REDIRECTS} redirects")
+
+    async def send_once(self, call: Call) -> Answer:
+        """Send a single request.
+
+        Raises:
+            ConnectionLost: no answer came; the same request may succeed.
+            Unavailable: the host cannot be reached.
+        """
+        request = httpx.Request(
+            call.method,
+            call.url,
+            headers=self._headers(call),
+            content=call.body or None,
+            extensions={"timeout": self._timeouts()},
+        )
+        try:
+            response = await self._pool_for(call.url).handle_async_request(request)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise self._unreached(call, error) from error
+        except httpx.TimeoutException as error:
+            raise ConnectionLost(f"no answer for {self.patience.silence_s:g} s") from error
+        except httpx.TransportError as error:
+            raise ConnectionLost(str(error) or type(error).__name__) from error
+        self._has_answered.add(call.url.host)
+        response.request = request
+        return Answer(response, call.url, self.patience)
+
+    async def _send_patiently(self, call: Call) -> Answer:
+        for tries_done in range(1, self.patience.tries):
+            try:
+                answer = await self.send_once(call)
+            except ConnectionLost as lost:
+                delay_s, why = self.patience.delay_s(tries_done), str(lost)
+            else:
+                if answer.status not in _PASSING:
+                    return answer
+                delay_s, why = await self._wanted_delay(call, answer, tries_done)
+            log.info("%s: %s: trying again in %.1f s", call.url.host, why, delay_s)
+            await trio.sleep(delay_s)
+        try:
+            return await self.send_once(call)
+        except ConnectionLost as lost:
+            raise Unavailable(call.what, f"{call.url.host}: {lost}") from lost
+
+    async def _wanted_delay(self, call: Call, answer: Answer, tries_done: int) -> tuple[float, str]:
+        """Close an answer that may pass; return how long to wait, and why."""
+        asked = parse_retry_after(answer.headers.get("retry-after", ""))
+        if asked is not None and asked > self.patience.longest_retry_after_s:
+            async with answer:
+                refusal = await answer.refusal(call.what)
+            raise Unavailable(call.what, f"{refusal.strerror}; it asks to wait for {asked:.0f} s")
+        await answer.aclose()
+        ours = self.patience.delay_s(tries_done)
+        return (ours if asked is None else max(asked, ours)), f"answered {answer.status}"
+
+    def _moved(self, call: Call, answer: Answer) -> Call:
+        """Return the call that follows a redirect."""
+        url = self.resolve(call.url, answer.headers.get("location", ""), call.what)
+        # Once dropped, the credentials stay dropped: who sends us away and back might be anyone.
+        same_origin = origin_of(url) == origin_of(call.url)
+        return replace(call, url=url, authorization=call.authorization if same_origin else None)
+
+    def resolve(self, base: httpx.URL, location: str, what: str) -> httpx.URL:
+        """Return where an answer from `base` sends us.
+
+        Raises:
+            BadAnswer: nowhere, or to where we do not go.
+        """
+        try:
+            url = base.join(location)
+        except (httpx.InvalidURL, ValueError):
+            url = httpx.URL()
+        if not location or url.scheme not in _DEFAULT_PORTS or not url.host:
+            raise BadAnswer(what, f"{base.host} sends us to {location!r}")
+        if url.scheme == "http" and base.scheme == "https" and not self._options.insecure:
+            raise BadAnswer(what, f"{base.host} sends us to {url.host} without TLS")
+        return url
+
+    def _headers(self, call: Call) -> dict[str, str]:
+        # Anything but `identity` would make the bytes differ from what digests speak of.
+        headers = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **call.headers}
+        if call.authorization is not None:
+            headers["Authorization"] = call.authorization
+        if not call.body and call.method in {"POST", "PUT", "PATCH"}:
+            headers["Content-Length"] = "0"
+        return headers
+
+    def _timeouts(self) -> dict[str, float | None]:
+        silence_s = self.patience.silence_s
+        return {
+            "connect": self.patience.connect_s,
+            "read": silence_s,
+            "write": silence_s,
+            "pool": None,  # waits for our own tasks
+        }
+
+    def _pool_for(self, url: httpx.URL) -> httpx.AsyncHTTPTransport:
+        is_home = (url.host, url.port) == (self._home.host, self._home.port)
+        key = is_home, self._options.proxies.find(url)
+        if key not in self._pools:
+            files = self._options.tls
+            if not is_home:
+                files = replace(files, identities=())
+            self._pools[key] = httpx.AsyncHTTPTransport(
+                verify=make_context(files, verify=not self._options.insecure),
+                trust_env=False,
+                limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, keepalive_expiry=15),
+                proxy=key[1],
+            )
+        return self._pools[key]
+
+    def _unreached(self, call: Call, error: httpx.TransportError) -> Exception:
+        """Return what a failed connection means.
+
+        Who has never answered is not asked again: the name or the port is wrong. Who has answered
+        before is coming back.
+        """
+        causes = list(_causes(error))
+        for cause in causes:
+            if isinstance(cause, ssl.SSLError):
+                return Unavailable(call.what, f"{call.url.host}: TLS: {_tls_reason(cause)}")
+        why = _connection_reason(error, causes)
+        if call.url.host in self._has_answered:
+            return ConnectionLost(why)
+        return Unavailable(call.what, f"{call.url.netloc.decode()}: {why}")
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    found = []
+    while error is not None:
+        found.append(error)
+        if isinstance(error, BaseExceptionGroup):
+            found += [cause for inner in error.exceptions for cause in _causes(inner)]
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate not trusted: {error.verify_message}"
+    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
+        return "the server does not speak TLS (--tls-verify=false allows plain HTTP)"
+    return (error.reason or str(error)).replace("_", " ").lower()
+
+
+def _connection_reason(error: httpx.TransportError, causes: list[BaseException]) -> str:
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return f"no such host: {cause.strerror}"
+        if isinstance(cause, OSError) and cause.errno is not None:
+            # trio's own begins with what it tried; the system's words are in errno.
+            return f"cannot connect: {os.strerror(cause.errno)}"
+    if isinstance(error, httpx.ConnectTimeout):
+        return "cannot connect in time"
+    return f"cannot connect: {error}"

@@ -1,0 +1,215 @@
+"""Adding to a store: one `Addition` per pull, load, import or build.
+
+Plan: blobs and layers come first, each whole and on the disk, kept by the addition's lease though
+nothing refers to them yet. The image's entry comes next, its tags last. Whoever is killed leaves
+blobs and layers that the next one finds, or that gc removes.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
+
+from overlayfs_py.store import blobs, downloads, images, layers, locks, names
+from overlayfs_py.store.failures import Busy
+from overlayfs_py.store.layers import LayerIngest, StoredLayer
+from overlayfs_py.store.leases import Kind, Lease
+from overlayfs_py.store.records import Form, ImageEntry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from overlayfs_py.image.digest import Digest
+    from overlayfs_py.image.manifest import Manifest
+    from overlayfs_py.image.reference import Reference
+    from overlayfs_py.store.downloads import Download
+    from overlayfs_py.store.images import StoredImage
+    from overlayfs_py.store.layers import LayerFacts
+    from overlayfs_py.store.locks import StoreLock
+    from overlayfs_py.store.places import Places
+    from overlayfs_py.store.records import LayerBlob
+
+
+class Addition:
+    """What is added stays at least until this is closed; what an image refers to, for good.
+
+    Safe to use from several threads, as long as no two work on one layer or download.
+    """
+
+    def __init__(self, places: Places, lock: StoreLock, lease: Lease) -> None:
+        self._places = places
+        self._lock = lock
+        self._lease = lease
+
+    def has_blob(self, digest: Digest) -> bool:
+        """Whether a blob is there; it stays."""
+        with self._lock.shared():
+            self._lease.keep(Kind.BLOB, digest)
+            return self._places.blob(digest).is_file()
+
+    def put_blob(self, data: bytes, digest: Digest | None = None) -> Digest:
+        """Store bytes, which may be there already; returns their digest.
+
+        Raises:
+            DigestMismatch: they are not what `digest` says.
+        """
+        actual = blobs.require_digest(data, digest)
+        self._keep(Kind.BLOB, actual)
+        blobs.put(self._places, data, actual, self._lease.directory)
+        return actual
+
+    def put_blob_stream(self, chunks: Iterable[bytes], digest: Digest, size: int) -> None:
+        """Store what `chunks` add up to.
+
+        Raises:
+            WrongSize, DigestMismatch: it is not what it should be; nothing is stored.
+        """
+        if not self.has_blob(digest):
+            blobs.put_stream(self._places, chunks, digest, size, self._lease.directory)
+
+    def find_layer(self, diff_id: Digest) -> StoredLayer | None:
+        """Return a layer if it is there; it stays."""
+        with self._lock.shared():
+            self._lease.keep(Kind.LAYER, diff_id)
+            return layers.find(self._places, diff_id)
+
+    def find_layer_of(self, digest: Digest) -> StoredLayer | None:
+        """Return the layer whose diff ID, or whose blob's digest, this is; it stays."""
+        with self._lock.shared():
+            diff_id = layers.find_id(self._places, digest)
+        return None if diff_id is None else self.find_layer(diff_id)
+
+    @contextmanager
+    def ingest_layer(
+        self, diff_id: Digest, form: Form = Form.PACK, *, wait: bool = True
+    ) -> Iterator[StoredLayer | LayerIngest]:
+        """Give a layer to write, or the layer itself if another process wrote it meanwhile.
+
+        One that is not committed is gone afterwards.
+
+        Raises:
+            Busy: another process is writing it just now, and `wait` is false.
+        """
+        found = self.find_layer(diff_id)
+        if found is not None:
+            yield found
+            return
+        with self._own(diff_id, wait=wait):
+            found = self.find_layer(diff_id)
+            if found is not None:
+                yield found
+                return
+            ingest = LayerIngest(self._lease, diff_id, form)
+            try:
+                yield ingest
+            finally:
+                ingest.discard()
+
+    @contextmanager
+    def ingest_unknown_layer(self, form: Form = Form.PACK) -> Iterator[LayerIngest]:
+        """Give a layer to write whose diff ID its data will tell."""
+        ingest = LayerIngest(self._lease, None, form)
+        try:
+            yield ingest
+        finally:
+            ingest.discard()
+
+    def commit_layer(self, ingest: LayerIngest, facts: LayerFacts) -> StoredLayer:
+        """Make a written layer one of the store; it is on the disk when this returns.
+
+        Raises:
+            DigestMismatch: it is another layer than was asked for.
+        """
+        if ingest.diff_id is not None:
+            return self._place(ingest, facts)
+        with self._own(facts.diff_id, wait=True):
+            found = self.find_layer(facts.diff_id)
+            return self._place(ingest, facts) if found is None else found
+
+    def note_blob(self, diff_id: Digest, blob: LayerBlob) -> None:
+        """Note what else a layer of the store is compressed as, or where else it can be had."""
+        with self._lock.exclusive():
+            layers.add_blob(self._places, diff_id, blob)
+
+    def download(self, digest: Digest, *, wait: bool = True) -> AbstractContextManager[Download]:
+        """Give the download of a blob to this process alone, with what arrived before.
+
+        Raises:
+            Busy: another process is at it, and `wait` is false.
+        """
+        return downloads.download(self._places, digest, wait=wait)
+
+    def keep_download(self, download: Download, digest: Digest) -> None:
+        """Make a whole download, whose digest the caller has checked, a blob of the store."""
+        self._keep(Kind.BLOB, digest)
+        blobs.adopt(self._places, download.path, digest)
+
+    def add_image(
+        self,
+        manifest: Manifest,
+        *,
+        references: Sequence[Reference] = (),
+        index: Digest | None = None,
+        repositories: Sequence[str] = (),
+    ) -> StoredImage:
+        """Make a manifest an image and let references name it: the last step of every addition.
+
+        The manifest, its config and the layers must have been put or found by this addition.
+
+        Args:
+            manifest: whose bytes are a blob already.
+            references: with a tag each; they name nothing else any more.
+            index: the digest of the index that it was chosen from, kept if it is a blob.
+            repositories: where the manifest, or the index, can be pulled from.
+
+        Raises:
+            NotInStore: a blob or a layer of it is missing; nothing is changed.
+        """
+        with self._lock.exclusive():
+            config = images.require_whole(self._places, manifest)
+            entry = ImageEntry(
+                manifest=manifest.digest,
+                media_type=manifest.media_type,
+                config=config.image_id,
+                added_ns=time.time_ns(),
+                index=index or "",
+                repositories=tuple(repositories),
+            )
+            names.put_entry(self._places, entry)
+            for reference in references:
+                names.put_tag(self._places, reference, manifest.digest)
+            return images.require(self._places, manifest.digest)
+
+    def close(self) -> None:
+        """Keep only what images refer to."""
+        self._lease.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _keep(self, kind: Kind, digest: Digest) -> None:
+        with self._lock.shared():
+            self._lease.keep(kind, digest)
+
+    @contextmanager
+    def _own(self, diff_id: Digest, *, wait: bool) -> Iterator[None]:
+        path = self._places.layer_ingest(diff_id)
+        if wait:
+            lock: locks.Lock | None = locks.acquire(path, locks.Mode.EXCLUSIVE)
+        else:
+            lock = locks.try_acquire(path, locks.Mode.EXCLUSIVE)
+        if lock is None:
+            raise Busy(diff_id)
+        with lock:
+            yield
+
+    def _place(self, ingest: LayerIngest, facts: LayerFacts) -> StoredLayer:
+        record = ingest.finish(facts)
+        with self._lock.shared():
+            self._lease.keep(Kind.LAYER, facts.diff_id)
+            return ingest.place(self._places, record)

@@ -1,0 +1,62 @@
+"""What a store says when it cannot."""
+
+from __future__ import annotations
+
+import errno
+
+from overlayfs_py.errors import OverlayError
+
+
+class NotInStore(OverlayError):
+    """A blob, a layer or an image that is not there."""
+
+    exit_code = 31
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(errno.ENOENT, f"no such {what}", name)
+
+
+class Ambiguous(OverlayError):
+    """A prefix of several image IDs."""
+
+    exit_code = 34
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(errno.EINVAL, f"{count} images have IDs that begin so", name)
+
+
+class InUse(OverlayError):
+    """An image that cannot go yet."""
+
+    exit_code = 35
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(errno.EBUSY, why, name)
+
+
+class Busy(OverlayError):
+    """Another process is at work on the same layer or download."""
+
+    exit_code = 36
+
+    def __init__(self, name: str) -> None:
+        super().__init__(errno.EAGAIN, "another process is at work on it", name)
+
+
+class WrongSize(OverlayError):
+    """Data that is longer or shorter than its description."""
+
+    exit_code = 30
+
+    def __init__(self, name: str, want: int, got: int) -> None:
+        super().__init__(errno.EIO, f"has {got} bytes, expected {want}", name)
+
+
+class CorruptStore(OverlayError):
+    """A file of the store says something that the store never writes."""
+
+    exit_code = 37
+
+    def __init__(self, path: str, why: str) -> None:
+        self.why = why
+        super().__init__(errno.EIO, f"{why} (see `store fsck`)", path)

@@ -1,0 +1,107 @@
+"""Where everything of a store lies; docs/STORE.md says what it means and who may delete it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from overlayfs_py.image.digest import hex_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from overlayfs_py.image.digest import Digest
+
+RECORD = "layer.json"
+PACK = "layer.pack"
+TREE = "tree"
+LEASE = "lease"
+GONE = ".gone"  # an image that is being removed
+LAYER_FILES = (RECORD, PACK, TREE)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The paths of one store."""
+
+    root: Path
+
+    @property
+    def version(self) -> Path:
+        return self.root / "store.json"
+
+    @property
+    def blobs(self) -> Path:
+        return self.root / "blobs" / "sha256"
+
+    @property
+    def layers(self) -> Path:
+        return self.root / "layers"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def tags(self) -> Path:
+        return self.root / "tags"
+
+    @property
+    def partial(self) -> Path:
+        return self.root / "partial"
+
+    @property
+    def staging(self) -> Path:
+        return self.root / "staging"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def quarantine(self) -> Path:
+        return self.root / "quarantine"
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """All directories of a store, in the order to make them."""
+        return (
+            self.root,
+            self.blobs.parent,
+            self.blobs,
+            self.layers,
+            self.images,
+            self.tags,
+            self.partial,
+            self.staging,
+            self.locks,
+            self.quarantine,
+        )
+
+    def blob(self, digest: Digest) -> Path:
+        return self.blobs / hex_of(digest)
+
+    def layer(self, diff_id: Digest) -> Path:
+        return self.layers / hex_of(diff_id)
+
+    def layer_record(self, diff_id: Digest) -> Path:
+        return self.layer(diff_id) / RECORD
+
+    def use(self, digest: Digest) -> Path:
+        """Held shared by whoever has a layer, or the image of a manifest, mounted."""
+        return self.locks / f"use-{hex_of(digest)}"
+
+    def layer_ingest(self, diff_id: Digest) -> Path:
+        """Held by whoever is making the layer."""
+        return self.locks / f"ingest-{hex_of(diff_id)}"
+
+    def image(self, manifest: Digest) -> Path:
+        return self.images / hex_of(manifest)
+
+    def tag(self, reference: str) -> Path:
+        # A reference may be longer than a file name, and has slashes: what it is stands inside.
+        return self.tags / hashlib.sha256(reference.encode()).hexdigest()
+
+    def download(self, digest: Digest) -> Path:
+        return self.partial / hex_of(digest)

@@ -1,0 +1,67 @@
+"""Reading all of a blob or a layer, to see whether it is what was written."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from overlayfs_py.errors import CorruptLayer
+from overlayfs_py.image.digest import digest_of_hex
+from overlayfs_py.packs.pack import Pack
+from overlayfs_py.store import blobs, layers
+from overlayfs_py.store.failures import CorruptStore
+from overlayfs_py.store.records import Form
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from overlayfs_py.image.digest import Digest
+    from overlayfs_py.store.places import Places
+
+
+def fault_of_blob(path: Path) -> str | None:
+    """What is wrong with the blob at `path`, None if nothing is.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    if path.is_symlink() or not path.is_file():
+        os.lstat(path)
+        return "not a regular file"
+    try:
+        got = blobs.digest_of_file(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if got == digest_of_hex(path.name) else f"its bytes have the digest {got}"
+
+
+def fault_of_layer(places: Places, diff_id: Digest) -> str | None:
+    """What is wrong with a layer, None if nothing is, or if it is none."""
+    try:
+        layer = layers.find(places, diff_id)
+        if layer is None:
+            return None
+        if layer.record.form is Form.TREE:
+            return None if os.path.isdir(layer.path) else "its directory is missing"
+        _verify_pack(layer.path, layer.record.pack)
+    except CorruptLayer as error:
+        return error.strerror
+    except CorruptStore as error:
+        return error.why
+    except FileNotFoundError:
+        return "its pack is missing" if places.layer_record(diff_id).exists() else None
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None
+
+
+def _verify_pack(path: bytes, digest: str) -> None:
+    with Pack(path) as pack:
+        if digest and f"sha256:{pack.digest.hex()}" != digest:
+            raise CorruptLayer(path, "it is another pack than was written")
+        for section in pack.footer.sections:
+            pack.index.section(section.id)
+        for number in range(pack.index.chunks):
+            pack.chunks.load(number)

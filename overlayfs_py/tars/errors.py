@@ -1,0 +1,58 @@
+"""What can be wrong with a tar, and with the compressed stream that it comes in."""
+
+from __future__ import annotations
+
+import errno
+
+from overlayfs_py.errors import OverlayError
+
+
+class BadTar(OverlayError):
+    """Bytes that are no tar, or a tar that nobody may unpack; says where, and which entry."""
+
+    exit_code = 23
+
+    def __init__(self, why: str, offset: int, entry: bytes | None = None) -> None:
+        """`entry` is the name as far as it is known, `offset` counts uncompressed bytes."""
+        shown = "" if not entry else f" ({shorten(entry)})"
+        super().__init__(errno.EINVAL, f"bad tar at byte {offset}{shown}: {why}")
+
+
+class BadCompression(OverlayError):
+    """A compressed stream that is damaged, cut short, or followed by something else."""
+
+    exit_code = 23
+
+    def __init__(self, why: str, offset: int) -> None:
+        """`offset` counts compressed bytes."""
+        super().__init__(errno.EINVAL, f"bad compressed data at byte {offset}: {why}")
+
+
+class TooLarge(OverlayError):
+    """A stream that has more bytes than its reader allows."""
+
+    exit_code = 23
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(errno.EFBIG, f"more than {limit} bytes when uncompressed")
+
+
+class BadSplit(OverlayError):
+    """A recording from which no tar can be rebuilt."""
+
+    exit_code = 20
+
+    def __init__(self, why: str) -> None:
+        super().__init__(errno.EIO, f"cannot rebuild the tar: {why}")
+
+
+_MOST_SHOWN = 120
+
+
+def shorten(name: bytes) -> str:
+    """A name for one line of text: quoted, escaped, not too long."""
+    cut = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + b"..."
+    text = cut.decode("utf-8", "backslashreplace")
+    return (
+        "'" + "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text) + "'"
+    )

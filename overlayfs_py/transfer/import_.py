@@ -1,0 +1,106 @@
+"""A root filesystem, from a tar or a directory, as an image of one layer."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from overlayfs_py.image.config import HistoryEntry, RunConfig, build_config
+from overlayfs_py.image.descriptor import Descriptor
+from overlayfs_py.image.manifest import build_manifest
+from overlayfs_py.image.media_types import OCI_CONFIG, OCI_LAYER, Kind
+from overlayfs_py.image.times import rfc3339
+from overlayfs_py.packs.from_directory import pack_directory
+from overlayfs_py.packs.pack import Pack
+from overlayfs_py.packs.to_tar import write_tar
+from overlayfs_py.packs.writer import PackWriter
+from overlayfs_py.store.layer_writing import write_layer
+from overlayfs_py.transfer.pushing import pushed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from overlayfs_py.image.platform import Platform
+    from overlayfs_py.image.reference import Reference
+    from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.images import StoredImage
+    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the image says of itself."""
+
+    platform: Platform
+    created_ns: int
+    source: str  # for the history: `Imported from rootfs.tar`
+    message: str = ""
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def import_tar(
+    store: Store, blocks: Iterable[bytes], options: ImportOptions, references: Sequence[Reference]
+) -> StoredImage:
+    """Make an image of a tar, compressed or not, read once.
+
+    Raises:
+        BadTar, BadCompression: it is none, or damaged.
+    """
+    return _import(store, lambda addition: _add_tar(addition, blocks), options, references)
+
+
+def import_directory(
+    store: Store, source: bytes, options: ImportOptions, references: Sequence[Reference]
+) -> StoredImage:
+    """Make an image of a directory, which stays as it is.
+
+    Raises:
+        OSError: naming what cannot be read.
+        BadEntry: naming what no layer can hold.
+    """
+    return _import(store, lambda addition: _add_directory(addition, source), options, references)
+
+
+def _import(
+    store: Store,
+    add_layer: Callable[[Addition], StoredLayer],
+    options: ImportOptions,
+    references: Sequence[Reference],
+) -> StoredImage:
+    with store.add() as addition:
+        layer = add_layer(addition)
+        created = rfc3339(options.created_ns)
+        step = HistoryEntry(created, comment=options.message or f"Imported from {options.source}")
+        config = build_config(
+            options.platform, [layer.diff_id], history=[step], run=options.run, created=created
+        )
+        manifest = build_manifest(
+            Kind.OCI,
+            Descriptor(OCI_CONFIG, config.image_id, len(config.raw)),
+            [Descriptor(OCI_LAYER, layer.diff_id, layer.record.tar_size)],
+        )
+        addition.put_blob(config.raw)
+        addition.put_blob(manifest.raw)
+        return addition.add_image(manifest, references=references)
+
+
+def _add_tar(addition: Addition, blocks: Iterable[bytes]) -> StoredLayer:
+    with addition.ingest_unknown_layer() as ingest:
+        facts, _ = write_layer(ingest, blocks)
+        return addition.commit_layer(ingest, facts)
+
+
+def _add_directory(addition: Addition, source: bytes) -> StoredLayer:
+    """By way of a tar, which the layer keeps: what its diff ID is of must be made again later."""
+    with addition.ingest_unknown_layer() as draft:
+        with draft.path.open("xb") as out:
+            writer = PackWriter(out)
+            pack_directory(source, writer)
+            writer.finish()
+        with (
+            Pack(os.fsencode(draft.path)) as pack,
+            pushed(lambda write: write_tar(pack, write)) as blocks,
+        ):
+            return _add_tar(addition, blocks)

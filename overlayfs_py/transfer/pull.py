@@ -1,0 +1,207 @@
+"""Bringing an image from a registry into the store.
+
+Order: the manifest, by way of an index; the config; the layers that are not here, three at a time;
+the image's entry and its name last. Whoever is killed leaves layers and parts of downloads, and
+nothing that names an image which is not whole.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from overlayfs_py.image.config import parse_config
+from overlayfs_py.image.documents import LARGEST_CONFIG
+from overlayfs_py.image.errors import BadDocument
+from overlayfs_py.image.manifest import Index, Manifest, parse_manifest
+from overlayfs_py.image.platform import choose
+from overlayfs_py.registry.errors import RegistryError
+from overlayfs_py.store.failures import NotInStore
+from overlayfs_py.store.records import Form
+from overlayfs_py.transfer.failing import run_together
+from overlayfs_py.transfer.layer_download import WantedLayer, fetch_layer
+from overlayfs_py.transfer.watch import LayerState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from overlayfs_py.image.config import ImageConfig
+    from overlayfs_py.image.descriptor import Descriptor
+    from overlayfs_py.image.digest import Digest
+    from overlayfs_py.image.platform import Platform
+    from overlayfs_py.image.reference import Reference
+    from overlayfs_py.registry.client import RegistryClient
+    from overlayfs_py.registry.repository import Repository
+    from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.images import StoredImage
+    from overlayfs_py.store.store import Store
+    from overlayfs_py.transfer.watch import Watch
+
+log = logging.getLogger(__name__)
+
+PARALLEL = 3  # docker's number; more do not help a fast link, and a slow registry minds them
+_DEEPEST_INDEX = 3  # an index may list an index (OCI image-spec image-index.md)
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """How to pull."""
+
+    platform: Platform
+    form: Form = Form.PACK
+    parallel: int = PARALLEL
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What was pulled."""
+
+    image: StoredImage
+    digest: Digest  # what the reference names: the index, or the manifest
+    is_new: bool  # False: the store had it under this name already
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An image in a registry."""
+
+    manifest: Manifest
+    index: Index | None  # the one that the reference names
+    sources: Sequence[Repository]  # the first one has it
+
+    @property
+    def digest(self) -> Digest:
+        return self.manifest.digest if self.index is None else self.index.digest
+
+
+async def pull(
+    store: Store,
+    client: RegistryClient,
+    reference: Reference,
+    options: PullOptions,
+    watch: Watch,
+) -> Pulled:
+    """Pull the image that a reference, with a tag or digest, names in its registry.
+
+    Raises:
+        RegistryError: the registry does not give it.
+        DigestMismatch, BadDocument, BadTar: what it gives is not what it says.
+        NoSuchPlatform: it has no image for this platform.
+    """
+    found = await _find(client, reference, options.platform)
+    watch.say(f"{reference.digest or reference.tag}: Pulling from {reference.path}")
+    addition = await trio.to_thread.run_sync(store.add)
+    try:
+        config = await _fetch_config(found, addition)
+        await _fetch_layers(found, config, reference, options, addition, watch)
+        known = _known(store, reference)
+        image = await trio.to_thread.run_sync(_add_image, addition, found, reference)
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(addition.close)
+    return Pulled(image, found.digest, known != image.entry.manifest)
+
+
+async def _find(client: RegistryClient, reference: Reference, platform: Platform) -> _Found:
+    """Ask one source after the other."""
+    *mirrors, last = sources = client.pull_sources(reference)
+    for position, source in enumerate(mirrors):
+        try:
+            return await _find_in(source, sources[position:], reference, platform)
+        except RegistryError as error:
+            log.warning("%s: %s; trying the next source", source.name, error.strerror)
+    return await _find_in(last, [last], reference, platform)
+
+
+async def _find_in(
+    source: Repository, sources: Sequence[Repository], reference: Reference, platform: Platform
+) -> _Found:
+    tag = reference.digest or reference.tag
+    assert tag is not None, "a reference has a tag or a digest by now"
+    fetched = await source.fetch_manifest(tag)
+    parsed = parse_manifest(fetched.raw, fetched.content_type, fetched.digest)
+    named = parsed if isinstance(parsed, Index) else None
+    for _ in range(_DEEPEST_INDEX):
+        if isinstance(parsed, Manifest):
+            return _Found(_require_image(parsed, source), named, sources)
+        chosen = choose(parsed.manifests, platform)
+        parsed = await _fetch_chosen(source, chosen)
+    raise BadDocument(f"{source.name}@{fetched.digest}", "an index of indexes of indexes")
+
+
+async def _fetch_chosen(source: Repository, chosen: Descriptor) -> Manifest | Index:
+    fetched = await source.fetch_manifest(chosen.digest)
+    if len(fetched.raw) != chosen.size:
+        why = f"has {len(fetched.raw)} bytes, its index says {chosen.size}"
+        raise BadDocument(f"{source.name}@{chosen.digest}", why)
+    return parse_manifest(fetched.raw, chosen.media_type, chosen.digest)
+
+
+def _require_image(manifest: Manifest, source: Repository) -> Manifest:
+    if not manifest.is_image:
+        what = f"{source.name}@{manifest.digest}"
+        raise BadDocument(what, f"not an image to run, but {manifest.config.media_type!r}")
+    return manifest
+
+
+async def _fetch_config(found: _Found, addition: Addition) -> ImageConfig:
+    source = found.sources[0]
+    raw = await source.read_blob(found.manifest.config, LARGEST_CONFIG)
+    config = parse_config(raw, found.manifest.config.digest)
+    if len(config.diff_ids) != len(found.manifest.layers):
+        what = f"{source.name}@{found.manifest.digest}"
+        why = f"{len(found.manifest.layers)} layers, its config has {len(config.diff_ids)}"
+        raise BadDocument(what, why)
+    for document in (raw, found.manifest.raw, *(() if found.index is None else (found.index.raw,))):
+        await trio.to_thread.run_sync(addition.put_blob, document)
+    return config
+
+
+async def _fetch_layers(
+    found: _Found,
+    config: ImageConfig,
+    reference: Reference,
+    options: PullOptions,
+    addition: Addition,
+    watch: Watch,
+) -> None:
+    # A layer may stand there twice, and two blobs may be one layer: each comes once.
+    blobs = dict(zip(config.diff_ids, found.manifest.layers, strict=True))
+    missing = []
+    for diff_id, blob in blobs.items():
+        wanted = WantedLayer(blob, diff_id, found.sources, reference.repository)
+        if await trio.to_thread.run_sync(addition.find_layer, diff_id) is None:
+            watch.layer(wanted.ident, LayerState.PULLING)
+            missing.append(wanted)
+        else:
+            watch.layer(wanted.ident, LayerState.EXISTS)
+    for wanted in missing[options.parallel :]:
+        watch.layer(wanted.ident, LayerState.WAITING)
+    queue = iter(missing)
+
+    async def work() -> None:
+        for wanted in queue:
+            await fetch_layer(wanted, addition, options.form, watch)
+
+    await run_together([work] * options.parallel)
+
+
+def _known(store: Store, reference: Reference) -> str | None:
+    """The manifest that the store has under this name so far."""
+    try:
+        return store.image(reference.canonical).entry.manifest
+    except NotInStore:
+        return None
+
+
+def _add_image(addition: Addition, found: _Found, reference: Reference) -> StoredImage:
+    names = () if reference.tag is None or reference.digest is not None else (reference,)
+    return addition.add_image(
+        found.manifest,
+        references=names,
+        index=None if found.index is None else found.index.digest,
+        repositories=(reference.repository,),
+    )

@@ -1,0 +1,78 @@
+"""A program opens a store, looks at an image, mounts it, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from overlayfs_py.api import OverlayError, Store, inspect, mounted
+from overlayfs_py.image.config import RunConfig
+from overlayfs_py.image.platform import Platform
+from overlayfs_py.image.reference import parse_reference
+from overlayfs_py.transfer.import_ import ImportOptions, import_directory
+from tests.system.mount_table import mounts_below
+from tests.system.processes import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/motd").write_text("hello\n")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    opened = Store.open(tmp_path / "store")
+    options = ImportOptions(Platform("linux", "amd64"), 0, "root", run=RunConfig(cmd=("/bin/sh",)))
+    import_directory(opened, os.fsencode(tmp_path / "root"), options, [parse_reference("small:1")])
+    return opened
+
+
+def test_an_image_is_looked_at(store: Store) -> None:
+    assert inspect(store, "small:1").config.run.cmd == ("/bin/sh",)
+    with pytest.raises(OverlayError, match="no such image"):
+        inspect(store, "other:1")
+
+
+def test_an_image_is_a_directory_for_a_while(store: Store, tmp_path: Path) -> None:
+    with mounted(store, "small:1") as root:
+        assert (root / "etc/motd").read_text() == "hello\n"
+        with pytest.raises(OSError, match="Read-only"):
+            (root / "new").touch()
+        with pytest.raises(OverlayError, match="mounted"):
+            store.remove_image("small:1")
+
+    assert list((tmp_path / "tmp").iterdir()) == []
+    store.remove_image("small:1")
+
+
+def test_what_is_written_is_thrown_away(store: Store, tmp_path: Path) -> None:
+    with mounted(store, "small:1", writable=True) as root:
+        (root / "etc/motd").write_text("changed\n")
+        assert (root / "etc/motd").read_text() == "changed\n"
+
+    with mounted(store, "small:1") as root:
+        assert (root / "etc/motd").read_text() == "hello\n"
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_the_mount_ends_with_its_program_however_that_ends(store: Store, tmp_path: Path) -> None:
+    script = f"""
+import os, signal, tempfile
+from pathlib import Path
+from overlayfs_py.api import Store, mounted
+tempfile.tempdir = {str(tmp_path / "tmp")!r}
+with mounted(Store.open(Path({str(store.root)!r})), "small:1") as root:
+    assert (root / "etc/motd").exists()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False)
+
+    assert done.returncode == -9
+    wait_until(lambda: not mounts_below(tmp_path), "the mount to go")
+    wait_until(lambda: not list((tmp_path / "tmp").iterdir()), "the directory to go")
