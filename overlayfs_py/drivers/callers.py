@@ -45,7 +45,7 @@ def chown_to_nobody(union: Union, node: Node, uid: int) -> None:
     same request comes before somebody else's write, which sees to those bits by itself.
     """
     found = union.attributes(node)
-    if stat.S_ISREG(found.mode) and uid in (0, found.uid):
+    if not stat.S_ISDIR(found.mode) and uid in (0, found.uid):
         set_id = found.mode & (stat.S_ISUID | stat.S_ISGID)
         if set_id:
             union.kill_privileges(node)

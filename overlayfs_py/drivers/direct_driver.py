@@ -102,6 +102,10 @@ class Server:
         if mounted.writeback:
             # What the kernel has not written yet would be a hole. Refused, it takes all for data.
             del self._handlers[Opcode.LSEEK]
+        if mounted.io is not IoMode.PASSTHROUGH and not union.has_volumes:
+            # Refused, the kernel sends MKNOD and opens by itself, without a RELEASE at the close.
+            # In a volume somebody else may create the file in between, and MKNOD would fail.
+            del self._handlers[Opcode.CREATE]
         self._bugs = BugLog()
         self._features = Features()
         self._session: Session | None = None

@@ -15,11 +15,14 @@ from overlayfs_py.drivers.errnos import BugLog, errno_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
+
 
 class Handlers(Protocol):
     """What owns the methods."""
 
     bugs: BugLog
+    wakeups: Wakeups
 
 
 S = TypeVar("S", bound=Handlers)
@@ -50,7 +53,8 @@ def waiting(
     @functools.wraps(method)
     async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return await method(self, *args, **kwargs)
+            with self.wakeups.while_waiting():
+                return await method(self, *args, **kwargs)
         except Exception as error:
             raise _answer(self, method.__name__, error) from None
 

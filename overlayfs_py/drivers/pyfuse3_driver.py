@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
-from overlayfs_py.drivers import pyfuse3_complaints
+from overlayfs_py.drivers import pyfuse3_complaints, pyfuse3_wakeups
 from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
 from overlayfs_py.drivers.supervision import announce, unmount_on_signal
 
@@ -30,7 +30,7 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     except BaseException:
         os.close(mounted.fd)
         raise
-    with pyfuse3_complaints.of_what_matters():
+    with pyfuse3_complaints.of_what_matters(), pyfuse3_wakeups.possible():
         trio.run(_Session(mounted).serve, on_ready)
 
 

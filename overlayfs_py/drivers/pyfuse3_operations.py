@@ -20,6 +20,7 @@ from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
 from overlayfs_py.drivers.pyfuse3_answers import at_once, waiting
+from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
 from overlayfs_py.union.values import AttributeChange, Creator, Need
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class UnionOperations(pyfuse3.Operations):
     def __init__(self, union: Union, *, leaves_umask: bool) -> None:
         super().__init__()
         self.bugs = BugLog()
+        self.wakeups = Wakeups()
         self._union = union
         self._leaves_umask = leaves_umask
         self._copy_ups = CopyUps(union)

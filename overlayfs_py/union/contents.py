@@ -178,18 +178,19 @@ def writable_fd(state: State, node: FileNode) -> int:
     """Return a descriptor for reading and writing, owned by the cache: use it at once."""
     known = state.readers.find(node)
     if not isinstance(known, WritableReader):
-        place = make_writable(state, node)
-        known = WritableReader(_open_writable(node, place.attributes().mode))
+        make_writable(state, node)
+        known = WritableReader(_open_writable(node))
         state.readers.put(node, known)
     return known.fd
 
 
-def _open_writable(node: FileNode, mode: int) -> int:
+def _open_writable(node: FileNode) -> int:
     """Open for both; who is not privileged may have taken the owner's own permission away."""
     place: HostFile = node.writable
     try:
         return place.open(os.O_RDWR)
     except PermissionError:
+        mode = place.attributes().mode
         inodes.set_mode(place, stat.S_IMODE(mode) | stat.S_IRUSR | stat.S_IWUSR)
         try:
             return place.open(os.O_RDWR)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.errors import ReservedName
 from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile, find_xattr
 from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
-from overlayfs_py.layers.values import Absence
+from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl, inodes
 from overlayfs_py.union.copy_up import copy_up_directory, link
-from overlayfs_py.union.lookup import lookup, upper_state
+from overlayfs_py.union.lookup import lookup, shown_below, upper_state
 from overlayfs_py.union.nodes import FileNode
 from overlayfs_py.union.write_access import counts_hidden_links, make_writable
 
@@ -137,10 +137,14 @@ def prepare_name(
         raise ReservedName(name)
     if parent.removed:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    if lookup(state, parent, name) is not None:
+    if len(name) > state.name_max:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
+    there = upper_state(parent, name)
+    is_shown = isinstance(there.found, Attributes) or name in parent.attached
+    if is_shown or (there.found is Absence.MISSING and shown_below(parent, name)):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
-    directory = copy_up_directory(state, parent)
-    return directory, upper_state(parent, name)
+    # A directory that is only now copied up has nothing in it: what was seen holds still.
+    return copy_up_directory(state, parent), there
 
 
 def require_same_tree(one: DirectoryNode, other: DirectoryNode) -> None:

@@ -17,6 +17,7 @@ _INIT_OUT = struct.Struct("=IIIIHHIIHHIIH22x")
 #   and the page cache kept; no RELEASE ever comes.
 # - FLUSH: nothing happens at close(2). ACCESS: the kernel checks permissions. POLL: files are
 #   always ready. BMAP, SYNCFS: not for filesystems like this one. LSEEK: under write-back alone.
+# - CREATE, where every open goes without a message: MKNOD comes instead.
 # An opcode that is not known here is refused likewise: the kernel then does without.
 LATCHES = frozenset(
     {
@@ -28,6 +29,7 @@ LATCHES = frozenset(
         Opcode.BMAP,
         Opcode.SYNCFS,
         Opcode.LSEEK,
+        Opcode.CREATE,
     }
 )
 

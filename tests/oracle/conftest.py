@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oracle.namespaces import private_mounts
+from tests.oracle.trees import kernel_redirects_of_any_length
 from tests.oracle.warm import WarmDaemons
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_mounts() -> Iterator[None]:
-    with private_mounts():
+    with private_mounts(), kernel_redirects_of_any_length():
         yield
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.oracle import parties
 from tests.oracle.differential import Step
-from tests.oracle.layers import DEFAULT, Item, Kind, Layer, Marks
+from tests.oracle.layers import DEFAULT, LONG_NAME, Item, Kind, Layer, Marks
 from tests.oracle.shrinking import play
 from tests.support.uppers import TRUSTED
 
@@ -97,6 +97,23 @@ SCRIPTS: dict[str, tuple[list[Layer], list[Step]]] = {
             _do("fd_listdir", 0),
             _do("fd_create", 0, b"x"),
             _do("fd_chmod", 0, 0o700),
+            _FINISH,
+        ],
+    ),
+    "a chown to nobody takes the set-id bits of a FIFO": (
+        [Layer((Item((b"a",), Kind.FIFO, mode=0o4755, owner=1001),))],
+        [_do("lchown", b"a", -1, -1), _COMPARE, _FINISH],
+    ),
+    "a directory renamed in a long path": (
+        [Layer((Item((b"c", b"a", b"x"), Kind.FILE),))],
+        [
+            _do("rename", b"c", LONG_NAME, 0),
+            Step("commit"),
+            _do("mkdir", b"d", 0o755, 0),
+            _do("rename", LONG_NAME + b"/a", b"d/b", 0),
+            _COMPARE,
+            _REMOUNT,
+            _COMPARE,
             _FINISH,
         ],
     ),

@@ -8,6 +8,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlayfs_py.syscalls.mounts import mount, umount
@@ -15,12 +16,12 @@ from overlayfs_py.syscalls.mounts import mount, umount
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from tests.oracle.warm import WarmDaemons
 
     Mounter = Callable[["Trees"], AbstractContextManager[None]]
 
+_REDIRECT_MAX = Path("/sys/module/overlay/parameters/redirect_max")
 _BUSY_S = 10.0
 
 
@@ -60,6 +61,17 @@ def _make(*directories: Path) -> None:
     for directory in directories:
         directory.mkdir()
         directory.chmod(0o755)
+
+
+@contextmanager
+def kernel_redirects_of_any_length() -> Iterator[None]:
+    """Let kernel overlayfs write what it reads: beyond 256 bytes it otherwise answers EXDEV."""
+    before = _REDIRECT_MAX.read_text()
+    _REDIRECT_MAX.write_text("4096")
+    try:
+        yield
+    finally:
+        _REDIRECT_MAX.write_text(before)
 
 
 def kernel_overlay(**options: str) -> Mounter:
