@@ -147,9 +147,12 @@ class Store:
         with self._lock.exclusive():
             return usage.usage(self._places)
 
-    def check(self) -> Iterator[Problem]:
-        """Yield everything that is wrong; all data is read. Others may use the store meanwhile."""
-        return checking.problems(self._places, self._lock)
+    def check(self, *, deep: bool = False) -> Iterator[Problem]:
+        """Yield everything that is wrong; all data is read. Others may use the store meanwhile.
+
+        With `deep` each layer's tar is made again, and has to have the layer's diff ID.
+        """
+        return checking.problems(self._places, self._lock, deep=deep)
 
     def repair(self, problem: Problem) -> str:
         """Move what is wrong out of the way; returns what was done.

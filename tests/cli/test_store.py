@@ -142,11 +142,19 @@ def test_an_archive_that_cannot_be_written_is_told_and_not_left(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["df", "fsck", "prune"])
+def test_help_has_examples(overlayfs_py: Path, name: str) -> None:
+    shown = run([overlayfs_py, "store", name, "--help"])
+
+    assert f"  overlayfs-py store {name}" in shown.partition("Examples:")[2]
+
+
 def test_a_sound_store_is_found_sound(overlay: Overlay, image: str) -> None:
     assert image
     done = overlay("store", "fsck")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "nothing is wrong\n", "")
+    assert overlay("store", "fsck", "--deep").stdout == "nothing is wrong\n"
 
 
 def test_damage_is_told_repaired_and_gone(overlay: Overlay, image: str, scratch: Path) -> None:
