@@ -18,7 +18,7 @@ from overlayfs_py.image.documents import LARGEST_CONFIG
 from overlayfs_py.image.errors import BadDocument
 from overlayfs_py.image.manifest import Index, Manifest, parse_manifest
 from overlayfs_py.image.platform import choose
-from overlayfs_py.registry.errors import RegistryError
+from overlayfs_py.registry.errors import Denied, NotThere, RegistryError, Unavailable
 from overlayfs_py.store.failures import NotInStore
 from overlayfs_py.store.records import Form
 from overlayfs_py.transfer.failing import run_together
@@ -60,6 +60,7 @@ class Pulled:
     """What was pulled."""
 
     image: StoredImage
+    reference: Reference  # under which it was pulled
     digest: Digest  # what the reference names: the index, or the manifest
     is_new: bool  # False: the store had it under this name already
 
@@ -102,7 +103,24 @@ async def pull(
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(addition.close)
-    return Pulled(image, found.digest, known != image.entry.manifest)
+    return Pulled(image, reference, found.digest, known != image.entry.manifest)
+
+
+async def pull_first(
+    store: Store,
+    client: RegistryClient,
+    references: Sequence[Reference],
+    options: PullOptions,
+    watch: Watch,
+) -> Pulled:
+    """Pull the first of several images that its registry gives; raises as `pull` for the last."""
+    *others, last = references
+    for reference in others:
+        try:
+            return await pull(store, client, reference, options, watch)
+        except (NotThere, Denied, Unavailable) as error:
+            log.warning("%s: %s; trying the next registry", reference, error.strerror)
+    return await pull(store, client, last, options, watch)
 
 
 async def _find(client: RegistryClient, reference: Reference, platform: Platform) -> _Found:

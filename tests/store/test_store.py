@@ -201,6 +201,19 @@ def test_no_image_is_found_by(store: Store, text: str) -> None:
         store.image(text)
 
 
+def test_a_name_without_a_host_may_be_any_registrys(store: Store) -> None:
+    first = add_image(store, ["base"], "quay.io/team/app:1")
+
+    assert store.image("app:1") == store.image("team/app:1") == first
+    with pytest.raises(NotInStore):
+        store.image("eam/app:1")
+    add_image(store, ["app"], "localhost/team/app:1")
+    with pytest.raises(Ambiguous, match=r"may be localhost/team/app:1 or quay\.io/"):
+        store.image("app:1")
+    docker = add_image(store, ["base", "app"], "app:1")
+    assert store.image("app:1") == docker
+
+
 def test_a_name_wins_over_the_beginning_of_an_id(store: Store) -> None:
     first = add_image(store, ["base"], "base:1")
     second = add_image(store, ["app"], hex_of(first.image_id)[:4])

@@ -296,3 +296,12 @@ def test_a_destination_with_a_digest_is_refused(ours: Ours, pulled: str) -> None
 
 def test_an_image_that_is_not_there_is_said(ours: Ours) -> None:
     assert fails_to_push(ours, "team/nothing:1") == (31, "team/nothing:1: no such image")
+
+
+def test_an_image_goes_where_its_own_name_says_and_nowhere_else(ours: Ours) -> None:
+    own_image(ours, TOP, name="localhost/team/app:1")
+
+    code, line = fails_to_push(ours, "app:1")
+
+    assert code == 2
+    assert line == "app:1: the image is called localhost/team/app:1: say where to push to"
