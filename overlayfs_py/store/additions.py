@@ -133,6 +133,11 @@ class Addition:
         with self._lock.exclusive():
             layers.add_blob(self._places, diff_id, blob)
 
+    def note_pushed(self, manifest: Digest, repo_digest: str) -> None:
+        """Note that an image is in a registry as `repo_digest`, `docker.io/x/y@sha256:...`."""
+        with self._lock.exclusive():
+            names.add_pushed(self._places, manifest, repo_digest)
+
     def download(self, digest: Digest, *, wait: bool = True) -> AbstractContextManager[Download]:
         """Give the download of a blob to this process alone, with what arrived before.
 

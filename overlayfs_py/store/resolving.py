@@ -79,9 +79,12 @@ def _short_tag(places: Places, text: str, reference: Reference) -> TagEntry | No
 def _by_repo_digest(places: Places, reference: Reference, digest: Digest) -> ImageEntry | None:
     """The image that a repository has under a digest, its manifest's or its index's."""
     for entry in names.all_entries(places):
-        if digest in (entry.manifest, entry.index) and (
-            reference.repository in entry.repositories
-            or _is_tagged_in(places, entry, reference.repository)
+        if f"{reference.repository}@{digest}" in entry.pushed or (
+            digest in (entry.manifest, entry.index)
+            and (
+                reference.repository in entry.repositories
+                or _is_tagged_in(places, entry, reference.repository)
+            )
         ):
             return entry
     return None

@@ -63,7 +63,9 @@ async def push(
     if await target.find_blob(image.image_id) is None:
         await upload_bytes(target, image.image_id, image.config.raw)
     await put_manifest(target, reference.tag, manifest.raw, manifest.media_type)
-    await trio.to_thread.run_sync(_note, store, placed, reference.repository)
+    await trio.to_thread.run_sync(
+        _note, store, image, placed, reference.with_digest(manifest.digest)
+    )
     watch.say(f"{reference.tag}: digest: {manifest.digest} size: {len(manifest.raw)}")
     return manifest
 
@@ -104,9 +106,13 @@ def _manifest_of(image: StoredImage, placed: dict[Digest, Placed]) -> Manifest:
     return build_manifest(kind, manifest.config, blobs, annotations=manifest.annotations)
 
 
-def _note(store: Store, placed: dict[Digest, Placed], repository: str) -> None:
-    """Remember where each blob is now: a later push mounts it from there."""
+def _note(
+    store: Store, image: StoredImage, placed: dict[Digest, Placed], pushed: Reference
+) -> None:
+    """Remember where the image is now, and each blob: a later push mounts it from there."""
+    repository = pushed.repository
     with store.add() as addition:
+        addition.note_pushed(image.manifest.digest, pushed.canonical)
         for diff_id, layer in placed.items():
             if layer.known is not None:
                 sources = tuple(dict.fromkeys((repository, *layer.known.sources)))

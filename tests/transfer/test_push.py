@@ -305,3 +305,24 @@ def test_an_image_goes_where_its_own_name_says_and_nowhere_else(ours: Ours) -> N
 
     assert code == 2
     assert line == "app:1: the image is called localhost/team/app:1: say where to push to"
+
+
+def test_where_an_image_was_pushed_to_it_can_be_pulled_from(
+    ours: Ours, pulled: str, registry: DockerRegistry, elsewhere: DockerRegistry
+) -> None:
+    own_image(ours, TOP, name="localhost/team/made:1")
+    made = f"{registry.domain}/push/made"
+    copy = f"{elsewhere.domain}/push/copy"
+    came_from = ours.store.image(pulled).repo_digests
+
+    push(ours, "localhost/team/made:1", f"{made}:1")
+    push(ours, pulled, f"{copy}:1")
+
+    sent = f"{made}@{digest(raw_manifest(f'{made}:1'))}"
+    image = ours.store.image("localhost/team/made:1")
+    assert image.repo_digests == (sent,)
+    assert ours.store.image(sent) == image
+    kept = f"{copy}@{digest(raw_manifest(f'{copy}:1'))}"
+    assert ours.store.image(pulled).repo_digests == (*came_from, kept)
+    ours("rmi", "--root", ours.root, kept)
+    assert ours.store.image(pulled).repo_digests == came_from
