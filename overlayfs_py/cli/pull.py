@@ -38,6 +38,7 @@ a pull broke off is used by the next. Everything is checked against its digest. 
 Examples:
   overlayfs-py pull debian:12
   overlayfs-py pull --tls-verify=false localhost:5000/team/app
+  overlayfs-py pull --layers dir debian:12
   overlayfs-py pull --platform linux/arm64 alpine@sha256:...
 """
 
@@ -45,6 +46,14 @@ Examples:
 @click.command("pull", cls=RegistryCommand, help=_HELP)
 @root_option
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of several images, which one.")
+@click.option(
+    "--layers",
+    "form",
+    type=click.Choice(["pack", "dir"]),
+    default="pack",
+    show_default=True,
+    help="How the store keeps the layers that come.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image's full name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
 @registry_options
@@ -52,6 +61,7 @@ Examples:
 def command(
     root: Path | None,
     platform: str | None,
+    form: str,
     authfile: Path | None,
     cert_dir: Path | None,
     name: str,
@@ -64,6 +74,7 @@ def command(
     from overlayfs_py.image.platform import machine_platform, parse_platform
     from overlayfs_py.image.reference import parse_reference
     from overlayfs_py.registry.short_names import candidates
+    from overlayfs_py.store.records import Form
     from overlayfs_py.transfer.pull import PullOptions
 
     typed = parse_reference(name)
@@ -73,7 +84,8 @@ def command(
         if typed != typed.with_default_tag():
             shown.say("Using default tag: latest")
         meant = [each.with_default_tag() for each in candidates(options.configuration, name)]
-        pulled = _pull(open_store(root), options, meant, PullOptions(wanted), shown)
+        how = PullOptions(wanted, Form(form))
+        pulled = _pull(open_store(root), options, meant, how, shown)
     if as_json:
         click.echo(_as_json(pulled))
     elif quiet:

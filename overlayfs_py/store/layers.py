@@ -62,6 +62,11 @@ class LayerIngest:
         """The pack to write, or the directory to make: not there yet."""
         return self._directory / _CONTENT[self.form]
 
+    def clear(self) -> None:
+        """Forget what was written so far."""
+        for name in os.listdir(self._directory):
+            durable.remove(self._directory / name)
+
     def finish(self, facts: LayerFacts) -> LayerRecord:
         """Make all of it ready and safe on the disk; `place` then puts it where it belongs.
 

@@ -117,7 +117,7 @@ class _Arrival:
         if not had_some:
             raise failure
         log.info("%s: what was here was wrong: %s", self._blob.digest, failure)
-        ingest.path.unlink(missing_ok=True)
+        await trio.to_thread.run_sync(ingest.clear)
         return await self._write(ingest)
 
     async def _write(self, ingest: LayerIngest) -> LayerFacts:
