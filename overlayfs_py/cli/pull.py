@@ -54,6 +54,9 @@ Examples:
     show_default=True,
     help="How the store keeps the layers that come.",
 )
+@click.option(
+    "--keep-blobs", is_flag=True, help="Keep the compressed layers, too, for `push` and `save`."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image's full name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
 @registry_options
@@ -66,6 +69,7 @@ def command(
     cert_dir: Path | None,
     name: str,
     *,
+    keep_blobs: bool,
     quiet: bool,
     as_json: bool,
     tls_verify: bool | None,
@@ -75,6 +79,7 @@ def command(
     from overlayfs_py.image.reference import parse_reference
     from overlayfs_py.registry.short_names import candidates
     from overlayfs_py.store.records import Form
+    from overlayfs_py.transfer.layer_download import Keeping
     from overlayfs_py.transfer.pull import PullOptions
 
     typed = parse_reference(name)
@@ -84,7 +89,7 @@ def command(
         if typed != typed.with_default_tag():
             shown.say("Using default tag: latest")
         meant = [each.with_default_tag() for each in candidates(options.configuration, name)]
-        how = PullOptions(wanted, Form(form))
+        how = PullOptions(wanted, Keeping(Form(form), blob=keep_blobs))
         pulled = _pull(open_store(root), options, meant, how, shown)
     if as_json:
         click.echo(_as_json(pulled))

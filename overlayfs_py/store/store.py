@@ -36,6 +36,7 @@ from overlayfs_py.store.removal import Unnamed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.checking import Problem
@@ -113,6 +114,11 @@ class Store:
         """
         with self._lock.shared():
             return blobs.read(self._places, digest)
+
+    def open_blob(self, digest: Digest) -> BinaryIO | None:
+        """Open a blob of any size, unchecked; None if it is not there. What is open stays."""
+        with self._lock.shared():
+            return blobs.open_blob(self._places, digest)
 
     def find_layer(self, diff_id: Digest) -> StoredLayer | None:
         """Return a layer, None if it is not there; nothing keeps it from going."""
