@@ -164,4 +164,6 @@ def _removed_if_free(path: Path) -> bool:
 
 def is_used(places: Places, digest: Digest) -> bool:
     """Whether anybody has a layer, or the image of a manifest, mounted."""
-    return locks.is_held(places.use(digest), shared=True)
+    return any(
+        locks.is_held(path, shared=True) for path in (places.use(digest), places.layer(digest))
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import ExitStack, suppress
@@ -190,8 +191,15 @@ def use(places: Places, diff_ids: Sequence[Digest], manifest: Digest | None) -> 
     """
     with ExitStack() as held:
         found = [require(places, diff_id) for diff_id in diff_ids]
-        for digest in {*diff_ids, *((manifest,) if manifest else ())}:
-            held.enter_context(locks.acquire(places.use(digest), locks.Mode.SHARED))
+        try:
+            for digest in {*diff_ids, *((manifest,) if manifest else ())}:
+                held.enter_context(locks.acquire(places.use(digest), locks.Mode.SHARED))
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            # Read-only here, not for others perhaps: they ask about the layers themselves, too.
+            for diff_id in set(diff_ids):
+                held.enter_context(locks.hold_directory(places.layer(diff_id)))
         return LayersInUse(found, held.pop_all())
 
 
