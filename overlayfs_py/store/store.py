@@ -234,5 +234,5 @@ def _create(places: Places) -> None:
 
 def _may_become_store(places: Places) -> bool:
     """Whether only parts of a store are there, as one who was killed while making it leaves."""
-    ours = {directory.name for directory in places.directories} | {places.version.name}
+    ours = {path.name for path in (*places.directories, places.version, places.empty)}
     return {path.name for path in places.root.iterdir()} <= ours

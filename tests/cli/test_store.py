@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.oci_layout import write_layout
 from tests.system.processes import attempt, run, wait_until
 
 if TYPE_CHECKING:
@@ -70,6 +71,24 @@ def test_a_writable_mount_is_thrown_away(
 
     wait_until(lambda: set(scratch.iterdir()) == before, "the upper to be removed")
     assert overlay("image", "cat", image, "/etc/motd").stdout == "hello\n"
+
+
+def test_an_image_without_layers_is_mounted_and_run(
+    overlay: Overlay, mount_point: Path, scratch: Path
+) -> None:
+    write_layout(scratch / "layout", [])
+    assert overlay("load", "-i", scratch / "layout").returncode == 0
+    image = overlay("images", "-aq").stdout.strip()
+
+    assert overlay("image", "mount", image, mount_point).stderr == ""
+    assert list(mount_point.iterdir()) == []
+    assert overlay("image", "umount", mount_point).stderr == ""
+    assert overlay("image", "mount", "--rw", image, mount_point).stderr == ""
+    (mount_point / "new").touch()
+    assert overlay("image", "umount", mount_point).stderr == ""
+    done = overlay("chroot", image, "--", "/bin/true")
+    assert done.returncode == 127
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_mounted_image_cannot_be_removed(

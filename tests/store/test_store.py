@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -212,6 +213,17 @@ def test_a_name_without_a_host_may_be_any_registrys(store: Store) -> None:
         store.image("app:1")
     docker = add_image(store, ["base", "app"], "app:1")
     assert store.image("app:1") == docker
+
+
+def test_an_image_without_layers_is_an_empty_directory(store: Store) -> None:
+    add_image(store, [], "scratch:1")
+
+    with store.use_image("scratch:1")[1] as layers:
+        (lower,) = layers.lower
+        assert os.listdir(lower) == []
+        assert stat.S_IMODE(os.stat(lower).st_mode) == 0o755
+
+    assert list(store.check()) == []
 
 
 def test_a_name_wins_over_the_beginning_of_an_id(store: Store) -> None:
