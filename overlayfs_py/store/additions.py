@@ -146,6 +146,10 @@ class Addition:
         """
         return downloads.download(self._places, digest, wait=wait)
 
+    def forget_download(self, digest: Digest) -> None:
+        """Remove what was left of a download by who was killed when its layer was there already."""
+        downloads.forget(self._places, digest)
+
     def keep_download(self, download: Download, digest: Digest) -> None:
         """Make a whole download, whose digest the caller has checked, a blob of the store."""
         self._keep(Kind.BLOB, digest)

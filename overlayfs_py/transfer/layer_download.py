@@ -72,7 +72,10 @@ class Keeping:
         """Whether the store has all of it; it stays."""
         if await trio.to_thread.run_sync(addition.find_layer, wanted.diff_id) is None:
             return False
-        return not self.blob or await trio.to_thread.run_sync(addition.has_blob, wanted.blob.digest)
+        if self.blob and not await trio.to_thread.run_sync(addition.has_blob, wanted.blob.digest):
+            return False
+        await trio.to_thread.run_sync(addition.forget_download, wanted.blob.digest)
+        return True
 
 
 async def fetch_layer(
