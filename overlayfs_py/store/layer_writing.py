@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import digest_of_hex
@@ -16,7 +17,7 @@ from overlayfs_py.store.layers import LayerFacts
 from overlayfs_py.store.records import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from overlayfs_py.packs.from_tar import PackedTar
@@ -53,10 +54,21 @@ def write_layer(
 def _write_pack(
     path: Path, blocks: Iterable[bytes], options: PackOptions | None
 ) -> tuple[PackedTar, bytes]:
-    with path.open("xb") as out:
+    with naming(path), path.open("xb") as out:
         writer = PackWriter(out, options or PackOptions())
         packed = pack_tar(blocks, writer)
         return packed, writer.finish().digest
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of write(2), which knows no name, say which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _unpack(draft: Path, target: Path, name: str) -> None:
