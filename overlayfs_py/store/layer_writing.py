@@ -7,6 +7,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import digest_of_hex
 from overlayfs_py.packs.from_tar import pack_tar
 from overlayfs_py.packs.pack import Pack
@@ -62,13 +63,16 @@ def _write_pack(
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error of write(2), which knows no name, say which file it is about."""
+    """Let an error of write(2), which knows no name, say which file it is about.
+
+    One of ours is about what came in, which the caller knows by another name.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        if error.filename is None and not isinstance(error, OverlayError):
+            error.filename = str(path)
+        raise
 
 
 def _unpack(draft: Path, target: Path, name: str) -> None:

@@ -16,6 +16,7 @@ from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.to_tar import write_tar
 from overlayfs_py.packs.writer import PackWriter
 from overlayfs_py.store.layer_writing import naming, write_layer
+from overlayfs_py.tars.errors import BadCompression, BadTar
 from overlayfs_py.transfer.pushing import pushed
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def import_tar(
     Raises:
         BadTar, BadCompression: it is none, or damaged.
     """
-    return _import(store, lambda addition: _add_tar(addition, blocks), options, references)
+    try:
+        return _import(store, lambda addition: _add_tar(addition, blocks), options, references)
+    except (BadTar, BadCompression) as error:
+        error.filename = options.source
+        raise
 
 
 def import_directory(

@@ -155,6 +155,8 @@ class _Arrival:
             except BrokenOff:
                 pass  # the feeding task knows why
             except OSError as error:
+                if error.filename is None:
+                    error.filename = f"{self._wanted.known_as}@{self._blob.digest}"
                 self._failure = self._failure or error
                 nursery.cancel_scope.cancel()
             finally:

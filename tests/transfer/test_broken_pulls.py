@@ -212,7 +212,8 @@ def test_what_is_no_tar_is_refused(ours: Ours, serve: Serve, tmp_path: Path) -> 
     code, line = ours.fails_to_pull(f"{server.domain}/app:1")
 
     assert code == 23
-    assert "bad tar at byte 0" in line
+    assert line.startswith(f"{server.domain}/app@sha256:")
+    assert ": bad tar at byte 0: " in line
     assert list(ours.store.check()) == []
 
 
