@@ -15,6 +15,7 @@ from overlayfs_py.cli.registries import (
     run_async,
 )
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
+from overlayfs_py.image.errors import BadReference
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,6 +63,8 @@ def command(
     from overlayfs_py.transfer.push import PushOptions
 
     reference = _destination(destination or image)
+    if destination is None:
+        _require_name(root, image, reference)
     options = client_options(RegistryArguments(authfile, cert_dir, tls_verify))
     with watching(quiet=quiet, as_json=as_json) as shown:
         pushed = _push(root, image, reference, options, PushOptions(recompress), shown)
@@ -94,8 +97,15 @@ def _push(
         return run_async(work)
 
 
+def _require_name(root: Path | None, image: str, reference: Reference) -> None:
+    """Push where an image's own name says, not where the beginning of an ID seems to say."""
+    names = open_store(root).image(image).references
+    if reference.canonical not in names:
+        known = ", ".join(names) or "nothing"
+        raise BadReference(image, f"the image is called {known}: say where to push to")
+
+
 def _destination(text: str) -> Reference:
-    from overlayfs_py.image.errors import BadReference
     from overlayfs_py.image.reference import parse_reference
 
     reference = parse_reference(text).with_default_tag()

@@ -40,6 +40,11 @@ class ChunkCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    @property
+    def size_bytes(self) -> int:
+        """How much is kept."""
+        return self._bytes
+
     def find(self, owner: Chunks, number: int) -> bytes | None:
         """Return a chunk that is there."""
         key = (owner, number)

@@ -18,7 +18,7 @@ import os
 import stat
 import sys
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import (
@@ -60,12 +60,9 @@ class Column(Protocol):
     def __getitem__(self, at: int, /) -> int: ...
 
 
-class Name(NamedTuple):
-    """One record of a directory."""
-
-    name: bytes
-    number: int  # NO_INODE: a whiteout
-    type: int  # the S_IF* type's upper bits, 0 of a whiteout
+# One record of a directory: a name, and the number and type of what it stands for (NO_INODE and 0
+# for a whiteout, else the upper bits of an S_IF* type).
+Name = tuple[bytes, int, int]
 
 
 class Index:
@@ -156,19 +153,21 @@ class Index:
         """List a directory, in the order of its table."""
         start = self._dirents + directory.first * DIRENT.size
         end = start + directory.amount * DIRENT.size
-        base, limit = self._names.offset, self._names.length
-        memory, pages = self._memory, self._pages
+        base, limit = self._names.offset, self._names.offset + self._names.length
+        memory = self._memory
+        ready = range(0)  # what is known to be in memory
         for _, offset, number, length, kind in DIRENT.iter_unpack(memory[start:end]):
             begin = base + offset
             stop = begin + length
-            if offset + length > limit:
-                self._refuse("a name lies outside of its table")
-            if not pages[begin >> PAGE_LOG2] or not pages[(stop - 1) >> PAGE_LOG2]:
+            if begin < ready.start or stop > ready.stop:
+                if stop > limit:
+                    self._refuse("a name lies outside of its table")
                 self._need(begin, stop)
+                ready = range(begin, min(limit, -(-stop // PAGE_SIZE) * PAGE_SIZE))
             name = bytes(memory[begin:stop])
             if name in _NO_NAMES or b"/" in name or b"\0" in name:
                 self._refuse(f"{name!r} cannot be a name")
-            yield Name(name, number, kind)
+            yield name, number, kind
 
     def text(self, offset: int, length: int) -> bytes:
         """Return a name or a symbolic link's target."""

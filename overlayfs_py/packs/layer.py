@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.marks import METACOPY, read_marks
@@ -34,6 +35,7 @@ _SECTORS = _BLOCK // 512
 _MOST_MAJOR = (1 << 12) - 1
 _MOST_MINOR = (1 << 20) - 1
 _DEVICES = (stat.S_IFCHR, stat.S_IFBLK)
+_NUMBER = itemgetter(1)
 
 
 class PackLayer:
@@ -187,9 +189,10 @@ class PackDirectory(PackObject):
         )
 
     def entries(self) -> Iterator[Entry]:
+        """List it in the order in which its objects were packed, as their data lies on disk."""
         index = self._layer.pack.index
-        for name, _, kind in index.names(index.directory(self._number)):
-            yield Entry(name, kind << 12)
+        listed = sorted(index.names(index.directory(self._number)), key=_NUMBER)
+        return (Entry(name, kind << 12) for name, _, kind in listed)
 
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
         inode = self.inode()

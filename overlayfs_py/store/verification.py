@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.image.digest import digest_of_hex
 from overlayfs_py.packs.pack import Pack
+from overlayfs_py.packs.to_tar import origin
+from overlayfs_py.packs.verification import verify
 from overlayfs_py.store import blobs, layers
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.records import Form
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from overlayfs_py.image.digest import Digest
+    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.places import Places
 
 
@@ -37,15 +40,18 @@ def fault_of_blob(path: Path) -> str | None:
     return None if got == digest_of_hex(path.name) else f"its bytes have the digest {got}"
 
 
-def fault_of_layer(places: Places, diff_id: Digest) -> str | None:
-    """What is wrong with a layer, None if nothing is, or if it is none."""
+def fault_of_layer(places: Places, diff_id: Digest, *, deep: bool = False) -> str | None:
+    """What is wrong with a layer, None if nothing is, or if it is none.
+
+    With `deep` its tar is made again, and has to have the diff ID.
+    """
     try:
         layer = layers.find(places, diff_id)
         if layer is None:
             return None
         if layer.record.form is Form.TREE:
             return None if os.path.isdir(layer.path) else "its directory is missing"
-        _verify_pack(layer.path, layer.record.pack)
+        _verify_pack(layer, deep=deep)
     except CorruptLayer as error:
         return error.strerror
     except CorruptStore as error:
@@ -57,11 +63,23 @@ def fault_of_layer(places: Places, diff_id: Digest) -> str | None:
     return None
 
 
-def _verify_pack(path: bytes, digest: str) -> None:
-    with Pack(path) as pack:
+def _verify_pack(layer: StoredLayer, *, deep: bool) -> None:
+    digest = layer.record.pack
+    with Pack(layer.path) as pack:
         if digest and f"sha256:{pack.digest.hex()}" != digest:
-            raise CorruptLayer(path, "it is another pack than was written")
+            raise CorruptLayer(layer.path, "it is another pack than was written")
+        if deep:
+            _verify_deeply(pack, layer)
+            return
         for section in pack.footer.sections:
             pack.index.section(section.id)
         for number in range(pack.index.chunks):
             pack.chunks.load(number)
+
+
+def _verify_deeply(pack: Pack, layer: StoredLayer) -> None:
+    for damage in verify(pack):
+        raise CorruptLayer(layer.path, damage.why)
+    made_of = origin(pack)
+    if made_of is not None and made_of[0] != layer.diff_id:
+        raise CorruptLayer(layer.path, f"its tar has the diff ID {made_of[0]}")

@@ -15,7 +15,8 @@ from overlayfs_py.packs.from_directory import pack_directory
 from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.to_tar import write_tar
 from overlayfs_py.packs.writer import PackWriter
-from overlayfs_py.store.layer_writing import write_layer
+from overlayfs_py.store.layer_writing import naming, write_layer
+from overlayfs_py.tars.errors import BadCompression, BadTar
 from overlayfs_py.transfer.pushing import pushed
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ def import_tar(
     Raises:
         BadTar, BadCompression: it is none, or damaged.
     """
-    return _import(store, lambda addition: _add_tar(addition, blocks), options, references)
+    try:
+        return _import(store, lambda addition: _add_tar(addition, blocks), options, references)
+    except (BadTar, BadCompression) as error:
+        error.filename = options.source
+        raise
 
 
 def import_directory(
@@ -95,7 +100,7 @@ def _add_tar(addition: Addition, blocks: Iterable[bytes]) -> StoredLayer:
 def _add_directory(addition: Addition, source: bytes) -> StoredLayer:
     """By way of a tar, which the layer keeps: what its diff ID is of must be made again later."""
     with addition.ingest_unknown_layer() as draft:
-        with draft.path.open("xb") as out:
+        with naming(draft.path), draft.path.open("xb") as out:
             writer = PackWriter(out)
             pack_directory(source, writer)
             writer.finish()

@@ -29,7 +29,7 @@ def read_layer_tar(layer: StoredLayer) -> Iterator[bytes | memoryview]:
         CorruptLayer, BadSplit, DigestMismatch: it is damaged; what was yielded is no layer.
     """
     if layer.record.form is Form.TREE:
-        raise CannotSave(layer.diff_id, "a layer that is a directory has no tar any more")
+        raise CannotSave(layer.diff_id, "kept as a directory, so it has no tar any more")
     with Pack(layer.path) as pack:
         recording = pack.index.section(SectionId.TARSPLIT)
         if recording is None:

@@ -2,8 +2,9 @@
 
 A registry wants the very blob that the manifest names, and the store keeps layers in another form.
 So the ways are tried in the order of what they cost: it is there; the registry takes it from
-another of its repositories; it can be made again byte for byte; it comes from the registry that it
-was pulled from. Where no way is left, only a blob compressed anew can go, under another digest.
+another of its repositories; the store kept it; it can be made again byte for byte; it comes from
+the registry that it was pulled from. Where no way is left, only a blob compressed anew can go,
+under another digest.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from overlayfs_py.registry.errors import Denied, RegistryError
 from overlayfs_py.registry.uploads import Upload, UploadLost
 from overlayfs_py.store.records import LayerBlob
 from overlayfs_py.tars.engines import Compression
-from overlayfs_py.transfer.chunk_sources import FromLayer, FromRegistry
+from overlayfs_py.transfer.chunk_sources import FromBlob, FromLayer, FromRegistry
 from overlayfs_py.transfer.watch import LayerState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
+    from typing import BinaryIO
 
     from overlayfs_py.registry.client import RegistryClient
     from overlayfs_py.registry.repository import Repository
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from overlayfs_py.transfer.chunk_sources import ChunkSource
     from overlayfs_py.transfer.watch import Watch
 
+    OpenBlob = Callable[[Digest], BinaryIO | None]
     OpenSource = Callable[[], AbstractAsyncContextManager[ChunkSource]]
 
 log = logging.getLogger(__name__)
@@ -108,11 +111,17 @@ class LayerUpload:
     """Puts one layer into a repository."""
 
     def __init__(
-        self, outgoing: Outgoing, target: Repository, client: RegistryClient, watch: Watch
+        self,
+        outgoing: Outgoing,
+        target: Repository,
+        client: RegistryClient,
+        open_blob: OpenBlob,
+        watch: Watch,
     ) -> None:
         self._outgoing = outgoing
         self._target = target
         self._client = client
+        self._open_blob = open_blob
         self._watch = watch
         self._what = f"{target.name}@{outgoing.blob.digest}"
 
@@ -128,7 +137,7 @@ class LayerUpload:
             return await self._place_compressed()
         if await self._find(outgoing.blob.digest, outgoing.sources):
             return Placed(outgoing.blob, outgoing.known)
-        if await self._make_again() or await self._pass_on():
+        if await self._send_kept() or await self._make_again() or await self._pass_on():
             self._watch.layer(outgoing.ident, LayerState.PUSHED)
             return Placed(outgoing.blob, outgoing.known)
         if outgoing.may_change:
@@ -181,6 +190,15 @@ class LayerUpload:
                     yield source
 
     # What moves bytes.
+
+    async def _send_kept(self) -> bool:
+        """Send the blob that the store has, if it is not damaged; whether it did."""
+        digest = self._outgoing.blob.digest
+        kept = self._open_blob(digest)
+        if kept is None:
+            return False
+        with kept:
+            return await self._upload(lambda: _from_start(kept), digest) is not None
 
     async def _make_again(self) -> bool:
         """Compress as it was compressed before, if that is known; whether it became the blob."""
@@ -263,6 +281,12 @@ async def _made(
         yield source
     finally:
         source.close()
+
+
+@asynccontextmanager
+async def _from_start(blob: BinaryIO) -> AsyncIterator[ChunkSource]:
+    blob.seek(0)
+    yield FromBlob(blob)
 
 
 @asynccontextmanager

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes, Marks
+from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.layer import PackLayer
 from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.values import PackOptions
+from overlayfs_py.packs.verification import verify
 from overlayfs_py.packs.writer import PackWriter
 
 if TYPE_CHECKING:
@@ -57,6 +59,15 @@ def layer_of(path: Path, data: bytes | None = None) -> Iterator[PackLayer]:
         yield layer
     finally:
         layer.close()
+
+
+def faults(path: Path) -> list[str]:
+    """Return what `verify` says of a pack, one that cannot be opened too."""
+    try:
+        with Pack(os.fsencode(path)) as pack:
+            return [damage.why for damage in verify(pack)]
+    except CorruptLayer as error:
+        return [str(error.strerror)]
 
 
 def view(layer: PackLayer) -> View:

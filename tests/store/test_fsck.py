@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +13,11 @@ import pytest
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import hex_of
 from overlayfs_py.store.checking import Trouble
+from overlayfs_py.store.layer_writing import write_layer
 from overlayfs_py.store.records import LayerBlob
 from tests.store.samples import add_image, add_layer, diff_id
 from tests.store.states import names, require_sound
+from tests.support.oci_layout import tar_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -239,3 +242,17 @@ def test_damage_is_an_error_of_whoever_needs_the_image_and_no_crash(
         assert told is None or (told.filename and told.strerror), use
 
     assert filled.find_layer(diff_id("base")) is not None
+
+
+def test_a_layer_that_was_wrong_from_the_start_is_found_by_a_deep_check(store: Store) -> None:
+    with store.add() as addition:
+        with addition.ingest_unknown_layer() as draft:
+            facts, _ = write_layer(draft, [tar_of({"etc/app": b"app"})])
+            addition.commit_layer(draft, replace(facts, diff_id=diff_id("app")))
+        image = add_image(store, ["app"], "app:1")
+
+    assert list(store.check()) == []
+    layer, named = store.check(deep=True)
+
+    assert layer.why == f"its tar has the diff ID {facts.diff_id}"
+    assert named.name == image.manifest.digest

@@ -83,6 +83,20 @@ def test_a_killed_pull_goes_on_where_it_was(ours: Ours, serve: Serve, image: Ser
     assert not download.exists()
 
 
+def test_a_download_whose_layer_is_there_goes_with_the_next_pull(
+    ours: Ours, serve: Serve, image: ServedImage
+) -> None:
+    """Who is killed between the two leaves both."""
+    server = serve(image)
+    ours.pull(f"{server.domain}/app:1")
+    download = ours.root / "partial" / BLOB[7:]
+    download.write_bytes(LAYER.blob)
+
+    assert "Already exists" in ours.pull(f"{server.domain}/app:1")
+
+    assert not download.exists()
+
+
 def test_a_download_that_went_bad_is_fetched_again(
     ours: Ours, serve: Serve, image: ServedImage
 ) -> None:
@@ -198,7 +212,8 @@ def test_what_is_no_tar_is_refused(ours: Ours, serve: Serve, tmp_path: Path) -> 
     code, line = ours.fails_to_pull(f"{server.domain}/app:1")
 
     assert code == 23
-    assert "bad tar at byte 0" in line
+    assert line.startswith(f"{server.domain}/app@sha256:")
+    assert ": bad tar at byte 0: " in line
     assert list(ours.store.check()) == []
 
 
