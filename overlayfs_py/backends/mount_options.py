@@ -142,6 +142,8 @@ def interpret(texts: Iterable[str], target: bytes, source: str | None = None) ->
                 unknown.append(name)
         except ValueError as error:
             raise OptionError(name, str(error)) from None
+    if not target:
+        raise OptionError("mount point", "its name is empty")
     _require_agreement(spec, plan)
     return MountRequest(require_complete(spec), plan, unknown)
 

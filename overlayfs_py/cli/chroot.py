@@ -111,17 +111,17 @@ def command(
     root: Path | None,
 ) -> int:
     base = _find_base(layers, root)
-    asked = Run(
-        layers=base.layers,
-        command=words or base.command or _DEFAULT_COMMAND,
-        environment=_environment((*base.environment, *variables)),
-        temporary=os.fsencode(tempfile.gettempdir()),
-        volumes=tuple(map(_parse_volume, volumes)),
-        directory=directory or base.directory or "/",
-        keep=None if keep is None else os.fsencode(keep),
-        driver=driver,
-    )
     try:
+        asked = Run(
+            layers=base.layers,
+            command=words or base.command or _DEFAULT_COMMAND,
+            environment=_environment((*base.environment, *variables)),
+            temporary=os.fsencode(tempfile.gettempdir()),
+            volumes=tuple(map(_parse_volume, volumes)),
+            directory=directory or base.directory or "/",
+            keep=None if keep is None else os.fsencode(keep),
+            driver=driver,
+        )
         return run(asked)
     except OSError as error:
         raise _not_the_commands(failure_of(error)) from error

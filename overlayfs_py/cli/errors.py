@@ -52,5 +52,20 @@ def _take_stdio() -> None:
 
 def refuse(program: str, message: str, exit_code: int) -> int:
     """Say in one line what is wrong; returns the exit code."""
-    sys.stderr.write(f"{program}: {' '.join(message.splitlines())}\n")
+    say(program, message)
     return exit_code
+
+
+def say(program: str, message: str) -> None:
+    """Write one line to stderr, whatever names a layer's owner has thought of."""
+    line = " ".join(message.splitlines())
+    sys.stderr.write(f"{program}: {''.join(map(_shown, line))}\n")
+
+
+def _shown(character: str) -> str:
+    """A character, or what stands for one that would be a command to the terminal."""
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte that is no text (PEP 383)
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

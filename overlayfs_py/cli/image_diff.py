@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.cli.image_files import described, visible
+from overlayfs_py.cli.difference_output import as_json, as_line
+from overlayfs_py.cli.image_files import described
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from overlayfs_py.containers.image_difference import Difference
     from overlayfs_py.containers.image_files import ImageFiles
-    from overlayfs_py.image.go_json import Json
 
 _HELP = """Say which files differ between two images: A is added, C changed, D deleted.
 
@@ -34,10 +33,10 @@ Examples:
 
 @click.command("diff", help=_HELP)
 @root_option
-@click.option("--json", "as_json", is_flag=True, help="For programs: an object per line.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: an object per line.")
 @click.argument("before", type=IMAGE)
 @click.argument("after", type=IMAGE)
-def command(root: Path | None, before: str, after: str, *, as_json: bool) -> int:
+def command(root: Path | None, before: str, after: str, *, is_json: bool) -> int:
     from overlayfs_py.containers.image_difference import differences
     from overlayfs_py.containers.image_files import ImageFiles
 
@@ -49,23 +48,21 @@ def command(root: Path | None, before: str, after: str, *, as_json: bool) -> int
             differs = False
             for difference in differences(old, new):
                 differs = True
-                click.echo(_json(difference, old, new) if as_json else _line(difference))
+                click.echo(_json(difference, old, new) if is_json else _line(difference))
     return 1 if differs else 0
 
 
 def _line(difference: Difference) -> bytes:
     from overlayfs_py.containers.image_files import shown
 
-    parts = f" ({', '.join(difference.parts)})" if difference.parts else ""
-    return difference.kind.value.encode() + b" " + visible(shown(difference.path)) + parts.encode()
+    return as_line(difference.kind, shown(difference.path), difference.parts)
 
 
 def _json(difference: Difference, old: ImageFiles, new: ImageFiles) -> str:
-    facts: dict[str, Json] = {"kind": difference.kind.name.lower()}
-    if difference.parts:
-        facts["differs"] = difference.parts
-    if difference.before is not None:
-        facts["before"] = described(old, difference.before)
-    if difference.after is not None:
-        facts["after"] = described(new, difference.after)
-    return json.dumps(facts)
+    before, after = difference.before, difference.after
+    return as_json(
+        difference.kind,
+        difference.parts,
+        None if before is None else described(old, before),
+        None if after is None else described(new, after),
+    )

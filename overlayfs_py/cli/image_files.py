@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.object_types import type_name
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 
 if TYPE_CHECKING:
@@ -30,15 +31,6 @@ Examples:
   overlayfs-py image files -l debian:12 /usr/bin
   overlayfs-py image files --json debian:12
 """
-_TYPES = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "directory",
-    stat.S_IFLNK: "symlink",
-    stat.S_IFCHR: "character device",
-    stat.S_IFBLK: "block device",
-    stat.S_IFIFO: "fifo",
-    stat.S_IFSOCK: "socket",
-}
 
 
 @click.command("files", help=_HELP)
@@ -84,7 +76,7 @@ def described(files: ImageFiles, file: ImageFile) -> dict[str, Json]:
     kind = stat.S_IFMT(found.mode)
     facts: dict[str, Json] = {
         "path": os.fsdecode(shown(file.path)),
-        "type": _TYPES.get(kind, "other"),
+        "type": type_name(kind),
         "mode": f"{stat.S_IMODE(found.mode):04o}",
         "uid": found.uid,
         "gid": found.gid,

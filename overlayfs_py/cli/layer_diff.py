@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.difference_output import as_json, as_line
 from overlayfs_py.cli.layer_arguments import PACK
 from overlayfs_py.cli.layer_ls import described
 
@@ -33,10 +33,10 @@ Examples:
 
 
 @click.command("diff", help=_HELP)
-@click.option("--json", "as_json", is_flag=True, help="For programs: an object per line.")
+@click.option("--json", "is_json", is_flag=True, help="For programs: an object per line.")
 @click.argument("before", type=PACK)
 @click.argument("after", type=PACK)
-def command(before: Path, after: Path, *, as_json: bool) -> int:
+def command(before: Path, after: Path, *, is_json: bool) -> int:
     from overlayfs_py.packs.difference import differences
     from overlayfs_py.packs.pack import Pack
 
@@ -44,24 +44,19 @@ def command(before: Path, after: Path, *, as_json: bool) -> int:
     with Pack(os.fsencode(before)) as old, Pack(os.fsencode(after)) as new:
         for difference in differences(old, new):
             differs = True
-            click.echo(_json(difference, old, new) if as_json else _line(difference))
+            click.echo(_json(difference, old, new) if is_json else _line(difference))
     return 1 if differs else 0
 
 
 def _line(difference: Difference) -> bytes:
-    from overlayfs_py.cli.image_files import visible
-
-    parts = f" ({', '.join(difference.parts)})" if difference.parts else ""
-    path = visible(b"/" + b"/".join(difference.path))
-    return difference.kind.value.encode() + b" " + path + parts.encode()
+    return as_line(difference.kind, b"/" + b"/".join(difference.path), difference.parts)
 
 
 def _json(difference: Difference, old: Pack, new: Pack) -> str:
-    facts: dict[str, object] = {"kind": difference.kind.name.lower()}
-    if difference.parts:
-        facts["differs"] = difference.parts
-    if difference.before is not None:
-        facts["before"] = described(old, difference.before)
-    if difference.after is not None:
-        facts["after"] = described(new, difference.after)
-    return json.dumps(facts)
+    before, after = difference.before, difference.after
+    return as_json(
+        difference.kind,
+        difference.parts,
+        None if before is None else described(old, before),
+        None if after is None else described(new, after),
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.cli.layer_arguments import PACK, components
+from overlayfs_py.cli.object_types import type_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,16 +31,6 @@ Examples:
   overlayfs-py layer ls -l base.pack /usr/bin
   overlayfs-py layer ls --json base.pack
 """
-_TYPES = {
-    0: "whiteout",
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "directory",
-    stat.S_IFLNK: "symlink",
-    stat.S_IFCHR: "character device",
-    stat.S_IFBLK: "block device",
-    stat.S_IFIFO: "fifo",
-    stat.S_IFSOCK: "socket",
-}
 _DEVICES = (stat.S_IFCHR, stat.S_IFBLK)
 
 
@@ -113,7 +104,7 @@ def described(pack: Pack, item: Item) -> dict[str, object]:
 
     facts: dict[str, object] = {
         "path": os.fsdecode(b"/" + b"/".join(item.path)),
-        "type": _TYPES.get(item.type, "other"),
+        "type": type_name(item.type) if item.type else "whiteout",
     }
     inode = item.inode
     if inode is None:

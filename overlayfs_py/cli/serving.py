@@ -6,10 +6,10 @@ import logging
 import logging.handlers
 import os
 import signal
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from overlayfs_py.cli.errors import say
 from overlayfs_py.containers import children
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def serve(
         OSError: likewise, in the foreground.
     """
     for name in request.unknown:
-        sys.stderr.write(f"{program}: {name}: unknown option, ignored\n")
+        say(program, f"{name}: unknown option, ignored")
     if debug:
         logging.getLogger().setLevel(logging.DEBUG)
     if foreground or debug:

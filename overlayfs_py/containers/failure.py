@@ -16,8 +16,12 @@ class Failure(Exception):
 def failure_of(error: OSError) -> Failure:
     """Return an operating system's error in words, with the exit code of its class."""
     reason = error.strerror or str(error)
-    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if _is_path(name)]
+    names = [_name(name) for name in (error.filename, error.filename2) if _is_path(name)]
     return Failure(": ".join([*names, reason]), getattr(error, "exit_code", 1))
+
+
+def _name(name: str | bytes) -> str:
+    return os.fsdecode(name) or "''"  # as ls(1) shows it
 
 
 def _is_path(name: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from overlayfs_py.containers.children import Report
 
 _SUBORDINATE = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
+_LINE = re.compile(r"([^:]+):([0-9]+):([1-9][0-9]*)")
 _MAPPER = {"uid": "newuidmap", "gid": "newgidmap"}
 _SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 _CAP_SYS_ADMIN = 1 << 21  # linux/capability.h
@@ -63,15 +65,15 @@ def id_extents(kind: str, uid: int, own: int) -> list[IdExtent]:
 
 
 def _subordinate_ranges(table: Path, uid: int) -> list[tuple[int, int]]:
-    """Return (first, length) of the user's lines of subuid(5)."""
+    """Return (first, length) of the user's lines of subuid(5), the others left out."""
     names = {str(uid)}
     try:
         names.add(pwd.getpwuid(uid).pw_name)
-        lines = table.read_text().splitlines()
+        lines = table.read_text(errors="replace").splitlines()
     except (KeyError, FileNotFoundError):  # a user without a name, a machine without the table
         return []
-    rows = [line.split(":") for line in lines]
-    return [(int(row[1]), int(row[2])) for row in rows if row[0] in names and len(row) == 3]
+    found = (_LINE.fullmatch(line) for line in lines)
+    return [(int(row[2]), int(row[3])) for row in found if row is not None and row[1] in names]
 
 
 def _unshare() -> None:

@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 
 from overlayfs_py.drivers import fusermount, mountinfo
-from overlayfs_py.syscalls import mounts
+from overlayfs_py.syscalls import files, mounts
 
 _DEVICE = "/dev/fuse"
 _READ_AHEAD = "/sys/class/bdi/%s/read_ahead_kb"
@@ -75,22 +75,28 @@ class Mounted:
         """Whether the kernel leaves it to us to apply the umask, or a default ACL instead of it."""
         return self.by_ourselves
 
-    def unmount(self) -> None:
+    def unmount(self) -> bool:
         """Unmount, from a busy mount too: what is open there then dies with the driver.
 
-        A mount that is gone already, or covered by another one, is left as it is.
+        A mount that is gone already, or covered by another one, is left as it is. Returns whether
+        it was busy: then the kernel has begun to send what is dirty in its page cache, and may not
+        have done so when this returns.
         """
         if self.listed is not None:
             on_top = mountinfo.topmost(self.target)
             if on_top is None or on_top.ident != self.listed.ident:
-                return
+                return False
         try:
             # Writes back what is dirty in the page cache, which a lazy unmount does not.
             unmount(self.target)
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
+            with suppress(OSError):  # the driver is dead already
+                files.sync_filesystem(self.target)
             unmount(self.target, lazy=True)
+            return True
+        return False
 
     def raise_read_ahead(self) -> None:
         """Let the kernel read further ahead than it does by itself, where we may say so: as root.
@@ -109,6 +115,9 @@ def mount(plan: MountPlan) -> Mounted:
     Raises:
         OSError: with the target or the device as its file name.
     """
+    if not plan.target:
+        # To realpath(3) in Python it is the working directory.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), plan.target)
     target = os.path.realpath(plan.target)
     try:
         fd, by_ourselves = _mount_ourselves(plan, target), True

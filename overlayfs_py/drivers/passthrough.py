@@ -14,7 +14,6 @@ the daemon and share the host's page cache. Traps, each of which would cost data
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -119,7 +118,6 @@ class PassthroughOperations(DirectOperations):
 
     def release(self, header: Header, _body: Body) -> Answer:
         """RELEASE; RELEASEDIR does not come, directories are opened without a message."""
-        node = self._node(header.node)
-        if stat.S_ISREG(node.mode):
-            self._files.release(node.ino)
+        # By number: nothing may keep an open from being counted down.
+        self._files.release(header.node)
         return b""

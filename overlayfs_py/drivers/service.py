@@ -48,7 +48,8 @@ def serve(
     open files as high as it may be.
 
     Raises:
-        OSError: a layer cannot be opened, the upper is in use, or the mount fails.
+        OSError: a layer cannot be opened, the upper is in use, the mount fails, or the driver
+            cannot be loaded.
         ValueError: there is no such driver.
     """
     chosen = _load(driver)
@@ -66,7 +67,12 @@ def _load(driver: str) -> Driver:
     name = _AUTO if driver == "auto" else driver
     if name not in _DRIVERS:
         raise ValueError(f"no driver {name!r}; there are auto, {', '.join(_DRIVERS)}")
-    return cast("Driver", importlib.import_module(_DRIVERS[name]))
+    try:
+        return cast("Driver", importlib.import_module(_DRIVERS[name]))
+    except ImportError as error:
+        # Of a C library, maybe, that it was built with and that is gone.
+        reason = f"cannot be loaded ({error}); `overlayfs-py doctor` says what to install"
+        raise OSError(errno.ENOPKG, reason, f"driver {name}") from error
 
 
 def _enforce_read_only(mount: MountPlan, spec: StackSpec) -> MountPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from overlayfs_py.drivers.mounting import Mounted
 
 _LEAVE = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Guesses: the first is less than anybody gives a daemon between SIGTERM and SIGKILL.
+_PATIENCE_S = 5.0
+_LOOK_AGAIN_S = 0.005
 
 
 async def announce(mounted: Mounted, on_ready: Callable[[], None]) -> None:
@@ -52,7 +56,8 @@ async def unmount_on_signal(
     """
 
     async def leave() -> None:
-        await trio.to_thread.run_sync(mounted.unmount)
+        if await trio.to_thread.run_sync(mounted.unmount):
+            await _answered_all(mounted.fd)
         stop()
 
     with trio.open_signal_receiver(*_LEAVE) as signals:
@@ -64,3 +69,17 @@ async def unmount_on_signal(
             # would be delivered again, and kill the daemon in the middle of its leaving.
             async for _ in signals:
                 pass
+
+
+async def _answered_all(device_fd: int) -> None:
+    """Wait until the kernel has nothing more to ask: what is dirty in a mapping has arrived.
+
+    Not for ever, since whoever still has a file open there may go on asking.
+    """
+    poll = select.poll()
+    poll.register(device_fd, select.POLLIN)
+    with trio.move_on_after(_PATIENCE_S):
+        # Whoever runs here finds all answered that was read. The kernel queues more at each answer
+        # (fs/fuse/dev.c, flush_bg_queue), so that an empty queue is the end.
+        while poll.poll(0):  # noqa: ASYNC110 - the kernel sets no event
+            await trio.sleep(_LOOK_AGAIN_S)

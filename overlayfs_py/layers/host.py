@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks as mark_forms
@@ -161,7 +162,7 @@ class HostObject:
         return self.tree.attributes_of(self.status(), self._override())
 
     def list_xattrs(self) -> list[bytes]:
-        return [os.fsencode(name) for name in os.listxattr(self.path(), follow_symlinks=False)]
+        return _list_xattrs(self.path(), follow=False)
 
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self.path(), name, follow_symlinks=False)
@@ -242,7 +243,7 @@ class HeldFile(HostFile):
         return os.fstat(self._fd)
 
     def list_xattrs(self) -> list[bytes]:
-        return [os.fsencode(name) for name in os.listxattr(self.path())]
+        return _list_xattrs(self.path())
 
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self.path(), name)
@@ -336,6 +337,11 @@ class HostDirectory(HostObject):
             status = os.stat(name, dir_fd=self.fd(), follow_symlinks=False)
         except FileNotFoundError:
             return Absence.MISSING
+        except OSError as error:
+            # Longer than names here can be, it may be one elsewhere: overlayfs, ovl_lookup_single.
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            return Absence.MISSING
         child = HostFile(self, name)
         if not self.tree.plain and self._is_whiteout(child, status):
             return Absence.WHITEOUT
@@ -348,12 +354,13 @@ class HostDirectory(HostObject):
     def twins(self) -> set[bytes]:
         """Return the names that `.wh.NAME` files here delete: read once, then kept by the union."""
         if self._twins is None:
-            names = (mark_forms.deleted_by(os.fsencode(name)) for name in os.listdir(self.fd()))
-            self._twins = {name for name in names if name is not None}
+            with self._scan() as listing:
+                names = (mark_forms.deleted_by(os.fsencode(entry.name)) for entry in listing)
+                self._twins = {name for name in names if name is not None}
         return self._twins
 
     def entries(self) -> Iterator[Entry]:
-        with os.scandir(self.fd()) as listing:
+        with self._scan() as listing:
             for entry in listing:
                 name = os.fsencode(entry.name)
                 if name.startswith(mark_forms.WHITEOUT_PREFIX) and not self.tree.plain:
@@ -362,6 +369,18 @@ class HostDirectory(HostObject):
                         yield Entry(deleted, WHITEOUT_TYPE)
                 else:
                     yield Entry(name, self._type_of(entry, name))
+
+    @contextmanager
+    def _scan(self) -> Iterator[Iterator[os.DirEntry[str]]]:
+        try:
+            with os.scandir(self.fd()) as listing:
+                yield listing
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            # The descriptor is one that cannot list: see `_open_directory`.
+            reason = os.strerror(errno.EACCES)
+            raise PermissionError(errno.EACCES, reason, self.name) from None
 
     def _type_of(self, entry: os.DirEntry[str], name: bytes) -> int:
         if entry.is_dir(follow_symlinks=False):
@@ -418,7 +437,17 @@ def _lacks_data(fd: int) -> bool:
     Size and blocks do not tell: its xattrs may take a block, and a killed copy-up may have left
     some of its data. Asking takes 0.3 us (measured, ext4).
     """
-    return any(os.fsencode(name) in mark_forms.METACOPY for name in os.listxattr(fd))
+    return any(name in mark_forms.METACOPY for name in _list_xattrs(fd))
+
+
+def _list_xattrs(of: bytes | int, *, follow: bool = True) -> list[bytes]:
+    """The names of xattrs, none where the filesystem has none at all: many of FUSE say that so."""
+    try:
+        return [os.fsencode(name) for name in os.listxattr(of, follow_symlinks=follow)]
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return []
+        raise
 
 
 def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:

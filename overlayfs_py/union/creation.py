@@ -181,7 +181,7 @@ def _blueprint(
     uid, gid = ids.disk_uid(creator.uid), ids.disk_gid(creator.gid)
     above = directory.attributes()
     if above.mode & stat.S_ISGID:
-        gid = ids.disk_gid(above.gid)
+        gid = inodes.owner_on_disk(ids, directory, above)[1]
         if stat.S_ISDIR(mode):
             mode |= stat.S_ISGID
     if stat.S_ISLNK(mode):

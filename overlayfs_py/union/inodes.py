@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import find_xattr
+from overlayfs_py.layers.host import HostObject, find_xattr
 from overlayfs_py.layers.marks import ESCAPED_PREFIXES, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import (
     LEGACY_XATTR,
@@ -23,9 +23,9 @@ from overlayfs_py.layers.override_stat import (
 from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
-    from overlayfs_py.layers.host import HostObject
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import LayerObject
+    from overlayfs_py.layers.values import Attributes
 
 # What a layer says of itself, not of the file.
 _NOT_COPIED = (*PRIVATE_PREFIXES, *FUSE_OVERLAYFS_PREFIXES, *OVERRIDE_XATTRS.values(), LEGACY_XATTR)
@@ -89,7 +89,7 @@ def store_override(item: HostObject, uid: int, gid: int, mode: int, rdev: int) -
 def copy_metadata(ids: IdMap, source: LayerObject, target: HostObject) -> None:
     """Give a staged object everything but data; times last, since each step changes them."""
     known = source.attributes()
-    owner = ids.disk_uid(known.uid), ids.disk_gid(known.gid)
+    owner = owner_on_disk(ids, source, known)
     if target.tree.override is None:
         set_owner(target, *owner)
     else:
@@ -101,6 +101,19 @@ def copy_metadata(ids: IdMap, source: LayerObject, target: HostObject) -> None:
     if target.tree.override is None and not stat.S_ISLNK(known.mode):
         set_mode(target, stat.S_IMODE(known.mode))
     set_times(target, known.atime_ns, known.mtime_ns)
+
+
+def owner_on_disk(ids: IdMap, source: LayerObject, known: Attributes) -> tuple[int, int]:
+    """Return the owner to write for a copy of `source`, of which `known` is what is shown.
+
+    An id that no range holds is shown as another, and stays what it is.
+    """
+    if not ids.changes_nothing and isinstance(source, HostObject) and source.tree.ids == ids:
+        if source.tree.override is not None:
+            return _overridden(source)[:2]
+        status = source.status()
+        return status.st_uid, status.st_gid
+    return ids.disk_uid(known.uid), ids.disk_gid(known.gid)
 
 
 def _copy_xattr(source: LayerObject, target: HostObject, name: bytes) -> None:

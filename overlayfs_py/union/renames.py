@@ -73,7 +73,7 @@ def rename(
         make_writable(state, new.node, need(state))
         _exchange(state, old, new)
     else:
-        _move(state, old, new)
+        _move(state, old, new, flags)
 
 
 def require_possible(
@@ -147,10 +147,10 @@ def _refuse_directory(node: DirectoryNode, target: End) -> None:
 # Moving one thing.
 
 
-def _move(state: State, old: End, new: End) -> None:
+def _move(state: State, old: End, new: End, asked: int) -> None:
     _mark_for(state, old, new.parent)
     with _replacing(state, new):
-        _rename_on_disk(state, old, new)
+        _rename_on_disk(state, old, new, asked)
     _settle(state, old, new)
 
 
@@ -196,13 +196,14 @@ def _make_way(state: State, node: DirectoryNode, new: End) -> None:
     upper.discard(staged)
 
 
-def _rename_on_disk(state: State, old: End, new: End) -> None:
+def _rename_on_disk(state: State, old: End, new: End, asked: int) -> None:
     old_directory, new_directory = old.parent.require_upper(), new.parent.require_upper()
     leaves_whiteout = shown_below(old.parent, old.name)
     there = upper_state(new.parent, new.name)
     upper = state.upper
     if upper is None or old_directory.tree.plain:
-        _renameat(old_directory, old.name, new_directory, new.name, 0)
+        # In a volume others may have taken the new name by now: RENAME_NOREPLACE tells.
+        _renameat(old_directory, old.name, new_directory, new.name, asked)
         return
     covers_device = there.found is Absence.WHITEOUT and not there.by_file
     flags = 0

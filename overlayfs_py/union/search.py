@@ -115,16 +115,23 @@ class _Search:
         # The parent's index knows which directories merge, as long as no redirect leads elsewhere.
         self._by_index = for_directories and len(parent.lowers) > 1
         self.path: list[bytes] | None = None  # set by an absolute redirect
-        self.ends = False  # an opaque directory on the path hides the layers below it
+        self._hidden = False  # an opaque directory on the path hides the layers below it
+        # A file `.wh.NAME` beside what was found last deletes what would merge with it by its name.
+        self._deleted = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether the layers further down have nothing to add."""
+        return self._hidden or self._deleted
 
     def follow(self, redirect: bytes | None) -> None:
         """Take an object's redirect into account for the layers below it."""
         if redirect is None:
             return
-        self._by_index = False
+        self._by_index = self._deleted = False
         if redirect.startswith(b"/"):
             self.path = redirect[1:].split(b"/")
-            self.ends = False  # whatever was opaque lay on another path
+            self._hidden = False  # whatever was opaque lay on another path
         elif self.path is not None:
             self.path[-1] = redirect
         else:
@@ -140,6 +147,7 @@ class _Search:
             if backing.position > position:
                 found = sight(backing.directory, self._name)
                 if found is not Absence.MISSING:
+                    self._deleted = backing.directory.deletes(self._name)
                     return _as_found(backing, self._name, found)
         return None
 
@@ -169,26 +177,28 @@ class _Search:
             if sighted is Absence.MISSING:
                 return Absence.MISSING
             found = _as_found(step, component, sighted)
+            deleted = step.directory.deletes(component)
             if depth == last or found is None:
+                self._deleted = deleted
                 return found
             directory = _as_directory(found)
             if directory is None:
                 return None
             step = directory
-            self._pass_through(step.directory, path[:depth], path[depth + 1 :])
+            self._pass_through(step.directory, path[:depth], path[depth + 1 :], deleted=deleted)
         return None
 
     def _pass_through(
-        self, directory: LayerDirectory, above: list[bytes], rest: list[bytes]
+        self, directory: LayerDirectory, above: list[bytes], rest: list[bytes], *, deleted: bool
     ) -> None:
         """Heed the marks of a directory on the way: they count for the layers below it."""
         marks = directory.marks()
-        self.ends = self.ends or marks.opaque
+        self._hidden = self._hidden or marks.opaque or (deleted and marks.redirect is None)
         if marks.redirect is None or marks.opaque:
             return
         if marks.redirect.startswith(b"/"):
             self.path = marks.redirect[1:].split(b"/") + rest
-            self.ends = False
+            self._hidden = False
         else:
             self.path = [*above, marks.redirect, *rest]
 

@@ -63,7 +63,10 @@ class Upper:
             raise
 
     def _lock(self, spec: StackSpec) -> None:
-        if os.fstat(self._work_fd).st_dev != self.tree.root.status().st_dev:
+        work, upper = os.fstat(self._work_fd), self.tree.root.status()
+        if os.path.samestat(work, upper):
+            raise OSError(errno.EINVAL, "the workdir cannot be the upperdir as well")
+        if work.st_dev != upper.st_dev:
             raise OSError(errno.EXDEV, "the workdir is not on the filesystem of the upper")
         for fd, path in ((self.tree.root_fd(), spec.upper), (self._work_fd, spec.work)):
             try:

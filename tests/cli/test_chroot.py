@@ -117,6 +117,15 @@ def test_what_is_our_failure_is_125(overlayfs_py: Path, root: Path, temporary: P
         assert list(temporary.iterdir()) == []
 
 
+def test_a_machine_without_room_for_temporary_files_is_125(overlayfs_py: Path, root: Path) -> None:
+    command = ["prlimit", "--fsize=0", overlayfs_py, "chroot", root, "true"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 125
+    assert done.stderr.startswith("overlayfs-py: No usable temporary directory found in ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_environment_is_the_containers_own(chroot: Chroot) -> None:
     shown = shell(chroot, "env", "-e", "A=1", "-e", "B=x=y", "-e", "HOME=/h")
 

@@ -18,6 +18,7 @@ USAGE = {
     "no such command": ["moutn"],
     "no such option": ["mount", "--fsat"],
     "no mount point": ["mount", "-o", "lowerdir=/"],
+    "no name of a mount point": ["mount", "-o", "lowerdir=/", ""],
     "too many places": ["mount", "-o", "lowerdir=/", "a", "b", "c"],
     "no layer": ["mount", "/mnt"],
     "no value": ["mount", "-o"],
@@ -42,6 +43,12 @@ def test_a_wrong_command_line_is_one_line_and_2(overlayfs_py: Path, arguments: l
     assert done.returncode == 2
     assert done.stdout == ""
     assert re.fullmatch(r"overlayfs-py: .+\n", done.stderr)
+
+
+def test_an_empty_name_is_seen(overlayfs_py: Path) -> None:
+    done = attempt([overlayfs_py, "umount", ""])
+
+    assert (done.returncode, done.stderr) == (1, "overlayfs-py: '': No such file or directory\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

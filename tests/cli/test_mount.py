@@ -154,6 +154,25 @@ def test_an_unknown_driver_is_refused(overlayfs_py: Path, target: Path) -> None:
     assert "'fast'" in done.stderr
 
 
+def test_a_driver_that_cannot_be_loaded_is_one_line(
+    overlayfs_py: Path, scratch: Path, target: Path
+) -> None:
+    """As where libfuse has been removed since."""
+    (scratch / "modules").mkdir()
+    missing = "libfuse3.so.3: cannot open shared object file"
+    (scratch / "modules/pyfuse3.py").write_text(f"raise ImportError({missing!r})\n")
+    environment = {"PYTHONPATH": str(scratch / "modules")}
+    mount = [overlayfs_py, "mount", "--driver", "pyfuse3", "-o", OPTIONS, target]
+    for command in (mount, [*mount, "-f"], [overlayfs_py, "chroot", "layer", "--driver=pyfuse3"]):
+        done = attempt(command, env=environment, cwd=scratch)
+
+        assert done.stderr == (
+            f"overlayfs-py: driver pyfuse3: cannot be loaded ({missing});"
+            " `overlayfs-py doctor` says what to install\n"
+        )
+        assert done.returncode == (125 if "chroot" in command else 1)
+
+
 def test_a_failure_leaves_no_process(overlayfs_py: Path, scratch: Path, target: Path) -> None:
     done = attempt([overlayfs_py, "mount", "-o", "lowerdir=nowhere", target], cwd=scratch)
 

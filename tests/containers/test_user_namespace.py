@@ -70,7 +70,8 @@ def test_without_subordinate_ids_root_is_the_only_owner(tmp_path: Path) -> None:
 
 def test_subordinate_ids_are_the_other_owners(tmp_path: Path) -> None:
     tables = {
-        "subuid": f"somebody:1:2\nnobody:200000:1000\n{USER}:400000:65536\n",
+        "subuid": f"# of users\nsomebody:1:2\nnobody:x:1000\nnobody:200000:1000\nnobody:5:0\n"
+        f"\n{USER}:400000:65536\n",
         "subgid": "nobody:300000:65536\n",
     }
 

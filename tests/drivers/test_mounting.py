@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import signal
 import stat
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,26 @@ def test_a_signal_unmounts_what_is_in_use(stack: Stack) -> None:
     assert status == 0
     assert not daemon.is_mounted
     assert caught.value.errno == errno.ENOTCONN
+
+
+def test_a_signal_loses_nothing_that_a_mapping_has_dirtied(stack: Stack) -> None:
+    """Many times what the kernel sends without waiting for answers."""
+    size = 128 << 20
+    with (stack.upper / "mapped").open("wb") as file:
+        file.truncate(size)
+    with serving(stack.spec, stack.plan) as daemon:
+        fd = os.open(stack.target / "mapped", os.O_RDWR)
+        with mmap.mmap(fd, size) as mapping:
+            for offset in range(0, size, mmap.PAGESIZE):
+                mapping[offset] = 1
+            daemon.signal(signal.SIGTERM)
+            assert daemon.wait() == 0
+        with suppress(OSError):  # ENOTCONN: there is nobody left to hear of it
+            os.close(fd)
+
+    with (stack.upper / "mapped").open("rb") as file:
+        pages = iter(lambda: file.read(mmap.PAGESIZE), b"")
+        assert all(page[0] == 1 for page in pages)
 
 
 def test_signals_that_come_together_are_one(stack: Stack) -> None:
@@ -328,6 +349,29 @@ def test_an_ordinary_user_mounts_with_fusermount3(stack: Stack) -> None:
     assert {"nosuid", "nodev"} <= options
     assert status == 0
     assert not daemon.is_mounted
+
+
+def test_a_directory_that_the_server_may_not_list_is_permission_denied(stack: Stack) -> None:
+    """It may go through: that takes a descriptor, which cannot list (EBADF)."""
+    give_to_nobody(stack)
+    (stack.lower / "closed").mkdir(mode=0o711)
+    (stack.lower / "closed/file").write_bytes(b"readable")
+    above = stack.base / "above"
+    (above / "closed").mkdir(parents=True)
+    spec = replace(stack.spec, lower=(os.fsencode(above), os.fsencode(stack.lower)))
+    plan = replace(stack.plan, allow_other=False)
+
+    with fuse_device_for_everyone(), serving(spec, plan, prefix=AS_NOBODY):
+        script = 'cd "$0" || exit; ls closed; cat closed/file; rm -rf closed'
+        done = subprocess.run(
+            [*AS_NOBODY, "sh", "-c", script, stack.target],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    said = done.stderr.splitlines()
+    assert len(said) == 3
+    assert [line.rpartition(": ")[2] for line in said] == [os.strerror(errno.EACCES)] * 3
 
 
 def test_an_ordinary_user_may_be_refused_allow_other(stack: Stack) -> None:

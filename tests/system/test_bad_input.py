@@ -44,6 +44,13 @@ REFUSALS = {
         "lowerdir=top,upperdir=file,workdir=mount/work", "file", NO_DIRECTORY
     ),
     "missing workdir": Refusal("lowerdir=top,upperdir=mount/upper,workdir=no", "no", MISSING),
+    "workdir is the upper": Refusal(
+        "lowerdir=top,upperdir=mount/upper,workdir=mount/upper",
+        "mount/upper",
+        "cannot be the upperdir",
+    ),
+    "escape in a name": Refusal("lowerdir=\x1b[31m", "\\x1b[31m: ", MISSING),
+    "bytes that are no text": Refusal("lowerdir=\udcff", "\\xff: ", MISSING),
     "missing volume": Refusal(f"lowerdir=top,{UPPER},volume=nowhere:/data", "nowhere", MISSING),
     "no layer at all": Refusal(UPPER, "lowerdir", "", USAGE),
     "upper without workdir": Refusal("lowerdir=top,upperdir=mount/upper", "workdir", "", USAGE),

@@ -128,6 +128,33 @@ def test_an_acl_that_is_none_is_refused(
         world.set_xattr("f", acl.ACCESS, value)
 
 
+@pytest.mark.parametrize("kept_in_xattrs", [False, True], ids=["inodes", "xattrs"])
+def test_an_owner_that_no_range_holds_stays_on_disk(
+    make_world: MakeWorld, *, kept_in_xattrs: bool
+) -> None:
+    """Shown as nobody, whom the ranges do hold: its files must not become his."""
+    ids = IdMap(uids=(IdRange(100_000, 0, 65_536),), gids=(IdRange(100_000, 0, 65_536),))
+    if kept_in_xattrs:
+        root = Dir(xattrs={_OVERRIDE: b"0:0:0755:dir"})
+        layer = {"": root, "f": File(b"1", xattrs={_OVERRIDE: b"5:6:0644:file"})}
+    else:
+        layer = {"f": File(b"1", uid=5, gid=6), "d": Dir(uid=5, gid=6), "l": Symlink("x", uid=5)}
+    world = make_world(layer, ids=ids)
+    assert world.owner("f") == (65534, 65534)
+
+    for name in layer:
+        if name:
+            world.rename(name, f"{name}-moved")
+    world.change("", mode=0o2775)
+    os.chown(world.upper, 5, 6)
+    world.put("new")
+
+    assert (world.upper / "new").stat().st_gid == 6
+    owners = {(world.upper / f"{name}-moved").lstat().st_uid for name in layer if name}
+    assert owners == {5}
+    assert world.owner("f-moved") == (65534, 65534)
+
+
 def test_squashing_changes_what_is_shown_alone(make_world: MakeWorld) -> None:
     world = make_world({"f": File(uid=5, gid=6)}, ids=IdMap(squash_uid=0, squash_gid=0))
 

@@ -271,3 +271,46 @@ def test_a_directory_reached_twice_is_served(make_world: MakeWorld) -> None:
     assert world.names("a/b") == {b"b", b"g"}
     assert world.names("a") == {b"b", b"g"}
     world.forget()
+
+
+@pytest.mark.parametrize("inside", ["c", "d/c"], ids=["itself", "its directory"])
+@pytest.mark.parametrize("kind", ["whole", "part"])
+def test_what_a_file_deletes_below_a_directory_stays_deleted_when_that_moves(
+    make_world: MakeWorld, inside: str, kind: str
+) -> None:
+    """`.wh.c` beside `c`: engines leave it so where a layer has removed `c` and made it anew."""
+    above, _, name = inside.rpartition("/")
+    top = {f"{inside}/new": File(), f"{above}/.wh.{name}".lstrip("/"): File()}
+    world = make_world(top, {f"{inside}/old/x": File()})
+    moved = inside if kind == "part" else inside.split("/", maxsplit=1)[0]
+    target = "elsewhere" if kind == "part" else "other"
+
+    world.rename(moved, target)
+    world.put("mark")
+    before = view(world)
+    world.reopen()
+
+    assert view(world) == before
+    assert not [path for path in before if b"old" in path]
+
+
+def test_what_a_file_deletes_on_the_way_of_a_redirect_stays_deleted(make_world: MakeWorld) -> None:
+    world = make_world(
+        {"x": Dir(xattrs={"trusted.overlay.redirect": b"/d/c"})},
+        {"d/c/new": File(), ".wh.d": File()},
+        {"d/c/old": File()},
+    )
+
+    assert world.names("x") == {b"new"}
+
+
+@pytest.mark.parametrize("redirect", [b"n" * 256, b"/" + b"n" * 256, b"/a/" + b"n" * 300])
+def test_a_redirect_to_a_name_that_is_too_long_leads_nowhere(
+    make_world: MakeWorld, redirect: bytes
+) -> None:
+    """As in the kernel (fs/overlayfs/namei.c, ovl_lookup_single)."""
+    top = {"x": Dir(xattrs={"trusted.overlay.redirect": redirect}), "x/top": File()}
+    world = make_world(top, {"x/low": File(), "a": Dir()})
+
+    assert world.names() == {b"x", b"a"}
+    assert world.names("x") == {b"top"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from overlayfs_py.syscalls import files
 from overlayfs_py.union.values import Volume
 from tests.support.trees import Dir, File, HardLink, Symlink, build
 from tests.union.refusal import refused
@@ -179,6 +180,24 @@ def test_nothing_crosses_the_edge(make_world: MakeWorld, host: Path) -> None:
     ):
         with refused(errno.EXDEV):
             call()
+
+
+def test_a_rename_that_must_not_replace_heeds_who_was_faster(
+    make_world: MakeWorld, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(_IMAGE, volumes=_volume(host, "/data"))
+    rename = files.rename
+
+    def rename_too_late(*arguments: int | bytes) -> None:
+        (host / "taken").write_bytes(b"theirs")
+        rename(*arguments)
+
+    monkeypatch.setattr(files, "rename", rename_too_late)
+    with refused(errno.EEXIST):
+        world.rename("data/a", "data/taken", files.RENAME_NOREPLACE)
+
+    assert world.read("data/taken") == b"theirs"
+    assert world.read("data/a") == b"A"
 
 
 def test_a_file_without_a_name_does_not_cross_the_edge_either(
