@@ -31,6 +31,7 @@ _HELP = """Bring an image from the store to a registry.
 DESTINATION is the image's own name if it is not given. What the registry has is not sent again. An
 image that was pulled keeps its digest: layers are taken from where they were pulled from if they
 cannot be made again byte for byte. If that is gone, --recompress pushes the image with a new one.
+Of an image for several platforms goes the one that is here.
 
 \b
 Examples:
