@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 def ending(program: str, command: Callable[[], int | None]) -> int:
     """Run `command`; return its exit code, or say on stderr why it failed and return that code."""
+    _take_stdio()
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     try:
         return command() or 0
@@ -32,6 +34,20 @@ def ending(program: str, command: Callable[[], int | None]) -> int:
         # Nobody foresaw it: whoever reads this needs to know where.
         traceback.print_exc()
         return BUG_EXIT_CODE
+
+
+def _take_stdio() -> None:
+    """Let /dev/null be what the caller has closed of stdin, stdout and stderr.
+
+    Their numbers would be those of the next files to be opened: of a layer, of the device.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null_fd = os.open(os.devnull, os.O_RDWR)
+            os.dup2(null_fd, number)
+            if null_fd != number:
+                os.close(null_fd)
+            setattr(sys, name, open(number, "r+", closefd=False))  # noqa: SIM115
 
 
 def refuse(program: str, message: str, exit_code: int) -> int:

@@ -242,6 +242,9 @@ class DirectOperations:
     def _write(self, node: Node, new: requests.Write) -> bytes:
         if new.flags & protocol.WRITE_KILL_SUIDGID:
             self._kill_privileges(node)
+        if new.open_flags & os.O_APPEND and not node.cacheable:
+            # Where the kernel thinks that the file ends, others have written meanwhile.
+            return replies.written(self._union.append(node, new.data))
         collected = self.kernel_keeps_times and new.flags & protocol.WRITE_CACHE
         write = self._union.write_back if collected else self._union.write
         size = write(node, new.offset, new.data)

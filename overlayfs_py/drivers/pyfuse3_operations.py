@@ -195,7 +195,7 @@ class UnionOperations(pyfuse3.Operations):
             if not privileged:
                 self._kill_privileges(node)
             self._union.change_attributes(node, AttributeChange(size=0))
-        return values.file_info(node, privileged=privileged)
+        return values.file_info(node, flags, privileged=privileged)
 
     @at_once
     def create(
@@ -216,7 +216,7 @@ class UnionOperations(pyfuse3.Operations):
             # name up again and open what it finds, with its checks of permissions.
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name) from None
         entry = self._held(node)
-        return values.file_info(node, privileged=_is_privileged(ctx)), entry
+        return values.file_info(node, flags, privileged=_is_privileged(ctx)), entry
 
     @waiting
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
@@ -230,6 +230,9 @@ class UnionOperations(pyfuse3.Operations):
         node = self._union.node(values.ino_of(fh))
         if not values.is_privileged(fh):
             self._kill_privileges(node)
+        if values.appends(fh):
+            # Where the kernel thinks that the file ends, others have written meanwhile.
+            return self._union.append(node, buf)
         return self._union.write(node, off, buf)
 
     @waiting

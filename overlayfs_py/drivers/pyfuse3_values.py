@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,6 @@ import pyfuse3
 from overlayfs_py.union.values import AttributeChange, Attributes
 
 if TYPE_CHECKING:
-    import os
-
     from overlayfs_py.union.nodes import Node
 
 # The union is the only writer of all that is cacheable, so the kernel never needs to ask twice.
@@ -20,22 +19,36 @@ _FOREVER_S = 365 * 24 * 3600.0
 # A file handle is the ino of its node, and this bit where the opener is privileged: the union
 # has no open files, and a handle without a table can neither leak nor go stale.
 _PRIVILEGED = 1 << 63
+# Likewise where what is written goes to the end. An ino has that bit where a mount has 8192 trees.
+_APPENDS = 1 << 61
 
 
-def file_info(node: Node, *, privileged: bool) -> pyfuse3.FileInfo:
-    """Return the answer to an open: pages stay cached where nobody else changes the file."""
-    handle = node.ino | (_PRIVILEGED if privileged else 0)
-    return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), keep_cache=node.cacheable)
+def file_info(node: Node, flags: int, *, privileged: bool) -> pyfuse3.FileInfo:
+    """Return the answer to an open: pages stay cached where nobody else changes the file.
+
+    What is appended to in a volume has none: a shared mapping's pages would arrive with the same
+    handle, and not be told from what is to be appended.
+    """
+    appends = not node.cacheable and bool(flags & os.O_APPEND)
+    handle = node.ino | _PRIVILEGED * privileged | _APPENDS * appends
+    return pyfuse3.FileInfo(
+        fh=pyfuse3.FileHandleT(handle), direct_io=appends, keep_cache=node.cacheable
+    )
 
 
 def ino_of(handle: int) -> int:
     """Return the ino of the node that a file handle stands for."""
-    return handle & ~_PRIVILEGED
+    return handle & ~(_PRIVILEGED | _APPENDS)
 
 
 def is_privileged(handle: int) -> bool:
     """Whether who opened the file may write it without losing its set-id bits."""
     return bool(handle & _PRIVILEGED)
+
+
+def appends(handle: int) -> bool:
+    """Whether what is written goes to the end: others write the file, and O_APPEND was said."""
+    return bool(handle & _APPENDS)
 
 
 def lifetime_s(node: Node) -> float:

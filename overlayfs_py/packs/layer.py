@@ -36,6 +36,8 @@ _MOST_MAJOR = (1 << 12) - 1
 _MOST_MINOR = (1 << 20) - 1
 _DEVICES = (stat.S_IFCHR, stat.S_IFBLK)
 _NUMBER = itemgetter(1)
+_NAMESPACES = (b"user.", b"trusted.", b"security.")
+_ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
 
 
 class PackLayer:
@@ -128,11 +130,19 @@ class PackObject:
     def get_xattr(self, name: bytes) -> bytes:
         value = self._xattrs().get(name)
         if value is None:
-            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
+            number = _why_no_xattr(name)
+            raise OSError(number, os.strerror(number), name)
         return value
 
     def _xattrs(self) -> dict[bytes, bytes]:
         return self._layer.pack.index.xattrs(self.inode())
+
+
+def _why_no_xattr(name: bytes) -> int:
+    """The errno that a filesystem on a disk has for it (fs/xattr.c, xattr_resolve_name)."""
+    if name in _NAMESPACES:
+        return errno.EINVAL
+    return errno.ENODATA if name in _ACLS or name.startswith(_NAMESPACES) else errno.EOPNOTSUPP
 
 
 class PackFile(PackObject):

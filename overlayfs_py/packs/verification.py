@@ -29,17 +29,20 @@ class Damage(NamedTuple):
     paths: tuple[Path, ...] = ()  # the files that it concerns, as far as they are known
 
 
-def verify(pack: Pack, on_bytes: Progress | None = None) -> Iterator[Damage]:
+def verify(
+    pack: Pack, on_bytes: Progress | None = None, *, with_tar: bool = True
+) -> Iterator[Damage]:
     """Yield everything that is wrong with a pack that could be opened; nothing: it is whole.
 
     Every byte of the file is covered: header and footer when it was opened, then the index by its
-    pages, the chunks, what lies between, and last what the records say.
+    pages, the chunks, what lies between, and last what the records say. `with_tar` makes the tar
+    again that it was made from, if any, and checks that.
     """
     whole = True
     for damage in _bytes(pack, on_bytes or _nobody):
         whole = False
         yield damage
-    if whole and is_exact(pack):
+    if whole and with_tar and is_exact(pack):
         try:
             write_tar(pack, len)
         except CorruptLayer as error:

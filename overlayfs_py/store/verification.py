@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.image.digest import digest_of_hex
 from overlayfs_py.packs.pack import Pack
-from overlayfs_py.packs.to_tar import origin
+from overlayfs_py.packs.to_tar import is_exact, recorded_sha256
 from overlayfs_py.packs.verification import verify
 from overlayfs_py.store import blobs, layers
 from overlayfs_py.store.failures import CorruptStore
@@ -51,7 +51,7 @@ def fault_of_layer(places: Places, diff_id: Digest, *, deep: bool = False) -> st
             return None
         if layer.record.form is Form.TREE:
             return None if os.path.isdir(layer.path) else "its directory is missing"
-        _verify_pack(layer, deep=deep)
+        return _fault_of_pack(layer, deep=deep)
     except CorruptLayer as error:
         return error.strerror
     except CorruptStore as error:
@@ -60,26 +60,18 @@ def fault_of_layer(places: Places, diff_id: Digest, *, deep: bool = False) -> st
         return "its pack is missing" if places.layer_record(diff_id).exists() else None
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    return None
 
 
-def _verify_pack(layer: StoredLayer, *, deep: bool) -> None:
-    digest = layer.record.pack
+def _fault_of_pack(layer: StoredLayer, *, deep: bool) -> str | None:
     with Pack(layer.path) as pack:
-        if digest and f"sha256:{pack.digest.hex()}" != digest:
-            raise CorruptLayer(layer.path, "it is another pack than was written")
-        if deep:
-            _verify_deeply(pack, layer)
-            return
-        for section in pack.footer.sections:
-            pack.index.section(section.id)
-        for number in range(pack.index.chunks):
-            pack.chunks.load(number)
-
-
-def _verify_deeply(pack: Pack, layer: StoredLayer) -> None:
-    for damage in verify(pack):
-        raise CorruptLayer(layer.path, damage.why)
-    made_of = origin(pack)
-    if made_of is not None and made_of[0] != layer.diff_id:
-        raise CorruptLayer(layer.path, f"its tar has the diff ID {made_of[0]}")
+        written = layer.record.pack
+        if written and f"sha256:{pack.digest.hex()}" != written:
+            return "it is another pack than was written"
+        damage = next(verify(pack, with_tar=deep), None)
+        if damage is not None:
+            return damage.why
+        if is_exact(pack):
+            found = digest_of_hex(recorded_sha256(pack).hex())
+            if found != layer.diff_id:
+                return f"its tar has the diff ID {found}"
+    return None

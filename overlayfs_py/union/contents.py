@@ -77,6 +77,12 @@ def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> in
     return written
 
 
+def append(state: State, node: Node, data: bytes | memoryview) -> int:
+    """Write at the end, wherever others have moved it meanwhile; returns how much."""
+    fd = writable_fd(state, require_regular(node))
+    return os.pwritev(fd, (data,), 0, os.RWF_APPEND)
+
+
 def write_back(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:
     """Write what was written before: the file keeps its times, whoever wrote sets them.
 

@@ -94,8 +94,14 @@ class Union:
     # Nodes.
 
     def node(self, ino: int) -> Node:
-        """Return a held node by its inode number; ESTALE if nobody holds it."""
-        return self._state.table.require(ino)
+        """Return a held node by its inode number; ESTALE if nobody holds it.
+
+        Also for a file of a volume whose name others have given to another one.
+        """
+        node = self._state.table.require(ino)
+        if not node.cacheable and isinstance(node, FileNode):
+            volumes.require_itself(self._state, node)
+        return node
 
     def hold(self, node: Node) -> None:
         """Count one more reference: the node stays known by its number, removed or not."""
@@ -200,6 +206,10 @@ class Union:
     def write(self, node: Node, offset: int, data: bytes | memoryview) -> int:
         """Write at `offset`; returns how many bytes, fewer than given only on a full disk."""
         return contents.write(self._state, node, offset, data)
+
+    def append(self, node: Node, data: bytes | memoryview) -> int:
+        """Write at the end of a file that others may append to, too; returns how many bytes."""
+        return contents.append(self._state, node, data)
 
     def write_back(self, node: Node, offset: int, data: bytes | memoryview) -> int:
         """Write what a user has written some time ago: as `write`, but for the file's times."""

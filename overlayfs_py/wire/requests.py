@@ -121,6 +121,7 @@ class Write(NamedTuple):
     offset: int
     flags: int
     data: memoryview
+    open_flags: int = 0  # of open(2), as the caller's descriptor has them
 
 
 class Release(NamedTuple):
@@ -368,11 +369,11 @@ def _read(view: memoryview, _: Features) -> Read:
 
 
 def _write(view: memoryview, _: Features) -> Write:
-    handle, offset, size, flags, *_unused = _READ.unpack_from(view)
+    handle, offset, size, flags, _owner, open_flags, *_unused = _READ.unpack_from(view)
     data = view[_READ.size :]
     if len(data) < size:
         raise ValueError(f"{len(data)} bytes of data where {size} belong")
-    return Write(handle, offset, flags, data[:size])
+    return Write(handle, offset, flags, data[:size], open_flags)
 
 
 def _release(view: memoryview, _: Features) -> Release:

@@ -96,6 +96,29 @@ def test_the_daemon_keeps_nothing_of_its_caller(
     assert session == pid
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_a_caller_may_have_closed_stdin_stdout_and_stderr(
+    mount_program: Path, scratch: Path, target: Path, closed: str
+) -> None:
+    """A layer, the upper or the device would get the number, and lose it to /dev/null later."""
+    command = f'exec "$0" -o {OPTIONS} merged {closed}'
+    done = subprocess.run(["sh", "-c", command, mount_program], cwd=scratch, timeout=20)
+
+    assert done.returncode == 0
+    (target / "file").write_text("y\n")
+    assert (scratch / "upper/file").read_text() == "y\n"
+    run(["umount", target])
+
+
+def test_a_failure_without_stderr_is_told_by_the_exit_code(
+    mount_program: Path, scratch: Path, target: Path
+) -> None:
+    command = 'exec "$0" -o lowerdir=missing merged 2>&-'
+    done = subprocess.run(["sh", "-c", command, mount_program], cwd=scratch, timeout=20)
+
+    assert done.returncode == 1
+
+
 def test_in_the_foreground_interrupt_unmounts(
     overlayfs_py: Path, scratch: Path, target: Path
 ) -> None:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from overlayfs_py.layers.values import Attributes
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import (
-    DIGEST_SIZE,
     DIRENT,
     FOOTER_SIZE,
     INODE,
@@ -31,6 +30,7 @@ from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.values import Hole, Metadata
 from overlayfs_py.packs.verification import verify
 from tests.packs.reading import faults, layer_of, view, write
+from tests.support.resealing import resealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,27 +180,6 @@ def test_damage_names_the_chunk_and_its_files(tmp_path: Path) -> None:
 
 
 # Packs whose digests are right and whose tables are anything.
-
-
-def resealed(pack: bytes, change: Callable[[bytearray, dict[int, tuple[int, int]]], None]) -> bytes:
-    """Change the index, then make digests and footer say that it is right."""
-    footer = parse_footer(pack[-FOOTER_SIZE:], len(pack))
-    index = bytearray(pack[footer.index_offset :][: footer.index_length])
-    change(index, {section.id: section[1:] for section in footer.sections})
-    digests = b"".join(
-        hashlib.sha256(index[start : start + PAGE_SIZE]).digest()
-        for start in range(0, len(index), PAGE_SIZE)
-    )
-    assert len(digests) == footer.pages * DIGEST_SIZE
-    sealed = type(footer)(
-        footer.chunk_log2,
-        footer.file_size,
-        footer.index_offset,
-        footer.index_length,
-        hashlib.sha256(digests).digest(),
-        footer.sections,
-    )
-    return pack[: footer.index_offset] + index + digests + sealed.pack()
 
 
 def use_all(path: Path) -> None:

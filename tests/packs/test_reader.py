@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -115,3 +116,18 @@ def test_damage_is_found_again_by_who_asks_again(tmp_path: Path) -> None:
             with pytest.raises(CorruptLayer, match="chunk 0 is damaged"):
                 reader.try_read(0, 10)
         assert reader.read(CHUNK, CHUNK) == DATA[CHUNK : 2 * CHUNK]
+
+
+@pytest.mark.parametrize("name", [b"nonsense", b"user.", b"user.x", b"system.x", b"trusted.x"])
+def test_an_xattr_that_is_not_there_is_refused_as_on_a_disk(tmp_path: Path, name: bytes) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"\[Errno") as on_disk:
+        os.getxattr(tmp_path / "file", name)
+
+    with (
+        layer_of(tmp_path / "pack", write(fill)) as layer,
+        pytest.raises(OSError, match=re.escape(repr(name))) as found,
+    ):
+        layer.root.file(b"small").get_xattr(name)
+
+    assert found.value.errno == on_disk.value.errno
