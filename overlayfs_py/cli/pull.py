@@ -15,7 +15,7 @@ from overlayfs_py.cli.registries import (
     registry_options,
     run_async,
 )
-from overlayfs_py.cli.store_arguments import open_store, root_option
+from overlayfs_py.cli.store_arguments import layers_option, open_store, root_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,14 +46,7 @@ Examples:
 @click.command("pull", cls=RegistryCommand, help=_HELP)
 @root_option
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of several images, which one.")
-@click.option(
-    "--layers",
-    "form",
-    type=click.Choice(["pack", "dir"]),
-    default="pack",
-    show_default=True,
-    help="How the store keeps the layers that come.",
-)
+@layers_option
 @click.option(
     "--keep-blobs", is_flag=True, help="Keep the compressed layers, too, for `push` and `save`."
 )

@@ -172,7 +172,7 @@ class _Arrival:
 
     def _checked(self, facts: LayerFacts) -> LayerFacts:
         if facts.diff_id != self._wanted.diff_id:
-            what = f"{self._wanted.known_as}@{self._blob.digest}, uncompressed,"
+            what = f"{self._wanted.known_as}@{self._blob.digest} uncompressed"
             raise DigestMismatch(what, self._wanted.diff_id, facts.diff_id)
         blob = self._blob
         sources = (self._wanted.known_as,)

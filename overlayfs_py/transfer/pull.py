@@ -17,6 +17,7 @@ from overlayfs_py.image.config import parse_config
 from overlayfs_py.image.documents import LARGEST_CONFIG
 from overlayfs_py.image.errors import BadDocument
 from overlayfs_py.image.manifest import Index, Manifest, parse_manifest
+from overlayfs_py.image.media_types import CONFIGS, is_layer
 from overlayfs_py.image.platform import choose
 from overlayfs_py.registry.errors import Denied, NotThere, RegistryError, Unavailable
 from overlayfs_py.store.failures import NotInStore
@@ -160,7 +161,10 @@ async def _fetch_chosen(source: Repository, chosen: Descriptor) -> Manifest | In
 def _require_image(manifest: Manifest, source: Repository) -> Manifest:
     if not manifest.is_image:
         what = f"{source.name}@{manifest.digest}"
-        raise BadDocument(what, f"not an image to run, but {manifest.config.media_type!r}")
+        strange = [layer.media_type for layer in manifest.layers if not is_layer(layer.media_type)]
+        if manifest.config.media_type not in CONFIGS:
+            strange.insert(0, manifest.config.media_type)
+        raise BadDocument(what, f"not an image to run: it has {strange[0]!r}")
     return manifest
 
 

@@ -116,6 +116,20 @@ def test_a_directory_shows_what_a_pack_shows(ours: Ours, name: str) -> None:
     assert not list((ours.root / "layers").iterdir())
 
 
+def test_what_is_loaded_and_imported_may_be_directories_too(ours: Ours, tmp_path: Path) -> None:
+    write_layout(tmp_path / "oci", [BASE, TOP])
+    (tmp_path / "base.tar").write_bytes(BASE.tar)
+    options = ("--root", ours.root, "--layers", "dir")
+
+    ours("load", *options, "-i", tmp_path / "oci")
+    ours("import", *options, tmp_path / "base.tar", "base:1")
+
+    loaded, imported = sorted(ours.store.images(), key=lambda image: len(image.tags))
+    assert shown(ours.root, loaded.image_id) == SHOWN
+    assert shown(ours.root, imported.image_id)["sbin/su"] == SHOWN["sbin/su"]
+    assert not list(ours.root.glob("layers/*/*.pack"))
+
+
 def test_an_ordinary_users_directory_shows_it_too(users_home: Path, name: str) -> None:
     root = users_home / "store"
     words = ["pull", "--root", root, "--tls-verify=false", "--layers=dir", name]
