@@ -128,8 +128,8 @@ class Chunks:
 
     def load_ahead(self, number: int) -> None:
         """Put a chunk into the cache; who wants it is told of its damage, not who looks ahead."""
-        if self._closed or self._cache.find(self, number) is not None:
-            return
+        if self._closed or number <= self._last or self._cache.find(self, number) is not None:
+            return  # too late, or there
         with suppress(CorruptLayer, OSError):
             self._cache.put(self, number, self.load(number))
 

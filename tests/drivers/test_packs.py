@@ -170,21 +170,23 @@ def test_damage_is_an_error_of_its_file_alone(stack: Stack) -> None:
 
 def test_a_pack_that_is_cut_while_mounted_kills_nobody(stack: Stack) -> None:
     """A mapping of the file would end in SIGBUS, and all of its mounts with it."""
-    names = [b"file%d" % number for number in range(15_000)]  # an index that is read by the page
-    with (stack.base / "cut.pack").open("wb") as out:
+    build(stack.lower, {"small": File(b"x" * 100)})
+    large = stack.base / "large.pack"  # its index is not read at once
+    with large.open("wb") as out:
         writer = PackWriter(out)
-        for name in names:
-            writer.add_file((name,), Metadata(), [b"x" * 100])
+        for number in range(15_000):
+            writer.add_file((b"file%d" % number,), Metadata(), [b"x" * 100])
         writer.finish()
-    spec = replace(read_only(stack.spec), lower=(os.fsencode(stack.base / "cut.pack"),))
-    daemon = start(spec, stack.plan)
+    lower = (os.fsencode(large), *packed(stack).lower)
+    daemon = start(replace(read_only(stack.spec), lower=lower), stack.plan)
     errors = set()
     try:
         (stack.target / "file1").stat()
-        os.truncate(spec.lower[0], 0)
-        for name in names[::10]:
+        for path in lower:
+            os.truncate(path, 0)
+        for name in ("small", *(f"file{number}" for number in range(0, 15_000, 10))):
             try:
-                (stack.target / os.fsdecode(name)).read_bytes()
+                (stack.target / name).read_bytes()
             except OSError as error:
                 errors.add(error.errno)
         alive = daemon.is_mounted
