@@ -165,15 +165,16 @@ class PackFile(PackObject):
 class PackDirectory(PackObject):
     """A directory."""
 
-    __slots__ = ("_found",)
+    __slots__ = ("_found", "_listed")
 
     def __init__(self, layer: PackLayer, number: int) -> None:
         super().__init__(layer, number)
+        self._listed: Inode | None = None  # itself, once its part of the tables is in memory
         self._found: tuple[bytes, int] = (b"", ROOT)  # what `find` found last, and its number
 
     def find(self, name: bytes) -> Finding:
         index = self._layer.pack.index
-        at = index.find(index.directory(self._number), name)
+        at = index.find(self._listed or self._listable(), name)
         if at < 0:
             return Absence.MISSING
         number, kind = index.dirent(at)
@@ -185,7 +186,7 @@ class PackDirectory(PackObject):
 
     def deletes(self, name: bytes) -> bool:
         index = self._layer.pack.index
-        inode = index.directory(self._number)
+        inode = self._listed or self._listable()
         at = index.find(inode, name)
         if at < 0:
             return False
@@ -201,7 +202,7 @@ class PackDirectory(PackObject):
     def entries(self) -> Iterator[Entry]:
         """List it in the order in which its objects were packed, as their data lies on disk."""
         index = self._layer.pack.index
-        listed = sorted(index.names(index.directory(self._number)), key=_NUMBER)
+        listed = sorted(index.names(self._listed or self._listable()), key=_NUMBER)
         return (Entry(name, kind << 12) for name, _, kind in listed)
 
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
@@ -216,6 +217,10 @@ class PackDirectory(PackObject):
 
     def file(self, name: bytes) -> PackFile:
         return PackFile(self._layer, self._number_of(name))
+
+    def _listable(self) -> Inode:
+        self._listed = self._layer.pack.index.directory(self._number)
+        return self._listed
 
     def _number_of(self, name: bytes) -> int:
         if self._found[0] != name and not isinstance(self.find(name), Attributes):

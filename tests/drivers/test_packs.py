@@ -18,6 +18,8 @@ import pytest
 
 from overlayfs_py.packs.format import FOOTER_SIZE
 from overlayfs_py.packs.pack import Pack
+from overlayfs_py.packs.values import Metadata
+from overlayfs_py.packs.writer import PackWriter
 from tests.drivers.serving import read_only, serving, start, stop
 from tests.support.lowers import pack
 from tests.support.snapshot import differences, snapshot
@@ -168,16 +170,23 @@ def test_damage_is_an_error_of_its_file_alone(stack: Stack) -> None:
 
 def test_a_pack_that_is_cut_while_mounted_kills_nobody(stack: Stack) -> None:
     """A mapping of the file would end in SIGBUS, and all of its mounts with it."""
-    build(stack.lower, {f"file{number}": File(b"x" * 100) for number in range(2000)})
-    spec = read_only(packed(stack))
-    daemon = start(spec, stack.plan)
+    build(stack.lower, {"small": File(b"x" * 100)})
+    large = stack.base / "large.pack"  # its index is not read at once
+    with large.open("wb") as out:
+        writer = PackWriter(out)
+        for number in range(15_000):
+            writer.add_file((b"file%d" % number,), Metadata(), [b"x" * 100])
+        writer.finish()
+    lower = (os.fsencode(large), *packed(stack).lower)
+    daemon = start(replace(read_only(stack.spec), lower=lower), stack.plan)
     errors = set()
     try:
         (stack.target / "file1").stat()
-        os.truncate(spec.lower[0], 0)
-        for number in range(2000):
+        for path in lower:
+            os.truncate(path, 0)
+        for name in ("small", *(f"file{number}" for number in range(0, 15_000, 10))):
             try:
-                (stack.target / f"file{number}").read_bytes()
+                (stack.target / name).read_bytes()
             except OSError as error:
                 errors.add(error.errno)
         alive = daemon.is_mounted

@@ -75,8 +75,10 @@ def test_the_cache_is_bounded_and_shared(tmp_path: Path) -> None:
         assert reader.read(0, len(DATA)) == DATA
         assert cache.size_bytes <= 10 * CHUNK
     layers[1].close()
-    assert cache.size_bytes == 0  # the first one's were thrown out long ago
+    # The first one's were thrown out long ago, but for one that was loaded ahead too late.
+    assert cache.size_bytes <= CHUNK
     layers[0].close()
+    assert cache.size_bytes == 0
 
 
 def test_a_copy_leaves_the_cache_alone_and_keeps_holes(tmp_path: Path) -> None:

@@ -81,3 +81,34 @@ def test_root_of_a_namespace_with_one_id_runs_a_command_in_a_pack(
     said = in_namespace(command, ONLY_ROOT)
 
     assert said.splitlines() == ["0 640", "changed"]
+
+
+def test_an_ordinary_user_works_with_a_debian_that_root_owns(
+    scratch: Path, debian: tuple[Path, ...], overlayfs_py: Path
+) -> None:
+    lower = ":".join(str(pack(layer, scratch)) for layer in debian)
+    mount, home = scratch / "mount", scratch / "home"
+    for directory in (mount, home):
+        directory.mkdir()
+        os.chown(directory, USER, USER)
+    script = """
+        set -e
+        export TMPDIR="$3"
+        "$0" mount -o lowerdir="$1" "$2"
+        trap 'cd /; "$0" umount "$2"' EXIT
+        cd "$2"
+        stat -c '%n %u %g %a' usr/bin/passwd usr/bin/chage etc/shadow var/mail
+        usr/bin/perl -e 'print "run from the mount\\n"'
+        "$0" chroot "$1" -- perl -MPOSIX -e 'printf "%s %d\\n", (getpwuid(0))[0], floor(7.5)'
+    """
+
+    said = run(as_user(["sh", "-c", script, overlayfs_py, lower, mount, home]))
+
+    assert said.splitlines() == [
+        "usr/bin/passwd 0 0 4755",
+        "usr/bin/chage 0 42 2755",
+        "etc/shadow 0 42 640",
+        "var/mail 0 8 2775",
+        "run from the mount",
+        "root 7",
+    ]
