@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.checkout import show_to_everybody
-from tests.support.lowers import NOT_OF_PACKS, packed_in
+from tests.support.lowers import NOT_OF_PACKS, as_packs
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -46,11 +43,8 @@ def lowers(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.config.getoption("--lowers") == "directories":
         yield
         return
-    home = Path(tempfile.mkdtemp(prefix="overlayfs-py-packs-"))
-    home.chmod(0o755)
-    packed_in.set(home)
-    yield
-    shutil.rmtree(home)
+    with as_packs():
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

@@ -32,8 +32,8 @@ def mounted(
     that ends. With `writable` changes are possible, and thrown away at the end. The image cannot
     be deleted meanwhile. Set-user-ID bits and devices have no effect.
 
-    To be called while the process has one thread, as fork(2) asks for. Root is needed, or
-    fusermount3, which lets an ordinary user mount.
+    To be called while the process has one thread, as fork(2) asks for; those that `pull` leaves for
+    some seconds do no harm. Root is needed, or fusermount3, which lets an ordinary user mount.
 
     Raises:
         OverlayError: there is no such image.
@@ -62,7 +62,7 @@ def _start(spec: StackSpec, plan: MountPlan, driver: str) -> Child:
     def serve(report: Report) -> None:
         children.die_with(caller_fd, signal.SIGTERM)
         os.setsid()  # ^C is for the caller, which then leaves the block
-        # Only here: the caller need not load trio.
+        # Only here: the caller need not load what serves a mount.
         from overlayfs_py.drivers import service
 
         def on_ready() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.cli.arguments import PATH
-from overlayfs_py.cli.store_arguments import open_store, root_option
+from overlayfs_py.cli.store_arguments import layers_option, open_store, root_option
 from overlayfs_py.containers.failure import Failure
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ Examples:
 )
 @click.option("-m", "--message", default="", help="What the image's history says.")
 @click.option("--platform", help="What it runs on, as linux/arm64.  [default: this machine]")
+@layers_option
 @click.argument("source", type=PATH)
 @click.argument("name", required=False, metavar="[REPOSITORY[:TAG]]")
 def command(
@@ -48,9 +49,11 @@ def command(
     changes: tuple[str, ...],
     message: str,
     platform: str | None,
+    form: str,
 ) -> None:
     from overlayfs_py.image.config import RunConfig
     from overlayfs_py.image.reference import parse_reference
+    from overlayfs_py.store.records import Form
     from overlayfs_py.transfer.archive import read_blocks
     from overlayfs_py.transfer.config_changes import apply_changes
     from overlayfs_py.transfer.import_ import ImportOptions, import_directory, import_tar
@@ -64,6 +67,7 @@ def command(
         source,
         message,
         apply_changes(RunConfig(), changes),
+        Form(form),
     )
     store = open_store(root)
     if source != "-" and os.path.isdir(source):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.cli.arguments import PATH
-from overlayfs_py.cli.store_arguments import open_store, root_option
+from overlayfs_py.cli.store_arguments import layers_option, open_store, root_option
 from overlayfs_py.containers.failure import Failure
 
 if TYPE_CHECKING:
@@ -32,9 +32,11 @@ Examples:
 @click.command("load", help=_HELP)
 @root_option
 @click.option("-i", "--input", "source", type=PATH, help="The archive; otherwise stdin.")
+@layers_option
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
-def command(root: Path | None, source: str | None, *, quiet: bool) -> None:
+def command(root: Path | None, source: str | None, form: str, *, quiet: bool) -> None:
     from overlayfs_py.image.platform import machine_platform
+    from overlayfs_py.store.records import Form
     from overlayfs_py.transfer.archive import read_archive, read_directory
     from overlayfs_py.transfer.load import load
 
@@ -44,10 +46,10 @@ def command(root: Path | None, source: str | None, *, quiet: bool) -> None:
     platform = machine_platform(os.uname().machine)
     name = source or "stdin"
     if source is not None and os.path.isdir(source):
-        loaded = load(store, read_directory(Path(source)), platform, name)
+        loaded = load(store, read_directory(Path(source)), platform, name, Form(form))
     else:
         with _open(source) as file:
-            loaded = load(store, read_archive(file), platform, name)
+            loaded = load(store, read_archive(file), platform, name, Form(form))
     for image in () if quiet else loaded:
         for reference in image.references:
             click.echo(f"Loaded image: {reference.familiar}")

@@ -10,8 +10,8 @@ import click
 from overlayfs_py.cli.registries import (
     RegistryArguments,
     RegistryCommand,
-    auth_files,
     client_options,
+    machine,
     registry_options,
     run_async,
 )
@@ -59,13 +59,13 @@ def command(
 
     name = normal_name(registry)
     if get_login:
-        click.echo(run_async(lambda: _logged_in(name, auth_files(authfile))))
+        click.echo(run_async(lambda: _logged_in(name, machine().auth_files(authfile))))
         return
     user = username or _ask("Username", is_secret=False)
     secret = _secret(password, from_stdin=password_stdin)
     arguments = RegistryArguments(authfile, cert_dir, tls_verify)
     run_async(lambda: _try(name, Password(user, secret), arguments))
-    run_async(lambda: keep_login(auth_files(authfile)[0], name, user, secret))
+    run_async(lambda: keep_login(machine().auth_files(authfile)[0], name, user, secret))
     click.echo("Login Succeeded!")
 
 

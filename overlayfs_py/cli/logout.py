@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from overlayfs_py.cli.registries import auth_files, run_async
+from overlayfs_py.cli.registries import machine, run_async
 from overlayfs_py.containers.failure import Failure
 
 _HELP = """Forget a login, or all of them.
@@ -31,7 +31,7 @@ def command(authfile: Path | None, registry: str, *, is_all: bool) -> None:
     from overlayfs_py.registry.auth_file import normal_name, remove_all_logins
     from overlayfs_py.registry.logins import forget_login
 
-    own, *others = auth_files(authfile)
+    own, *others = machine().auth_files(authfile)
     if is_all:
         remove_all_logins(own)
         click.echo("Removed login credentials for all registries")

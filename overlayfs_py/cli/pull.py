@@ -15,9 +15,10 @@ from overlayfs_py.cli.registries import (
     registry_options,
     run_async,
 )
-from overlayfs_py.cli.store_arguments import open_store, root_option
+from overlayfs_py.cli.store_arguments import layers_option, open_store, root_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from overlayfs_py.cli.watching import Shown
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
 
 _HELP = """Bring an image from its registry into the store.
 
-A name without a host is one of docker.io, a name without a tag means `latest`. Layers that are
-here are not fetched again; what was fetched of a layer before a pull broke off is used by the
-next. Everything is checked against its digest. Plain HTTP needs --tls-verify=false.
+A name without a host is what registries.conf has it mean, or else one of docker.io; a name without
+a tag means `latest`. Layers that are here are not fetched again; what was fetched of a layer before
+a pull broke off is used by the next. Everything is checked against its digest. Plain HTTP needs
+--tls-verify=false.
 
 \b
 Examples:
   overlayfs-py pull debian:12
   overlayfs-py pull --tls-verify=false localhost:5000/team/app
+  overlayfs-py pull --layers dir debian:12
   overlayfs-py pull --platform linux/arm64 alpine@sha256:...
 """
 
@@ -43,6 +46,10 @@ Examples:
 @click.command("pull", cls=RegistryCommand, help=_HELP)
 @root_option
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of several images, which one.")
+@layers_option
+@click.option(
+    "--keep-blobs", is_flag=True, help="Keep the compressed layers, too, for `push` and `save`."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image's full name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
 @registry_options
@@ -50,10 +57,12 @@ Examples:
 def command(
     root: Path | None,
     platform: str | None,
+    form: str,
     authfile: Path | None,
     cert_dir: Path | None,
     name: str,
     *,
+    keep_blobs: bool,
     quiet: bool,
     as_json: bool,
     tls_verify: bool | None,
@@ -61,6 +70,9 @@ def command(
     from overlayfs_py.cli.watching import watching
     from overlayfs_py.image.platform import machine_platform, parse_platform
     from overlayfs_py.image.reference import parse_reference
+    from overlayfs_py.registry.short_names import candidates
+    from overlayfs_py.store.records import Form
+    from overlayfs_py.transfer.layer_download import Keeping
     from overlayfs_py.transfer.pull import PullOptions
 
     typed = parse_reference(name)
@@ -69,38 +81,44 @@ def command(
     with watching(quiet=quiet, as_json=as_json) as shown:
         if typed != typed.with_default_tag():
             shown.say("Using default tag: latest")
-        reference = typed.with_default_tag()
-        pulled = _pull(open_store(root), options, reference, PullOptions(wanted), shown)
+        meant = [each.with_default_tag() for each in candidates(options.configuration, name)]
+        how = PullOptions(wanted, Keeping(Form(form), blob=keep_blobs))
+        pulled = _pull(open_store(root), options, meant, how, shown)
     if as_json:
-        click.echo(_as_json(pulled, reference))
+        click.echo(_as_json(pulled))
     elif quiet:
-        click.echo(reference.canonical)
+        click.echo(pulled.reference.canonical)
     else:
-        click.echo(_as_text(pulled, reference))
+        click.echo(_as_text(pulled))
 
 
 def _pull(
-    store: Store, options: ClientOptions, reference: Reference, how: PullOptions, shown: Shown
+    store: Store,
+    options: ClientOptions,
+    references: Sequence[Reference],
+    how: PullOptions,
+    shown: Shown,
 ) -> Pulled:
     from overlayfs_py.registry.client import RegistryClient
-    from overlayfs_py.transfer.pull import pull
+    from overlayfs_py.transfer.pull import pull_first
 
     async def work() -> Pulled:
         async with RegistryClient(options) as client:
-            return await pull(store, client, reference, how, shown)
+            return await pull_first(store, client, references, how, shown)
 
     return run_async(work)
 
 
-def _as_text(pulled: Pulled, reference: Reference) -> str:
+def _as_text(pulled: Pulled) -> str:
+    reference = pulled.reference
     news = "Downloaded newer image for" if pulled.is_new else "Image is up to date for"
     return f"Digest: {pulled.digest}\nStatus: {news} {reference.familiar}\n{reference.canonical}"
 
 
-def _as_json(pulled: Pulled, reference: Reference) -> str:
+def _as_json(pulled: Pulled) -> str:
     return json.dumps(
         {
-            "reference": reference.canonical,
+            "reference": pulled.reference.canonical,
             "digest": pulled.digest,
             "image": pulled.image.image_id,
             "new": pulled.is_new,

@@ -15,12 +15,13 @@ from overlayfs_py.cli.registries import (
     run_async,
 )
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
+from overlayfs_py.image.errors import BadReference
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from overlayfs_py.cli.watching import Shown
-    from overlayfs_py.image.manifest import Manifest
+    from overlayfs_py.image.manifest import Index, Manifest
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.registry.client import ClientOptions
     from overlayfs_py.transfer.push import PushOptions
@@ -30,10 +31,13 @@ _HELP = """Bring an image from the store to a registry.
 DESTINATION is the image's own name if it is not given. What the registry has is not sent again. An
 image that was pulled keeps its digest: layers are taken from where they were pulled from if they
 cannot be made again byte for byte. If that is gone, --recompress pushes the image with a new one.
+Of an image for several platforms goes the one that is here; with --all-platforms all go, from where
+it was pulled, under the digest that it was pulled by.
 
 \b
 Examples:
   overlayfs-py push registry.example.com/team/app:1
+  overlayfs-py push --all-platforms debian:12 registry.example.com/mirror/debian:12
   overlayfs-py push --tls-verify=false debian:12 localhost:5000/mirror/debian:12
 """
 
@@ -41,6 +45,7 @@ Examples:
 @click.command("push", cls=RegistryCommand, help=_HELP)
 @root_option
 @click.option("--recompress", is_flag=True, help="Compress anew what is to be had no more.")
+@click.option("--all-platforms", is_flag=True, help="Push what was pulled for all platforms.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the manifest's digest.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
 @registry_options
@@ -54,6 +59,7 @@ def command(
     destination: str | None,
     *,
     recompress: bool,
+    all_platforms: bool,
     quiet: bool,
     as_json: bool,
     tls_verify: bool | None,
@@ -61,10 +67,15 @@ def command(
     from overlayfs_py.cli.watching import watching
     from overlayfs_py.transfer.push import PushOptions
 
+    if all_platforms and recompress:
+        raise click.UsageError("--recompress changes the image, --all-platforms pushes it as it is")
     reference = _destination(destination or image)
+    if destination is None:
+        _require_name(root, image, reference)
     options = client_options(RegistryArguments(authfile, cert_dir, tls_verify))
     with watching(quiet=quiet, as_json=as_json) as shown:
-        pushed = _push(root, image, reference, options, PushOptions(recompress), shown)
+        how = None if all_platforms else PushOptions(recompress)
+        pushed = _push(root, image, reference, options, how, shown)
     if as_json:
         click.echo(json.dumps({"reference": reference.canonical, "digest": pushed.digest}))
     elif quiet:
@@ -76,26 +87,37 @@ def _push(
     image: str,
     reference: Reference,
     options: ClientOptions,
-    how: PushOptions,
+    how: PushOptions | None,
     shown: Shown,
-) -> Manifest:
+) -> Manifest | Index:
+    """Push the image, or without options its index."""
     from overlayfs_py.registry.client import RegistryClient
+    from overlayfs_py.transfer.index_push import push_index
     from overlayfs_py.transfer.push import push
 
     store = open_store(root)
     # Its layers must not go while they are read.
     stored, layers = store.use_image(image)
 
-    async def work() -> Manifest:
+    async def work() -> Manifest | Index:
         async with RegistryClient(options) as client:
+            if how is None:
+                return await push_index(store, client, stored, reference, shown)
             return await push(store, client, stored, reference, how, shown)
 
     with layers:
         return run_async(work)
 
 
+def _require_name(root: Path | None, image: str, reference: Reference) -> None:
+    """Push where an image's own name says, not where the beginning of an ID seems to say."""
+    names = open_store(root).image(image).references
+    if reference.canonical not in names:
+        known = ", ".join(names) or "nothing"
+        raise BadReference(image, f"the image is called {known}: say where to push to")
+
+
 def _destination(text: str) -> Reference:
-    from overlayfs_py.image.errors import BadReference
     from overlayfs_py.image.reference import parse_reference
 
     reference = parse_reference(text).with_default_tag()

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from overlayfs_py.registry.client import ClientOptions
     from overlayfs_py.registry.credentials import CredentialSource
-    from overlayfs_py.registry.proxies import Proxies
+    from overlayfs_py.registry.machine import Machine
 
-_ETC = Path("/etc/containers")
 _TRUE, _FALSE = ("true", "1", "t", "yes"), ("false", "0", "f", "no")
 
 Result = TypeVar("Result")
@@ -75,40 +74,18 @@ def registry_options(command: Command) -> Command:
     return command
 
 
-def auth_files(authfile: Path | None) -> list[Path]:
-    """Return the files with logins, in the order to ask them; the first one is written to.
+def machine() -> Machine:
+    """This machine, as the environment shows it."""
+    from overlayfs_py.registry.machine import Machine
 
-    Source: containers-auth.json(5). A file that was named is the only one.
-    """
-    named = authfile or _path("REGISTRY_AUTH_FILE")
-    if named is not None:
-        return [named]
-    runtime = _path("XDG_RUNTIME_DIR") or Path(f"/run/containers/{os.getuid()}")
-    docker = _path("DOCKER_CONFIG") or Path.home() / ".docker"
-    return [
-        runtime / "containers/auth.json",
-        _config_home() / "containers/auth.json",
-        docker / "config.json",
-    ]
+    return Machine(os.environ)
 
 
 def client_options(
     arguments: RegistryArguments, credentials: CredentialSource | None = None
 ) -> ClientOptions:
     """Return all that options, environment and the machine's files say about registries."""
-    from overlayfs_py.registry.client import ClientOptions
-    from overlayfs_py.registry.configuration import read_configuration
-    from overlayfs_py.registry.credentials import AuthFiles
-
-    own = _config_home() / "containers"
-    return ClientOptions(
-        credentials=credentials or AuthFiles(auth_files(arguments.authfile)),
-        configuration=read_configuration(_registries_files(own)),
-        tls_verify=arguments.tls_verify,
-        cert_dir=arguments.cert_dir,
-        certs_dirs=(own / "certs.d", _ETC / "certs.d", Path("/etc/docker/certs.d")),
-        proxies=_proxies(os.environ),
-    )
+    return machine().client_options(**arguments._asdict(), credentials=credentials)
 
 
 def run_async(work: Callable[[], Awaitable[Result]]) -> Result:
@@ -121,38 +98,3 @@ def run_async(work: Callable[[], Awaitable[Result]]) -> Result:
         return trio.run(work)
     except BaseExceptionGroup as group:
         raise alone(group) from group
-
-
-def _registries_files(own: Path) -> list[Path]:
-    """containers-registries.conf(5): one file, then what the .d directories add."""
-    named = _path("CONTAINERS_REGISTRIES_CONF")
-    if named is not None:
-        return [named]
-    main = own / "registries.conf"
-    additions = [
-        path
-        for directory in (_ETC, own)
-        for path in sorted((directory / "registries.conf.d").glob("*.conf"))
-    ]
-    return [main if main.exists() else _ETC / "registries.conf", *additions]
-
-
-def _proxies(environment: Mapping[str, str]) -> Proxies:
-    from overlayfs_py.registry.proxies import Proxies
-
-    def value(name: str) -> str | None:
-        return environment.get(name) or environment.get(name.lower()) or None
-
-    exceptions = (value("NO_PROXY") or "").split(",")
-    return Proxies(
-        value("HTTPS_PROXY"), value("HTTP_PROXY"), tuple(filter(None, map(str.strip, exceptions)))
-    )
-
-
-def _config_home() -> Path:
-    return _path("XDG_CONFIG_HOME") or Path.home() / ".config"
-
-
-def _path(variable: str) -> Path | None:
-    text = os.environ.get(variable, "")
-    return Path(text) if text else None

@@ -26,7 +26,8 @@ _FORMATS = ("docker-archive", "oci-archive", "oci-dir")
 _HELP = """Write images to an archive, which `load`, docker, podman and skopeo read.
 
 Layers that several of the images share are in it once. Images keep their IDs; layers are written
-uncompressed.
+uncompressed. What `pull --keep-blobs` kept goes into OCI's formats as it came, with the manifest
+that it came with.
 
 \b
 Examples:
@@ -51,15 +52,18 @@ def command(root: Path | None, images: tuple[str, ...], target: str | None, form
         raise Failure("oci-dir: a directory is needed, with -o")
     if target is None and sys.stdout.isatty():
         raise Failure("stdout: a terminal; name an archive with -o")
-    write_all = save_docker if form == "docker-archive" else save_oci
+    store = open_store(root)
     with ExitStack() as stack:
-        wanted = _wanted(open_store(root), images, stack)
+        wanted = _wanted(store, images, stack)
         if form == "oci-dir":
             assert target is not None
-            write_all(wanted, DirectorySink(Path(target)))
+            save_oci(wanted, DirectorySink(Path(target)), store.open_blob)
+            return
+        sink = TarSink(stack.enter_context(_output(target)).write)
+        if form == "docker-archive":
+            save_docker(wanted, sink)
         else:
-            stream = stack.enter_context(_output(target))
-            write_all(wanted, TarSink(stream.write))
+            save_oci(wanted, sink, store.open_blob)
 
 
 def _wanted(store: Store, names: tuple[str, ...], stack: ExitStack) -> Wanted:

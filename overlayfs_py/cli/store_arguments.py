@@ -36,6 +36,16 @@ root_option = click.option(
 )
 
 
+layers_option = click.option(
+    "--layers",
+    "form",
+    type=click.Choice(["pack", "dir"]),
+    default="pack",
+    show_default=True,
+    help="How the store keeps the layers that come.",
+)
+
+
 class ImageName(click.ParamType[str]):
     """An image by its name or ID; TAB completes the names that the store has."""
 

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 _HELP = """Show what the store's room on the disk is used for, and what `store prune` would free.
 
 With -v also how much of each image others share, and how much would go with it.
+
+\b
+Examples:
+  overlayfs-py store df -v
+  overlayfs-py store df --json
 """
 _HEADERS = ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE")
 _IMAGE_HEADERS = ("IMAGE ID", "NAME", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "MOUNTED")

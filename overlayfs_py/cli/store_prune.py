@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 _HELP = """Delete what no image needs: layers, unfinished downloads, what killed commands left.
 
 What `store fsck --repair` put into quarantine goes, too. No image goes; see `image prune`.
+
+\b
+Examples:
+  overlayfs-py store prune
 """
 
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+
+from overlayfs_py.errors import CorruptLayer
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +33,36 @@ def errno_of(error: Exception) -> int:
     return errno.EOPNOTSUPP if number == errno.ENOSYS else number
 
 
+_MOST_DAMAGES = 100
+
+
 class BugLog:
     """Logs an exception that is no OSError, with its traceback, the first time it comes by.
 
-    The mount lives on, and a program that tries again ten thousand times fills no disk.
+    Damage of a layer, too: of an EIO its caller learns neither layer nor chunk. The mount lives
+    on, and a program that tries again ten thousand times fills no disk.
     """
 
     def __init__(self) -> None:
         self._seen: set[tuple[type[Exception], str, int]] = set()
+        self._damages: set[str] = set()
 
     def note(self, error: Exception, request: str) -> None:
         """Log what `request` raised, unless its caller is told all there is to say."""
+        if isinstance(error, CorruptLayer):
+            self._note_damage(error)
         if isinstance(error, OSError):
             return
         place = _place_of(error)
         if place not in self._seen:
             self._seen.add(place)
             log.error("bug in %s, answered with EIO", request, exc_info=error)
+
+    def _note_damage(self, damage: CorruptLayer) -> None:
+        words = f"{os.fsdecode(damage.filename)}: {damage.strerror}"
+        if words not in self._damages and len(self._damages) < _MOST_DAMAGES:
+            self._damages.add(words)
+            log.error("%s", words)
 
 
 def _place_of(error: Exception) -> tuple[type[Exception], str, int]:

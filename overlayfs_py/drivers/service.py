@@ -59,8 +59,11 @@ def serve(
         try:
             _require_apart(spec, mounted)
             chosen.run(union, mounted, on_ready)
-        finally:
+        except BaseException:
+            # After a return it is gone already, and the kernel may have given the number that
+            # it had to another mount at the same place.
             mounted.unmount()
+            raise
 
 
 def _load(driver: str) -> Driver:

@@ -109,15 +109,19 @@ def parse_reference(text: str) -> Reference:
     return Reference(domain, path, tag, digest)
 
 
-def _split_domain(name: str) -> tuple[str, str]:
-    """The host and the path; a first component is a host if it looks like one."""
-    first, slash, rest = name.partition("/")
-    if slash and (
+def has_domain(text: str) -> bool:
+    """Whether a name says in which registry it is: its first component looks like a host."""
+    first, slash, _ = text.partition("/")
+    return bool(slash) and (
         first == "localhost" or first != first.lower() or not {".", ":"}.isdisjoint(first)
-    ):
-        domain, path = first, rest
-    else:
-        domain, path = DEFAULT_DOMAIN, name
+    )
+
+
+def _split_domain(name: str) -> tuple[str, str]:
+    """The host and the path."""
+    domain, path = DEFAULT_DOMAIN, name
+    if has_domain(name):
+        domain, _, path = name.partition("/")
     domain = DEFAULT_DOMAIN if domain == _LEGACY_DOMAIN else domain
     if domain == DEFAULT_DOMAIN and "/" not in path:
         path = _OFFICIAL + path

@@ -9,19 +9,30 @@ small file that is read after its neighbour.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.packs.blocks import compress
 from overlayfs_py.packs.format import CHUNK, CHUNK_CODEC_SHIFT, Codec
-from overlayfs_py.packs.values import Hole
+from overlayfs_py.packs.values import FAST, Hole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from overlayfs_py.packs.values import DataOrHole, PackOptions
 
+# How many shared chunks are open at a time where size counts: what does not fit into one may fill
+# the other. It makes a Debian root 0.14 % smaller; four do no better (measured). With fast blocks
+# it saves nothing, and one keeps together what is read together.
+_OPEN_SHARED_HC = 2
 # A chunk is stored compressed where that saves at least a 32nd: less is not worth decoding.
 _LEAST_SAVING_LOG2 = 5
+
+
+class _Shared(NamedTuple):
+    """A chunk that several files share, not yet full."""
+
+    number: int
+    data: bytearray
 
 
 class Extents:
@@ -57,8 +68,8 @@ class ChunkWriter:
         self._offset = offset
         self._options = options
         self._records = bytearray()
-        self._shared = bytearray()
-        self._shared_number = 0  # valid while `_shared` holds something
+        self._shared: list[_Shared] = []  # the one opened first is first
+        self._most_shared = 1 if options.level == FAST else _OPEN_SHARED_HC
         self.stored_bytes = 0
 
     def store(self, data: Iterable[DataOrHole]) -> Extents:
@@ -79,7 +90,9 @@ class ChunkWriter:
 
     def finish(self) -> bytes:
         """Write what waits for company; returns the table of chunks."""
-        self._flush_shared()
+        for shared in self._shared:
+            self._put(shared.number, bytes(shared.data))
+        self._shared.clear()
         return bytes(self._records)
 
     @property
@@ -102,19 +115,24 @@ class ChunkWriter:
     def _put_rest(self, extents: Extents, pending: bytearray) -> None:
         if not pending:
             return
-        if len(self._shared) + len(pending) > self._options.chunk_size:
-            self._flush_shared()
-        if not self._shared:
-            self._shared_number = self._reserve()
-        address = (self._shared_number << self._options.chunk_log2) + len(self._shared)
+        shared = self._shared_with_room(len(pending))
+        address = (shared.number << self._options.chunk_log2) + len(shared.data)
         extents.add(len(pending), address)
-        self._shared += pending
+        shared.data.extend(pending)
         pending.clear()
 
-    def _flush_shared(self) -> None:
-        if self._shared:
-            self._put(self._shared_number, bytes(self._shared))
-            self._shared.clear()
+    def _shared_with_room(self, length: int) -> _Shared:
+        """The fullest shared chunk that has room, a new one if none has."""
+        most = self._options.chunk_size - length
+        fitting = [shared for shared in self._shared if len(shared.data) <= most]
+        if fitting:
+            return max(fitting, key=_fullness)
+        if len(self._shared) == self._most_shared:
+            fullest = max(self._shared, key=_fullness)
+            self._put(fullest.number, bytes(fullest.data))
+            self._shared.remove(fullest)
+        self._shared.append(_Shared(self._reserve(), bytearray()))
+        return self._shared[-1]
 
     def _reserve(self) -> int:
         number = self.count
@@ -137,3 +155,7 @@ class ChunkWriter:
         if len(packed) + (len(data) >> _LEAST_SAVING_LOG2) >= len(data):
             return data, Codec.RAW
         return packed, Codec.LZ4
+
+
+def _fullness(shared: _Shared) -> int:
+    return len(shared.data)

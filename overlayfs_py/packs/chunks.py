@@ -7,11 +7,14 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
+from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.blocks import BadBlock, decompress
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import CHUNK_CODEC_SHIFT, CHUNK_LENGTH_MASK, HEADER, Codec
+from overlayfs_py.packs.read_ahead import DEPTH, ReadAhead
 
 if TYPE_CHECKING:
     from overlayfs_py.packs.format import Footer
@@ -22,6 +25,13 @@ if TYPE_CHECKING:
 _CACHE_BYTES = 32 << 20
 # What a filesystem says that cannot tell whether it would wait.
 _NOT_TOLD = (errno.EOPNOTSUPP, errno.EINVAL)
+# How far a reader may skip and still be one who goes on: chunks of large files lie between those
+# that small ones share. Guess.
+_LARGEST_STEP = 4
+# Bytes of a pack. A guess: a disk that turns gives them in the time in which it seeks.
+_ASKED_OF_DISK = 1 << 20
+# What one who must not wait still does, for a chunk that is nearly there.
+_SHORT_S = 0.0005
 
 
 class WouldWait(Exception):
@@ -39,6 +49,12 @@ class ChunkCache:
         self._held: OrderedDict[tuple[Chunks, int], bytes] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        self.ahead = ReadAhead()
+
+    @property
+    def size_bytes(self) -> int:
+        """How much is kept."""
+        return self._bytes
 
     def find(self, owner: Chunks, number: int) -> bytes | None:
         """Return a chunk that is there."""
@@ -64,6 +80,12 @@ class ChunkCache:
                 self._bytes -= len(self._held.pop(key))
 
 
+@cache
+def process_cache() -> ChunkCache:
+    """Return the cache that all mounts of this process share."""
+    return ChunkCache()
+
+
 class Chunks:
     """The chunks of one pack; may be used in any thread."""
 
@@ -81,6 +103,9 @@ class Chunks:
         # the kernel trusts its page cache: hashing costs as much as reading and decompressing.
         self._verified = bytearray(index.chunks)
         self._tells = True  # whether the filesystem says that a read would wait
+        self._last = -_LARGEST_STEP - 1  # the chunk that was asked for last
+        self._ahead_end = 0  # those before it are asked for, or were
+        self._closed = False
 
     def find(self, number: int) -> bytes | None:
         """Return a chunk that is in memory already."""
@@ -93,11 +118,42 @@ class Chunks:
             CorruptLayer: it is damaged.
             WouldWait: with `wait` False, where its bytes must come from the disk.
         """
+        if number != self._last:
+            self._look_ahead(number)
         data = self._cache.find(self, number)
+        if data is None:
+            data = self._awaited(number, wait=wait)
         if data is None:
             data = self.load(number, wait=wait)
             self._cache.put(self, number, data)
         return data
+
+    def load_ahead(self, number: int) -> None:
+        """Put a chunk into the cache; who wants it is told of its damage, not who looks ahead."""
+        if self._closed or number <= self._last or self._cache.find(self, number) is not None:
+            return  # too late, or there
+        with suppress(CorruptLayer, OSError):
+            self._cache.put(self, number, self.load(number))
+
+    def _look_ahead(self, number: int) -> None:
+        """Have those loaded that come next, where somebody goes from one to the next."""
+        step, self._last = number - self._last, number
+        if not 0 < step <= _LARGEST_STEP:
+            return
+        start = max(number + 1, self._ahead_end if self._ahead_end <= number + DEPTH + 1 else 0)
+        end = min(number + 1 + DEPTH, self._index.chunks)
+        if start < end:
+            self._ahead_end = end
+            self._cache.ahead.want(self, range(start, end))
+
+    def _awaited(self, number: int, *, wait: bool) -> bytes | None:
+        """A chunk that is being loaded already, None if it is not."""
+        ahead = self._cache.ahead
+        if not ahead.is_loading(self, number):
+            return None
+        if not ahead.wait_for(self, number, -1 if wait else _SHORT_S) and not wait:
+            raise WouldWait
+        return self._cache.find(self, number)
 
     def load(self, number: int, *, wait: bool = True) -> bytes:
         """Return a chunk that is not in the cache, and leave it so."""
@@ -117,7 +173,9 @@ class Chunks:
         return data
 
     def close(self) -> None:
-        """Give back what the cache holds."""
+        """Give back what the cache holds; the descriptor may be closed then."""
+        self._closed = True
+        self._cache.ahead.wait_for(self)
         self._cache.drop(self)
 
     def _decoded(self, number: int, block: bytes, length: int) -> bytes:
@@ -133,6 +191,7 @@ class Chunks:
         try:
             done = os.preadv(self._fd, [buffer], offset, os.RWF_NOWAIT)
         except BlockingIOError:
+            self._ask_disk(offset)
             raise WouldWait from None
         except OSError as error:
             if error.errno not in _NOT_TOLD:
@@ -140,8 +199,16 @@ class Chunks:
             self._tells = False
             return os.pread(self._fd, size, offset)
         if done < size:
+            self._ask_disk(offset)
             raise WouldWait
         return bytes(buffer)
+
+    def _ask_disk(self, offset: int) -> None:
+        """Have the disk bring more than the one chunk that it is asked for anyway.
+
+        A program that starts reads here and there, in files that lie together.
+        """
+        os.posix_fadvise(self._fd, offset, _ASKED_OF_DISK, os.POSIX_FADV_WILLNEED)
 
     def _damage(self, number: int, why: str) -> CorruptLayer:
         return CorruptLayer(self._path, f"chunk {number} is damaged: {why}")

@@ -18,7 +18,7 @@ import os
 import stat
 import sys
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import (
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 
     from overlayfs_py.packs.format import Footer, Section
 
+# An index up to this size is read when the pack is opened, 1 ms for a Debian root: its pages are
+# wanted in no order, and from a cold disk each would be waited for.
+_READ_AT_ONCE = 1 << 20
 _INODE_LOG2 = 6
 _INODES_PER_PAGE_LOG2 = PAGE_LOG2 - _INODE_LOG2
 _KNOWN_XATTR_SETS = 256
@@ -60,12 +63,9 @@ class Column(Protocol):
     def __getitem__(self, at: int, /) -> int: ...
 
 
-class Name(NamedTuple):
-    """One record of a directory."""
-
-    name: bytes
-    number: int  # NO_INODE: a whiteout
-    type: int  # the S_IF* type's upper bits, 0 of a whiteout
+# One record of a directory: a name, and the number and type of what it stands for (NO_INODE and 0
+# for a whiteout, else the upper bits of an S_IF* type).
+Name = tuple[bytes, int, int]
 
 
 class Index:
@@ -100,6 +100,8 @@ class Index:
         self._xattr_sets: dict[int, dict[bytes, bytes]] = {}
         if self.inodes == 0:
             self._refuse("it has no root directory")
+        if footer.index_length <= _READ_AT_ONCE:
+            self._load_at_once()
 
     # Inodes.
 
@@ -156,19 +158,21 @@ class Index:
         """List a directory, in the order of its table."""
         start = self._dirents + directory.first * DIRENT.size
         end = start + directory.amount * DIRENT.size
-        base, limit = self._names.offset, self._names.length
-        memory, pages = self._memory, self._pages
+        base, limit = self._names.offset, self._names.offset + self._names.length
+        memory = self._memory
+        ready = range(0)  # what is known to be in memory
         for _, offset, number, length, kind in DIRENT.iter_unpack(memory[start:end]):
             begin = base + offset
             stop = begin + length
-            if offset + length > limit:
-                self._refuse("a name lies outside of its table")
-            if not pages[begin >> PAGE_LOG2] or not pages[(stop - 1) >> PAGE_LOG2]:
+            if begin < ready.start or stop > ready.stop:
+                if stop > limit:
+                    self._refuse("a name lies outside of its table")
                 self._need(begin, stop)
+                ready = range(begin, min(limit, -(-stop // PAGE_SIZE) * PAGE_SIZE))
             name = bytes(memory[begin:stop])
             if name in _NO_NAMES or b"/" in name or b"\0" in name:
                 self._refuse(f"{name!r} cannot be a name")
-            yield Name(name, number, kind)
+            yield name, number, kind
 
     def text(self, offset: int, length: int) -> bytes:
         """Return a name or a symbolic link's target."""
@@ -344,11 +348,23 @@ class Index:
         start = page * PAGE_SIZE
         length = min(PAGE_SIZE, self._footer.index_length - start)
         data = os.pread(self._fd, length, self._footer.index_offset + start)
+        if not self._keep(page, data):
+            self._refuse(f"page {page} of its index is damaged")
+
+    def _load_at_once(self) -> None:
+        """Read and verify every page; one that is damaged is left for whoever needs it."""
+        data = memoryview(os.pread(self._fd, self._footer.index_length, self._footer.index_offset))
+        for page in range(len(self._pages)):
+            self._keep(page, data[page * PAGE_SIZE : (page + 1) * PAGE_SIZE])
+
+    def _keep(self, page: int, data: bytes | memoryview) -> bool:
+        """Take over a page's bytes, if they are those that were written."""
         digest = self._digests[page * DIGEST_SIZE : (page + 1) * DIGEST_SIZE]
         if hashlib.sha256(data).digest() != digest:
-            self._refuse(f"page {page} of its index is damaged")
-        self._memory[start : start + length] = data
+            return False
+        self._memory[page * PAGE_SIZE : page * PAGE_SIZE + len(data)] = data
         self._pages[page] = 1
+        return True
 
     def _records(self, section: int, size: int) -> int:
         count, rest = divmod(self._sections[section].length, size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.marks import METACOPY, read_marks
@@ -34,6 +35,9 @@ _SECTORS = _BLOCK // 512
 _MOST_MAJOR = (1 << 12) - 1
 _MOST_MINOR = (1 << 20) - 1
 _DEVICES = (stat.S_IFCHR, stat.S_IFBLK)
+_NUMBER = itemgetter(1)
+_NAMESPACES = (b"user.", b"trusted.", b"security.")
+_ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
 
 
 class PackLayer:
@@ -126,11 +130,19 @@ class PackObject:
     def get_xattr(self, name: bytes) -> bytes:
         value = self._xattrs().get(name)
         if value is None:
-            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
+            number = _why_no_xattr(name)
+            raise OSError(number, os.strerror(number), name)
         return value
 
     def _xattrs(self) -> dict[bytes, bytes]:
         return self._layer.pack.index.xattrs(self.inode())
+
+
+def _why_no_xattr(name: bytes) -> int:
+    """The errno that a filesystem on a disk has for it (fs/xattr.c, xattr_resolve_name)."""
+    if name in _NAMESPACES:
+        return errno.EINVAL
+    return errno.ENODATA if name in _ACLS or name.startswith(_NAMESPACES) else errno.EOPNOTSUPP
 
 
 class PackFile(PackObject):
@@ -153,15 +165,16 @@ class PackFile(PackObject):
 class PackDirectory(PackObject):
     """A directory."""
 
-    __slots__ = ("_found",)
+    __slots__ = ("_found", "_listed")
 
     def __init__(self, layer: PackLayer, number: int) -> None:
         super().__init__(layer, number)
+        self._listed: Inode | None = None  # itself, once its part of the tables is in memory
         self._found: tuple[bytes, int] = (b"", ROOT)  # what `find` found last, and its number
 
     def find(self, name: bytes) -> Finding:
         index = self._layer.pack.index
-        at = index.find(index.directory(self._number), name)
+        at = index.find(self._listed or self._listable(), name)
         if at < 0:
             return Absence.MISSING
         number, kind = index.dirent(at)
@@ -173,7 +186,7 @@ class PackDirectory(PackObject):
 
     def deletes(self, name: bytes) -> bool:
         index = self._layer.pack.index
-        inode = index.directory(self._number)
+        inode = self._listed or self._listable()
         at = index.find(inode, name)
         if at < 0:
             return False
@@ -187,9 +200,10 @@ class PackDirectory(PackObject):
         )
 
     def entries(self) -> Iterator[Entry]:
+        """List it in the order in which its objects were packed, as their data lies on disk."""
         index = self._layer.pack.index
-        for name, _, kind in index.names(index.directory(self._number)):
-            yield Entry(name, kind << 12)
+        listed = sorted(index.names(self._listed or self._listable()), key=_NUMBER)
+        return (Entry(name, kind << 12) for name, _, kind in listed)
 
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
         inode = self.inode()
@@ -203,6 +217,10 @@ class PackDirectory(PackObject):
 
     def file(self, name: bytes) -> PackFile:
         return PackFile(self._layer, self._number_of(name))
+
+    def _listable(self) -> Inode:
+        self._listed = self._layer.pack.index.directory(self._number)
+        return self._listed
 
     def _number_of(self, name: bytes) -> int:
         if self._found[0] != name and not isinstance(self.find(name), Attributes):

@@ -25,24 +25,24 @@ _MOST_INLINE = 2
 class PackReader:
     """Reads a file; it holds nothing open, and may be used in any thread while its pack is open."""
 
-    __slots__ = ("_chunks", "_index", "_inode", "_mask", "_path")
+    __slots__ = ("_chunks", "_first", "_index", "_inode", "_is_inline", "_mask", "_path", "_size")
 
     def __init__(self, index: Index, chunks: Chunks, inode: Inode, path: bytes) -> None:
         """Read what `inode`, a regular file, holds."""
         self._index = index
         self._chunks = chunks
         self._inode = inode
+        self._size = inode.size
+        self._first = inode.first
+        self._is_inline = bool(inode.flags & Flag.INLINE)
         self._mask = (1 << chunks.log2) - 1
         self._path = path
 
     def read(self, offset: int, size: int) -> bytes:
         """Return `size` bytes from `offset` on, fewer only at the end of the file."""
-        end = min(offset + size, self._inode.size)
-        if self._inode.flags & Flag.INLINE:
-            address = self._inode.first + offset
-            start = address & self._mask
-            if 0 < end - offset <= self._mask + 1 - start:
-                return self._cut(address >> self._chunks.log2, start, end - offset)
+        end = min(offset + size, self._size)
+        if self._is_in_one_chunk(offset, end):
+            return self._cut_from_one(offset, end)
         pieces = []
         here = offset
         for place, length, address in self._extents(offset, end):
@@ -56,9 +56,11 @@ class PackReader:
 
     def try_read(self, offset: int, size: int) -> bytes | None:
         """Return what `read` would, None where that takes long: then `read` in a thread."""
-        end = min(offset + size, self._inode.size)
+        end = min(offset + size, self._size)
         missing = 0
         try:
+            if self._is_in_one_chunk(offset, end):
+                return self._cut_from_one(offset, end, wait=False)
             for _, length, address in self._extents(offset, end):
                 for number, _, _ in self._by_chunk(address, length):
                     if self._chunks.find(number) is not None:
@@ -73,7 +75,7 @@ class PackReader:
 
     def copy_to(self, target_fd: int, size: int) -> None:
         """Write the first `size` bytes to an empty file, keeping holes."""
-        for place, length, address in self._extents(0, min(size, self._inode.size)):
+        for place, length, address in self._extents(0, min(size, self._size)):
             here = place
             for number, start, part in self._by_chunk(address, length):
                 # A large file would push everything else out of the cache.
@@ -85,7 +87,7 @@ class PackReader:
 
     def seek(self, offset: int, whence: int) -> int:
         """Return where the next data or hole begins, as lseek(2) with SEEK_DATA or SEEK_HOLE."""
-        size = self._inode.size
+        size = self._size
         if not 0 <= offset < size:
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
         if whence not in (os.SEEK_DATA, os.SEEK_HOLE):
@@ -103,11 +105,11 @@ class PackReader:
 
     def data_bytes(self) -> int:
         """Return how many bytes are stored, holes left out."""
-        return sum(length for _, length, _ in self._extents(0, self._inode.size))
+        return sum(length for _, length, _ in self._extents(0, self._size))
 
     def chunks(self) -> Iterator[int]:
         """Yield the numbers of the chunks that it lies in, as far as there are such."""
-        for _, length, address in self._extents(0, self._inode.size):
+        for _, length, address in self._extents(0, self._size):
             last = (address + length - 1) >> self._chunks.log2
             yield from range(address >> self._chunks.log2, min(last + 1, self._index.chunks))
 
@@ -117,8 +119,8 @@ class PackReader:
     def _extents(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         if start >= end:
             return iter(())
-        if self._inode.flags & Flag.INLINE:
-            return iter(((start, end - start, self._inode.first + start),))
+        if self._is_inline:
+            return iter(((start, end - start, self._first + start),))
         return self._index.extents(self._inode, start, end)
 
     def _by_chunk(self, address: int, length: int) -> Iterator[tuple[int, int, int]]:
@@ -133,8 +135,18 @@ class PackReader:
             address += part
             length -= part
 
-    def _cut(self, number: int, start: int, length: int) -> bytes:
-        chunk = self._chunks.get(number)
+    def _is_in_one_chunk(self, start: int, end: int) -> bool:
+        return self._is_inline and 0 < end - start <= self._mask + 1 - (
+            self._first + start & self._mask
+        )
+
+    def _cut_from_one(self, start: int, end: int, *, wait: bool = True) -> bytes:
+        address = self._first + start
+        number = address >> self._chunks.log2
+        return self._cut(number, address & self._mask, end - start, wait=wait)
+
+    def _cut(self, number: int, start: int, length: int, *, wait: bool = True) -> bytes:
+        chunk = self._chunks.get(number, wait=wait)
         if start == 0 and length == len(chunk):
             return chunk
         self._require(start + length <= len(chunk), number)

@@ -130,21 +130,21 @@ class _Check:
         directory = self._index.directory(number)
         before: tuple[int, bytes, bool] | None = None
         subdirectories = 0
-        for at, name in enumerate(self._index.names(directory), start=directory.first):
-            key = (self._index.hash_at(at), name.name, name.number == NO_INODE)
-            if key[0] != name_hash(name.name) or (before is not None and key <= before):
+        for at, (name, child, kind) in enumerate(self._index.names(directory), directory.first):
+            key = (self._index.hash_at(at), name, child == NO_INODE)
+            if key[0] != name_hash(name) or (before is not None and key <= before):
                 yield f"the names of directory {number} are not in order"
             if before is not None and key[:2] == before[:2] and not key[2]:
-                yield f"directory {number} has {name.name!r} twice"
+                yield f"directory {number} has {name!r} twice"
             before = key
-            if (name.type == 0) != (name.number == NO_INODE):
-                yield f"{name.name!r} in directory {number} is half a whiteout"
-            elif name.number != NO_INODE:
-                inode = self._index.child(number, at, name.number, name.type)
+            if (kind == 0) != (child == NO_INODE):
+                yield f"{name!r} in directory {number} is half a whiteout"
+            elif child != NO_INODE:
+                inode = self._index.child(number, at, child, kind)
                 if stat.S_ISDIR(inode.mode):
                     subdirectories += 1
                 else:
-                    self._names.setdefault(name.number, []).append((number, at))
+                    self._names.setdefault(child, []).append((number, at))
         is_named = number == ROOT or directory.nlink
         if directory.nlink != (2 + subdirectories if is_named else 0):
             yield f"directory {number} has a wrong number of links"

@@ -12,7 +12,7 @@ from overlayfs_py.packs.errors import BadEntry, CorruptLayer
 from overlayfs_py.packs.format import NO_INODE, ROOT, Flag, SectionId, join_ns
 from overlayfs_py.tars.errors import BadSplit
 from overlayfs_py.tars.members import Kind, Member
-from overlayfs_py.tars.rebuild import rebuild
+from overlayfs_py.tars.rebuild import rebuild, recorded_digest
 from overlayfs_py.tars.writer import TarWriter
 
 if TYPE_CHECKING:
@@ -45,15 +45,42 @@ def write_tar(pack: Pack, write: Write) -> None:
         CorruptLayer: the pack is damaged. What was written is then no layer.
         BadEntry: the pack was made from an upper that only makes sense on top of its layers.
     """
-    recording = pack.index.section(SectionId.TARSPLIT)
-    if recording is None:
+    if not is_exact(pack):
         _Walk(pack, TarWriter(write)).run()
         return
+    for piece in recorded_tar(pack):
+        write(piece)
+
+
+def recorded_tar(pack: Pack) -> Iterator[bytes | memoryview]:
+    """Yield the very tar that a pack was made from, in pieces.
+
+    Raises:
+        CorruptLayer: the pack is damaged, or has no recording. What was yielded is then no layer.
+    """
     try:
-        for piece in rebuild(recording, _reading(pack), tar_size(pack)):
-            write(piece)
+        yield from rebuild(_recording(pack), _reading(pack), tar_size(pack))
     except BadSplit as error:
         raise CorruptLayer(pack.path, str(error.strerror)) from None
+
+
+def recorded_sha256(pack: Pack) -> bytes:
+    """Return the SHA-256 that the tar has which `recorded_tar` gives.
+
+    Raises:
+        CorruptLayer: the pack is damaged, or has no recording.
+    """
+    try:
+        return recorded_digest(_recording(pack))[0]
+    except BadSplit as error:
+        raise CorruptLayer(pack.path, str(error.strerror)) from None
+
+
+def _recording(pack: Pack) -> bytes:
+    recording = pack.index.section(SectionId.TARSPLIT)
+    if recording is None:
+        raise CorruptLayer(pack.path, "its tar was not recorded")
+    return recording
 
 
 def is_exact(pack: Pack) -> bool:

@@ -32,6 +32,14 @@ class Pulls(Enum):
     TAG_ONLY = "tag-only"
 
 
+class ShortNameMode(Enum):
+    """What is done with a name that has no host, and no alias."""
+
+    DISABLED = "disabled"  # aliases mean nothing
+    PERMISSIVE = "permissive"  # all registries to search are tried
+    ENFORCING = "enforcing"  # of several, somebody has to choose one
+
+
 class _MirrorForm(msgspec.Struct, rename="kebab"):
     location: str
     insecure: bool = False
@@ -50,6 +58,8 @@ class _RegistryForm(msgspec.Struct, rename="kebab"):
 class _FileForm(msgspec.Struct, rename="kebab"):
     registry: list[_RegistryForm] = []
     aliases: dict[str, str] = {}
+    unqualified_search_registries: list[str] | None = None
+    short_name_mode: ShortNameMode | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,8 @@ class Configuration:
 
     registries: Mapping[str, _RegistryForm] = field(default_factory=dict)  # by prefix
     aliases: Mapping[str, str] = field(default_factory=dict)
+    search: Sequence[str] = ()  # hosts that a name without one may be of
+    short_names: ShortNameMode = ShortNameMode.PERMISSIVE
 
     def locations(self, reference: Reference) -> list[Location]:
         """Return where to pull from: mirrors in their order, then the registry itself.
@@ -122,11 +134,17 @@ def read_configuration(paths: Sequence[Path]) -> Configuration:
     """
     registries: dict[str, _RegistryForm] = {}
     aliases: dict[str, str] = {}
+    search: list[str] = []
+    mode = ShortNameMode.PERMISSIVE
     for path in paths:
         form = _read(path)
         registries.update({_prefix(path, registry): registry for registry in form.registry})
         aliases.update(form.aliases)
-    return Configuration(registries, {name: target for name, target in aliases.items() if target})
+        if form.unqualified_search_registries is not None:
+            search = form.unqualified_search_registries
+        mode = form.short_name_mode or mode
+    known = {name: target for name, target in aliases.items() if target}
+    return Configuration(registries, known, tuple(search), mode)
 
 
 def _read(path: Path) -> _FileForm:

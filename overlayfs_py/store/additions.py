@@ -133,6 +133,11 @@ class Addition:
         with self._lock.exclusive():
             layers.add_blob(self._places, diff_id, blob)
 
+    def note_pushed(self, manifest: Digest, repo_digest: str) -> None:
+        """Note that an image is in a registry as `repo_digest`, `docker.io/x/y@sha256:...`."""
+        with self._lock.exclusive():
+            names.add_pushed(self._places, manifest, repo_digest)
+
     def download(self, digest: Digest, *, wait: bool = True) -> AbstractContextManager[Download]:
         """Give the download of a blob to this process alone, with what arrived before.
 
@@ -140,6 +145,10 @@ class Addition:
             Busy: another process is at it, and `wait` is false.
         """
         return downloads.download(self._places, digest, wait=wait)
+
+    def forget_download(self, digest: Digest) -> None:
+        """Remove what was left of a download by who was killed when its layer was there already."""
+        downloads.forget(self._places, digest)
 
     def keep_download(self, download: Download, digest: Digest) -> None:
         """Make a whole download, whose digest the caller has checked, a blob of the store."""

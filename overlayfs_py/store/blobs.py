@@ -16,6 +16,7 @@ from overlayfs_py.store.failures import NotInStore, WrongSize
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+    from typing import BinaryIO
 
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.store.places import Places
@@ -36,6 +37,15 @@ def read(places: Places, digest: Digest) -> bytes:
         raise NotInStore(digest, "blob") from None
     require_digest(data, digest)
     return data
+
+
+def open_blob(places: Places, digest: Digest) -> BinaryIO | None:
+    """Open a blob, None if it is not there; its bytes stay until it is closed."""
+    try:
+        fd = os.open(places.blob(digest), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    return open(fd, "rb")
 
 
 def require_digest(data: bytes, want: Digest | None) -> Digest:

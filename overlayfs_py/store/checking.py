@@ -51,11 +51,14 @@ class Problem:
         return f"{self.trouble.value} {self.name}: {self.why}"
 
 
-def problems(places: Places, lock: StoreLock) -> Iterator[Problem]:
-    """Yield everything that is wrong, data first, then what refers to it."""
+def problems(places: Places, lock: StoreLock, *, deep: bool) -> Iterator[Problem]:
+    """Yield everything that is wrong, data first, then what refers to it.
+
+    With `deep` each layer's tar is made again, too.
+    """
     yield from _blobs(places)
     damaged: set[Digest] = set()
-    for problem in _layers(places):
+    for problem in _layers(places, deep=deep):
         damaged.add(Digest(problem.name))
         yield problem
     yield from _locked(lock, lambda: _images(places, damaged))
@@ -89,9 +92,9 @@ def _blobs(places: Places) -> Iterator[Problem]:
             yield found
 
 
-def _layers(places: Places) -> Iterator[Problem]:
+def _layers(places: Places, *, deep: bool) -> Iterator[Problem]:
     for diff_id in layers.all_ids(places):
-        fault = fault_of_layer(places, diff_id)
+        fault = fault_of_layer(places, diff_id, deep=deep)
         if fault and (found := _problem(Trouble.LAYER, places.layer(diff_id), diff_id, fault)):
             yield found
 
@@ -164,7 +167,7 @@ def _foreign_paths(places: Places) -> Iterator[Path]:
 
 def _is_ours(places: Places, path: Path) -> bool:
     if path.parent in (places.root, places.blobs.parent):
-        return path in (*places.directories, places.version)
+        return path in (*places.directories, places.version, places.empty)
     if path.parent == places.locks:
         kind, _, digits = path.name.partition("-")
         return path.name in LOCK_NAMES or (kind in ("use", "ingest") and records.is_hex(digits))

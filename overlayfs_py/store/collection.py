@@ -89,6 +89,7 @@ def _needed_by(places: Places, entry: ImageEntry) -> set[Kept]:
     manifest = images.manifest_of(places, entry)
     config = images.config_of(places, manifest)
     digests = {manifest.digest, config.image_id} | ({Digest(entry.index)} if entry.index else set())
+    digests |= {layer.digest for layer in manifest.layers}  # where a pull was told to keep them
     return {Kept(Kind.BLOB, digest) for digest in digests} | {
         Kept(Kind.LAYER, diff_id) for diff_id in config.diff_ids
     }
@@ -163,4 +164,6 @@ def _removed_if_free(path: Path) -> bool:
 
 def is_used(places: Places, digest: Digest) -> bool:
     """Whether anybody has a layer, or the image of a manifest, mounted."""
-    return locks.is_held(places.use(digest), shared=True)
+    return any(
+        locks.is_held(path, shared=True) for path in (places.use(digest), places.layer(digest))
+    )

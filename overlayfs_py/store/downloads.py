@@ -47,6 +47,14 @@ class Download:
         self.path.unlink(missing_ok=True)
 
 
+def forget(places: Places, digest: Digest) -> None:
+    """Remove what arrived of a blob, unless somebody is at it."""
+    path = places.download(digest)
+    if path.exists() and (lock := locks.try_acquire(path, locks.Mode.EXCLUSIVE)) is not None:
+        with lock:
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
 def download(places: Places, digest: Digest, *, wait: bool) -> Iterator[Download]:
     """Give the download of a blob to one process at a time.

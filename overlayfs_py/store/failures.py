@@ -17,12 +17,12 @@ class NotInStore(OverlayError):
 
 
 class Ambiguous(OverlayError):
-    """A prefix of several image IDs."""
+    """What several images may be meant by: the beginning of their IDs, or of no registry's name."""
 
     exit_code = 34
 
-    def __init__(self, name: str, count: int) -> None:
-        super().__init__(errno.EINVAL, f"{count} images have IDs that begin so", name)
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(errno.EINVAL, why, name)
 
 
 class InUse(OverlayError):

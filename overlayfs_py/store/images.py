@@ -51,8 +51,7 @@ class StoredImage:
     @property
     def repo_digests(self) -> tuple[str, ...]:
         """What it can be pulled by, in full: `docker.io/library/debian@sha256:...`."""
-        digest = self.entry.index or self.entry.manifest
-        return tuple(f"{repository}@{digest}" for repository in self.entry.repositories)
+        return self.entry.repo_digests
 
     @property
     def index(self) -> Digest | None:

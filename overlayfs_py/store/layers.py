@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import ExitStack, suppress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.leases import Lease
     from overlayfs_py.store.places import Places
 
+_ROOT_MODE = 0o755
 _SECTOR = 512  # what st_blocks counts, on every filesystem
 _CONTENT = {Form.PACK: PACK, Form.TREE: TREE}
 
@@ -61,6 +63,11 @@ class LayerIngest:
     def path(self) -> Path:
         """The pack to write, or the directory to make: not there yet."""
         return self._directory / _CONTENT[self.form]
+
+    def clear(self) -> None:
+        """Forget what was written so far."""
+        for name in os.listdir(self._directory):
+            durable.remove(self._directory / name)
 
     def finish(self, facts: LayerFacts) -> LayerRecord:
         """Make all of it ready and safe on the disk; `place` then puts it where it belongs.
@@ -183,24 +190,40 @@ def use(places: Places, diff_ids: Sequence[Digest], manifest: Digest | None) -> 
     Raises:
         NotInStore: one is not there; none is held then.
     """
+    if not diff_ids:
+        _make_empty(places.empty)
     with ExitStack() as held:
         found = [require(places, diff_id) for diff_id in diff_ids]
-        for digest in {*diff_ids, *((manifest,) if manifest else ())}:
-            held.enter_context(locks.acquire(places.use(digest), locks.Mode.SHARED))
-        return LayersInUse(found, held.pop_all())
+        try:
+            for digest in {*diff_ids, *((manifest,) if manifest else ())}:
+                held.enter_context(locks.acquire(places.use(digest), locks.Mode.SHARED))
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            # Read-only here, not for others perhaps: they ask about the layers themselves, too.
+            for diff_id in set(diff_ids):
+                held.enter_context(locks.hold_directory(places.layer(diff_id)))
+        return LayersInUse(found, held.pop_all(), os.fsencode(places.empty))
+
+
+def _make_empty(path: Path) -> None:
+    path.mkdir(exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) != _ROOT_MODE:  # whatever the umask
+        path.chmod(_ROOT_MODE)
 
 
 class LayersInUse:
     """Layers that stay. Processes forked meanwhile keep them too, until they end."""
 
-    def __init__(self, layers: Sequence[StoredLayer], held: ExitStack) -> None:
+    def __init__(self, layers: Sequence[StoredLayer], held: ExitStack, empty: bytes) -> None:
         self.layers = tuple(layers)  # lowest first, as a config has them
         self._held = held
+        self._empty = empty
 
     @property
     def lower(self) -> tuple[bytes, ...]:
-        """What to mount, topmost first."""
-        return tuple(layer.path for layer in reversed(self.layers))
+        """What to mount, topmost first; an empty directory for an image without layers."""
+        return tuple(layer.path for layer in reversed(self.layers)) or (self._empty,)
 
     def close(self) -> None:
         """Let go of them, as far as this process goes."""

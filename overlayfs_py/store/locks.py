@@ -73,6 +73,13 @@ def try_acquire(path: Path, mode: Mode) -> Lock | None:
             return held
 
 
+def hold_directory(path: Path) -> Lock:
+    """Hold a directory, shared: where its filesystem is read-only no lock file can be made."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    return Lock(fd)
+
+
 def is_held(path: Path, *, shared: bool = False) -> bool:
     """Whether anybody holds the lock file exclusively, or with `shared` in any way.
 

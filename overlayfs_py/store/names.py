@@ -106,8 +106,20 @@ def put_entry(places: Places, entry: ImageEntry) -> ImageEntry:
 def drop_repository(places: Places, entry: ImageEntry, repository: str) -> None:
     """Forget that an image can be pulled from a repository."""
     others = tuple(name for name in entry.repositories if name != repository)
-    if others != entry.repositories:
-        changed = structs.replace(entry, repositories=others)
+    pushed = tuple(name for name in entry.pushed if name.partition("@")[0] != repository)
+    _change(places, entry, structs.replace(entry, repositories=others, pushed=pushed))
+
+
+def add_pushed(places: Places, manifest: Digest, repo_digest: str) -> None:
+    """Note by what else an image can be pulled; one that is gone meanwhile stays so."""
+    entry = find_entry(places, manifest)
+    if entry is not None:
+        pushed = tuple(dict.fromkeys((repo_digest, *entry.pushed)))
+        _change(places, entry, structs.replace(entry, pushed=pushed))
+
+
+def _change(places: Places, entry: ImageEntry, changed: ImageEntry) -> None:
+    if changed != entry:
         place = places.image(Digest(entry.manifest))
         durable.write_file(place, records.encode(changed), places.staging)
 

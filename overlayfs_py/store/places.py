@@ -64,6 +64,11 @@ class Places:
         return self.root / "quarantine"
 
     @property
+    def empty(self) -> Path:
+        """The layer of an image that has none."""
+        return self.root / "empty"
+
+    @property
     def directories(self) -> tuple[Path, ...]:
         """All directories of a store, in the order to make them."""
         return (

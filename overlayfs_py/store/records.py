@@ -70,6 +70,20 @@ class ImageEntry(Record, frozen=True, kw_only=True):
     added_ns: int
     index: str = ""  # digest of the index that it was chosen from, which is kept as a blob
     repositories: tuple[str, ...] = ()  # where the manifest or its index can be pulled from
+    # Where it was pushed to, `docker.io/library/debian@sha256:...`: under its manifest's digest, or
+    # another one that the push gave it.
+    pushed: tuple[str, ...] = ()
+
+    @property
+    def pulled(self) -> tuple[str, ...]:
+        """What it was pulled as, in full."""
+        digest = self.index or self.manifest
+        return tuple(f"{repository}@{digest}" for repository in self.repositories)
+
+    @property
+    def repo_digests(self) -> tuple[str, ...]:
+        """What it can be pulled by, in full."""
+        return tuple(dict.fromkeys((*self.pulled, *self.pushed)))
 
 
 class TagEntry(Record, frozen=True, kw_only=True):

@@ -2,7 +2,8 @@
 
 The rules are docker's (moby, daemon/images/image_delete.go): a name takes away a name, and the
 image with the last of them; an ID takes away the image if all its names are of one repository.
-An image goes by one rename, with all its names; blobs and layers go after it.
+An image goes by one rename, with all its names; blobs and layers go after it. Where an image was
+pushed to it has a name only there: that keeps nothing here.
 """
 
 from __future__ import annotations
@@ -40,12 +41,17 @@ class _Names:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        return tuple(name for entry in self.entries for name in _repo_digests(entry))
+        return tuple(name for entry in self.entries for name in entry.repo_digests)
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """Those that keep the image."""
+        return frozenset((*self.tags, *(name for entry in self.entries for name in entry.pulled)))
 
     @property
     def are_of_one_repository(self) -> bool:
         """Whether an ID says enough: at most one tag, and nothing of another repository."""
-        repositories = {_repository(name) for name in (*self.tags, *self.digests)}
+        repositories = {_repository(name) for name in self.lasting}
         return len(self.tags) <= 1 and len(repositories) <= 1
 
 
@@ -69,7 +75,7 @@ def remove_all(places: Places, entries: Iterable[ImageEntry]) -> Unnamed:
     free = [entry for entry in entries if not is_used(places, Digest(entry.manifest))]
     manifests = {entry.manifest for entry in free}
     tags = [tag.reference for tag in names.all_tags(places) if tag.manifest in manifests]
-    digests = [name for entry in free for name in _repo_digests(entry)]
+    digests = [name for entry in free for name in entry.repo_digests]
     return _drop(places, tags, digests, free)
 
 
@@ -104,12 +110,13 @@ def _remove_name(
     else:
         tags = []
         with_repository = True
-    digests = [name for name in _repo_digests(entry) if _repository(name) == repository]
+    digests = [name for name in entry.repo_digests if _repository(name) == repository]
     gone = {*tags, *(digests if with_repository else ())}
-    if gone >= {*known.tags, *known.digests}:
+    if gone >= known.lasting and (tags or gone >= {*known.digests}):
         _require_unused(places, text, known.entries, force=force)
-        return _drop(places, tags, digests, known.entries)
-    nameless = gone >= {*_tags_of(places, entry.manifest), *_repo_digests(entry)}
+        return _drop(places, tags, known.digests if tags else digests, known.entries)
+    own_names = {*_tags_of(places, entry.manifest), *entry.pulled}
+    nameless = gone >= own_names and bool(tags or gone >= {*entry.repo_digests})
     if not nameless and with_repository:
         names.drop_repository(places, entry, repository)
     return _drop(places, tags, digests if with_repository else [], [entry] if nameless else [])
@@ -144,10 +151,6 @@ def _names_of(places: Places, image_id: str) -> _Names:
 
 def _tags_of(places: Places, manifest: str) -> list[str]:
     return [tag.reference for tag in names.all_tags(places) if tag.manifest == manifest]
-
-
-def _repo_digests(entry: ImageEntry) -> list[str]:
-    return [f"{name}@{entry.index or entry.manifest}" for name in entry.repositories]
 
 
 def _repository(name: str) -> str:

@@ -36,6 +36,7 @@ from overlayfs_py.store.removal import Unnamed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.checking import Problem
@@ -114,6 +115,11 @@ class Store:
         with self._lock.shared():
             return blobs.read(self._places, digest)
 
+    def open_blob(self, digest: Digest) -> BinaryIO | None:
+        """Open a blob of any size, unchecked; None if it is not there. What is open stays."""
+        with self._lock.shared():
+            return blobs.open_blob(self._places, digest)
+
     def find_layer(self, diff_id: Digest) -> StoredLayer | None:
         """Return a layer, None if it is not there; nothing keeps it from going."""
         with self._lock.shared():
@@ -147,9 +153,12 @@ class Store:
         with self._lock.exclusive():
             return usage.usage(self._places)
 
-    def check(self) -> Iterator[Problem]:
-        """Yield everything that is wrong; all data is read. Others may use the store meanwhile."""
-        return checking.problems(self._places, self._lock)
+    def check(self, *, deep: bool = False) -> Iterator[Problem]:
+        """Yield everything that is wrong; all data is read. Others may use the store meanwhile.
+
+        With `deep` each layer's tar is made again, and has to have the layer's diff ID.
+        """
+        return checking.problems(self._places, self._lock, deep=deep)
 
     def repair(self, problem: Problem) -> str:
         """Move what is wrong out of the way; returns what was done.
@@ -225,5 +234,5 @@ def _create(places: Places) -> None:
 
 def _may_become_store(places: Places) -> bool:
     """Whether only parts of a store are there, as one who was killed while making it leaves."""
-    ours = {directory.name for directory in places.directories} | {places.version.name}
+    ours = {path.name for path in (*places.directories, places.version, places.empty)}
     return {path.name for path in places.root.iterdir()} <= ours

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.image.digest import digest_of_hex
 from overlayfs_py.packs.pack import Pack
+from overlayfs_py.packs.to_tar import is_exact, recorded_sha256
+from overlayfs_py.packs.verification import verify
 from overlayfs_py.store import blobs, layers
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.records import Form
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from overlayfs_py.image.digest import Digest
+    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.places import Places
 
 
@@ -37,15 +40,18 @@ def fault_of_blob(path: Path) -> str | None:
     return None if got == digest_of_hex(path.name) else f"its bytes have the digest {got}"
 
 
-def fault_of_layer(places: Places, diff_id: Digest) -> str | None:
-    """What is wrong with a layer, None if nothing is, or if it is none."""
+def fault_of_layer(places: Places, diff_id: Digest, *, deep: bool = False) -> str | None:
+    """What is wrong with a layer, None if nothing is, or if it is none.
+
+    With `deep` its tar is made again, and has to have the diff ID.
+    """
     try:
         layer = layers.find(places, diff_id)
         if layer is None:
             return None
         if layer.record.form is Form.TREE:
             return None if os.path.isdir(layer.path) else "its directory is missing"
-        _verify_pack(layer.path, layer.record.pack)
+        return _fault_of_pack(layer, deep=deep)
     except CorruptLayer as error:
         return error.strerror
     except CorruptStore as error:
@@ -54,14 +60,18 @@ def fault_of_layer(places: Places, diff_id: Digest) -> str | None:
         return "its pack is missing" if places.layer_record(diff_id).exists() else None
     except OSError as error:
         return f"cannot be read: {error.strerror}"
+
+
+def _fault_of_pack(layer: StoredLayer, *, deep: bool) -> str | None:
+    with Pack(layer.path) as pack:
+        written = layer.record.pack
+        if written and f"sha256:{pack.digest.hex()}" != written:
+            return "it is another pack than was written"
+        damage = next(verify(pack, with_tar=deep), None)
+        if damage is not None:
+            return damage.why
+        if is_exact(pack):
+            found = digest_of_hex(recorded_sha256(pack).hex())
+            if found != layer.diff_id:
+                return f"its tar has the diff ID {found}"
     return None
-
-
-def _verify_pack(path: bytes, digest: str) -> None:
-    with Pack(path) as pack:
-        if digest and f"sha256:{pack.digest.hex()}" != digest:
-            raise CorruptLayer(path, "it is another pack than was written")
-        for section in pack.footer.sections:
-            pack.index.section(section.id)
-        for number in range(pack.index.chunks):
-            pack.chunks.load(number)

@@ -12,12 +12,18 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from overlayfs_py.tars.acl_text import acl_xattr
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LENGTH = re.compile(rb"([0-9]{1,9}) ")
 _SCHILY = b"SCHILY.xattr."
 _LIBARCHIVE = b"LIBARCHIVE.xattr."
+_ACLS = {
+    b"SCHILY.acl.access": b"system.posix_acl_access",
+    b"SCHILY.acl.default": b"system.posix_acl_default",
+}
 _LONGEST_XATTR_NAME = 255  # XATTR_NAME_MAX
 _MOST_XATTR_BYTES = 65536  # XATTR_SIZE_MAX
 # Of these NUL could only cut a name short for one reader and not for another.
@@ -75,12 +81,13 @@ def is_xattr(key: bytes) -> bool:
 def xattrs_of(records: dict[bytes, bytes]) -> Xattrs:
     """Return the xattrs among some records, sorted.
 
-    bsdtar writes each twice, once readable by star and once by itself; the first counts.
+    bsdtar writes each twice, once readable by star and once by itself; the first counts. An ACL is
+    an xattr; where it is there as one and as text, the xattr counts, which has the ids.
 
     Raises:
         ValueError: one that no Linux could hold.
     """
-    found = {}
+    found = _acls(records)
     for key, value in records.items():
         if key.startswith(_LIBARCHIVE):
             name = unquote_to_bytes(key[len(_LIBARCHIVE) :])
@@ -91,6 +98,16 @@ def xattrs_of(records: dict[bytes, bytes]) -> Xattrs:
     for name, value in found.items():
         _require_xattr(name, value)
     return tuple(sorted(found.items()))
+
+
+def _acls(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    found = {}
+    for key, name in _ACLS.items():
+        text = records.get(key)
+        value = acl_xattr(text, is_default=name.endswith(b"default")) if text else None
+        if value is not None:
+            found[name] = value
+    return found
 
 
 def _decode(value: bytes) -> bytes:

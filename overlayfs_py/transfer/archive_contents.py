@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.records import Form
     from overlayfs_py.transfer.archive import ArchiveFile
     from overlayfs_py.transfer.archive_documents import DockerImage
 
@@ -108,7 +109,7 @@ class Contents:
 
 
 def read_contents(
-    files: Iterable[ArchiveFile | ArchiveLink], addition: Addition, archive: str
+    files: Iterable[ArchiveFile | ArchiveLink], addition: Addition, archive: str, form: Form
 ) -> Contents:
     """Read an archive to its end.
 
@@ -125,7 +126,7 @@ def read_contents(
         contents.links.pop(file.name, None)
         head, blocks = _beginning(file.blocks)
         if _is_layer(head):
-            _read_layer(contents, file.name, blocks, addition)
+            _read_layer(contents, file.name, blocks, addition, form)
         elif file.size <= LARGEST_CONFIG:
             room -= file.size
             if room < 0:
@@ -157,14 +158,14 @@ def _is_layer(head: bytes) -> bool:
 
 
 def _read_layer(
-    contents: Contents, name: Name, blocks: Iterable[bytes], addition: Addition
+    contents: Contents, name: Name, blocks: Iterable[bytes], addition: Addition, form: Form
 ) -> None:
     known = _known_layer(name, addition)
     if known is not None:
         contents.layers[name] = known
         return
     try:
-        with addition.ingest_unknown_layer() as ingest:
+        with addition.ingest_unknown_layer(form) as ingest:
             facts, packed = write_layer(ingest, blocks)
             layer = addition.commit_layer(ingest, facts)
     except (BadTar, BadCompression) as error:

@@ -13,6 +13,7 @@ from overlayfs_py.transfer.layer_tars import read_layer_tar
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
+    from typing import BinaryIO
 
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.registry.blob_stream import BlobStream
@@ -55,6 +56,26 @@ class FromLayer:
             self._gathered += block
         chunk = bytes(self._gathered[:size])
         del self._gathered[:size]
+        self._state.update(chunk)
+        return chunk
+
+
+class FromBlob:
+    """A blob of the store, checked at its end: it goes nowhere if it is damaged."""
+
+    def __init__(self, blob: BinaryIO) -> None:
+        self._blob = blob
+        self._state = hashlib.sha256()
+
+    async def next_chunk(self, size: int) -> bytes:
+        return await trio.to_thread.run_sync(self._take, size)
+
+    @property
+    def digest(self) -> Digest:
+        return digest_of_hex(self._state.hexdigest())
+
+    def _take(self, size: int) -> bytes:
+        chunk = self._blob.read(size)
         self._state.update(chunk)
         return chunk
 

@@ -15,7 +15,9 @@ from overlayfs_py.packs.from_directory import pack_directory
 from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.to_tar import write_tar
 from overlayfs_py.packs.writer import PackWriter
-from overlayfs_py.store.layer_writing import write_layer
+from overlayfs_py.store.layer_writing import naming, write_layer
+from overlayfs_py.store.records import Form
+from overlayfs_py.tars.errors import BadCompression, BadTar
 from overlayfs_py.transfer.pushing import pushed
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class ImportOptions:
     source: str  # for the history: `Imported from rootfs.tar`
     message: str = ""
     run: RunConfig = field(default_factory=RunConfig)
+    form: Form = Form.PACK  # how to keep the layer
 
 
 def import_tar(
@@ -48,7 +51,13 @@ def import_tar(
     Raises:
         BadTar, BadCompression: it is none, or damaged.
     """
-    return _import(store, lambda addition: _add_tar(addition, blocks), options, references)
+    try:
+        return _import(
+            store, lambda addition: _add_tar(addition, blocks, options.form), options, references
+        )
+    except (BadTar, BadCompression) as error:
+        error.filename = options.source
+        raise
 
 
 def import_directory(
@@ -60,7 +69,9 @@ def import_directory(
         OSError: naming what cannot be read.
         BadEntry: naming what no layer can hold.
     """
-    return _import(store, lambda addition: _add_directory(addition, source), options, references)
+    return _import(
+        store, lambda addition: _add_directory(addition, source, options.form), options, references
+    )
 
 
 def _import(
@@ -86,16 +97,16 @@ def _import(
         return addition.add_image(manifest, references=references)
 
 
-def _add_tar(addition: Addition, blocks: Iterable[bytes]) -> StoredLayer:
-    with addition.ingest_unknown_layer() as ingest:
+def _add_tar(addition: Addition, blocks: Iterable[bytes], form: Form) -> StoredLayer:
+    with addition.ingest_unknown_layer(form) as ingest:
         facts, _ = write_layer(ingest, blocks)
         return addition.commit_layer(ingest, facts)
 
 
-def _add_directory(addition: Addition, source: bytes) -> StoredLayer:
+def _add_directory(addition: Addition, source: bytes, form: Form) -> StoredLayer:
     """By way of a tar, which the layer keeps: what its diff ID is of must be made again later."""
     with addition.ingest_unknown_layer() as draft:
-        with draft.path.open("xb") as out:
+        with naming(draft.path), draft.path.open("xb") as out:
             writer = PackWriter(out)
             pack_directory(source, writer)
             writer.finish()
@@ -103,4 +114,4 @@ def _add_directory(addition: Addition, source: bytes) -> StoredLayer:
             Pack(os.fsencode(draft.path)) as pack,
             pushed(lambda write: write_tar(pack, write)) as blocks,
         ):
-            return _add_tar(addition, blocks)
+            return _add_tar(addition, blocks, form)

@@ -22,7 +22,7 @@ from overlayfs_py.registry.errors import RegistryError
 from overlayfs_py.store.failures import Busy
 from overlayfs_py.store.layer_writing import write_layer
 from overlayfs_py.store.layers import LayerFacts, StoredLayer
-from overlayfs_py.store.records import LayerBlob
+from overlayfs_py.store.records import Form, LayerBlob
 from overlayfs_py.transfer.block_pipe import BlockPipe, BrokenOff
 from overlayfs_py.transfer.watch import LayerState
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.downloads import Download
     from overlayfs_py.store.layers import LayerIngest
-    from overlayfs_py.store.records import Form
     from overlayfs_py.transfer.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,26 @@ class WantedLayer:
         return hex_of(self.blob.digest)[:12]
 
 
-async def fetch_layer(wanted: WantedLayer, addition: Addition, form: Form, watch: Watch) -> None:
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What the store keeps of a layer."""
+
+    form: Form = Form.PACK
+    blob: bool = False  # the compressed blob, too
+
+    async def is_done(self, wanted: WantedLayer, addition: Addition) -> bool:
+        """Whether the store has all of it; it stays."""
+        if await trio.to_thread.run_sync(addition.find_layer, wanted.diff_id) is None:
+            return False
+        if self.blob and not await trio.to_thread.run_sync(addition.has_blob, wanted.blob.digest):
+            return False
+        await trio.to_thread.run_sync(addition.forget_download, wanted.blob.digest)
+        return True
+
+
+async def fetch_layer(
+    wanted: WantedLayer, addition: Addition, keeping: Keeping, watch: Watch
+) -> None:
     """Bring a layer into the store; another process that is at it does the work for both.
 
     Raises:
@@ -71,15 +89,21 @@ async def fetch_layer(wanted: WantedLayer, addition: Addition, form: Form, watch
     """
     with ExitStack() as held:
         ingest = await _when_free(
-            held, lambda: addition.ingest_layer(wanted.diff_id, form, wait=False)
+            held, lambda: addition.ingest_layer(wanted.diff_id, keeping.form, wait=False)
         )
         if isinstance(ingest, StoredLayer):
-            watch.layer(wanted.ident, LayerState.EXISTS)
-            return
+            if await keeping.is_done(wanted, addition):
+                watch.layer(wanted.ident, LayerState.EXISTS)
+                return
+            # Only the blob is missing. To make the layer again is the way to check it.
+            ingest = held.enter_context(addition.ingest_unknown_layer())
         download = await _when_free(held, lambda: addition.download(wanted.blob.digest, wait=False))
         facts = await _Arrival(wanted, download, watch).write_to(ingest)
         await trio.to_thread.run_sync(addition.commit_layer, ingest, facts)
-        download.finish()
+        if keeping.blob:
+            await trio.to_thread.run_sync(addition.keep_download, download, wanted.blob.digest)
+        else:
+            download.finish()
         watch.layer(wanted.ident, LayerState.PULLED)
 
 
@@ -117,7 +141,7 @@ class _Arrival:
         if not had_some:
             raise failure
         log.info("%s: what was here was wrong: %s", self._blob.digest, failure)
-        ingest.path.unlink(missing_ok=True)
+        await trio.to_thread.run_sync(ingest.clear)
         return await self._write(ingest)
 
     async def _write(self, ingest: LayerIngest) -> LayerFacts:
@@ -131,6 +155,8 @@ class _Arrival:
             except BrokenOff:
                 pass  # the feeding task knows why
             except OSError as error:
+                if error.filename is None:
+                    error.filename = f"{self._wanted.known_as}@{self._blob.digest}"
                 self._failure = self._failure or error
                 nursery.cancel_scope.cancel()
             finally:
@@ -146,7 +172,7 @@ class _Arrival:
 
     def _checked(self, facts: LayerFacts) -> LayerFacts:
         if facts.diff_id != self._wanted.diff_id:
-            what = f"{self._wanted.known_as}@{self._blob.digest}, uncompressed,"
+            what = f"{self._wanted.known_as}@{self._blob.digest} uncompressed"
             raise DigestMismatch(what, self._wanted.diff_id, facts.diff_id)
         blob = self._blob
         sources = (self._wanted.known_as,)

@@ -2,8 +2,9 @@
 
 A registry wants the very blob that the manifest names, and the store keeps layers in another form.
 So the ways are tried in the order of what they cost: it is there; the registry takes it from
-another of its repositories; it can be made again byte for byte; it comes from the registry that it
-was pulled from. Where no way is left, only a blob compressed anew can go, under another digest.
+another of its repositories; the store kept it; it can be made again byte for byte; it comes from
+the registry that it was pulled from. Where no way is left, only a blob compressed anew can go,
+under another digest.
 """
 
 from __future__ import annotations
@@ -11,27 +12,25 @@ from __future__ import annotations
 import functools
 import logging
 import zlib
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import trio
-
-from overlayfs_py.errors import OverlayError
 from overlayfs_py.image import media_types
 from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.digest import Digest, hex_of
 from overlayfs_py.image.reference import parse_reference
-from overlayfs_py.registry.errors import Denied, RegistryError
-from overlayfs_py.registry.uploads import Upload, UploadLost
+from overlayfs_py.registry.errors import RegistryError
 from overlayfs_py.store.records import LayerBlob
 from overlayfs_py.tars.engines import Compression
-from overlayfs_py.transfer.chunk_sources import FromLayer, FromRegistry
+from overlayfs_py.transfer.blob_upload import BlobUpload, fetched
+from overlayfs_py.transfer.chunk_sources import FromBlob, FromLayer
+from overlayfs_py.transfer.failures import CannotPush
 from overlayfs_py.transfer.watch import LayerState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from typing import BinaryIO
 
     from overlayfs_py.registry.client import RegistryClient
     from overlayfs_py.registry.repository import Repository
@@ -39,29 +38,16 @@ if TYPE_CHECKING:
     from overlayfs_py.transfer.chunk_sources import ChunkSource
     from overlayfs_py.transfer.watch import Watch
 
-    OpenSource = Callable[[], AbstractAsyncContextManager[ChunkSource]]
+    OpenBlob = Callable[[Digest], BinaryIO | None]
 
 log = logging.getLogger(__name__)
 
-_UPLOADS = 3  # from the start, where a registry forgets one
-_LONGEST_GOODBYE_S = 5
 _LEVEL = 6  # zlib's own: 9 takes four times as long for a hundredth less
 _RECIPE: dict[str, str | int] = {
     "compression": Compression.GZIP.value,
     "level": _LEVEL,
     "zlib": zlib.ZLIB_RUNTIME_VERSION,
 }
-
-
-class CannotPush(OverlayError):
-    """A blob that is nowhere any more."""
-
-    exit_code = 44
-
-    def __init__(self, what: str, sources: Iterable[str]) -> None:
-        asked = ", ".join(sources) or "anywhere else"
-        why = f"it is neither there nor in {asked}; --recompress pushes another one in its place"
-        super().__init__(None, why, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +94,20 @@ class LayerUpload:
     """Puts one layer into a repository."""
 
     def __init__(
-        self, outgoing: Outgoing, target: Repository, client: RegistryClient, watch: Watch
+        self,
+        outgoing: Outgoing,
+        target: Repository,
+        client: RegistryClient,
+        open_blob: OpenBlob,
+        watch: Watch,
     ) -> None:
         self._outgoing = outgoing
         self._target = target
         self._client = client
+        self._open_blob = open_blob
         self._watch = watch
         self._what = f"{target.name}@{outgoing.blob.digest}"
+        self._blob = BlobUpload(target, self._what, self._show)
 
     async def place(self) -> Placed:
         """Have the layer at the target.
@@ -128,7 +121,7 @@ class LayerUpload:
             return await self._place_compressed()
         if await self._find(outgoing.blob.digest, outgoing.sources):
             return Placed(outgoing.blob, outgoing.known)
-        if await self._make_again() or await self._pass_on():
+        if await self._send_kept() or await self._make_again() or await self._pass_on():
             self._watch.layer(outgoing.ident, LayerState.PUSHED)
             return Placed(outgoing.blob, outgoing.known)
         if outgoing.may_change:
@@ -143,7 +136,7 @@ class LayerUpload:
                 continue
             if await self._find(Digest(known.digest), known.sources):
                 return Placed(Descriptor(known.media_type, Digest(known.digest), known.size), known)
-        sent = await self._upload(lambda: _made(outgoing.layer, Compression.GZIP, _LEVEL), None)
+        sent = await self._blob.send(lambda: _made(outgoing.layer, Compression.GZIP, _LEVEL), None)
         assert sent is not None, "no digest was wanted that it could fail to have"
         self._watch.layer(outgoing.ident, LayerState.PUSHED)
         kind = media_types.kind_of(outgoing.blob.media_type)
@@ -159,19 +152,9 @@ class LayerUpload:
             self._watch.layer(self._outgoing.ident, LayerState.AT_TARGET)
             return True
         for source in self._elsewhere(sources):
-            if source.host is self._target.host and await self._mount(digest, source.path):
+            if await self._blob.mount(digest, source):
                 self._watch.layer(self._outgoing.ident, LayerState.MOUNTED, source.path)
                 return True
-        return False
-
-    async def _mount(self, digest: Digest, path: str) -> bool:
-        upload = Upload(self._target, self._what)
-        try:
-            if await upload.begin(digest, path):
-                return True
-        except Denied:
-            return False  # to read from there; to write here is asked for again
-        await upload.abort()
         return False
 
     def _elsewhere(self, sources: Iterable[str]) -> Iterator[Repository]:
@@ -181,6 +164,15 @@ class LayerUpload:
                     yield source
 
     # What moves bytes.
+
+    async def _send_kept(self) -> bool:
+        """Send the blob that the store has, if it is not damaged; whether it did."""
+        digest = self._outgoing.blob.digest
+        kept = self._open_blob(digest)
+        if kept is None:
+            return False
+        with kept:
+            return await self._blob.send(lambda: _from_start(kept), digest) is not None
 
     async def _make_again(self) -> bool:
         """Compress as it was compressed before, if that is known; whether it became the blob."""
@@ -192,15 +184,15 @@ class LayerUpload:
         else:
             return False  # unknown, or by another version of zlib
         digest = outgoing.blob.digest
-        return await self._upload(lambda: _made(outgoing.layer, *way), digest) is not None
+        return await self._blob.send(lambda: _made(outgoing.layer, *way), digest) is not None
 
     async def _pass_on(self) -> bool:
         """Fetch it from where it was pulled from; whether somebody has it."""
         blob = self._outgoing.blob
         for source in self._elsewhere(self._outgoing.sources):
-            fetched = functools.partial(_fetched, source, blob)
             try:
-                if await self._upload(fetched, blob.digest) is not None:
+                open_source = functools.partial(fetched, source, blob)
+                if await self._blob.send(open_source, blob.digest) is not None:
                     return True
             except RegistryError as error:
                 if error.filename == self._what:
@@ -208,50 +200,9 @@ class LayerUpload:
                 log.warning("%s: %s", error.filename, error.strerror)
         return False
 
-    async def _upload(self, open_source: OpenSource, want: Digest | None) -> Sent | None:
-        """Upload what has the digest `want`, if it is not None; None: it had another."""
-        for tries_left in range(_UPLOADS - 1, -1, -1):
-            upload = Upload(self._target, self._what)
-            await upload.begin()
-            try:
-                async with open_source() as source:
-                    return await self._send(source, upload, want)
-            except UploadLost:
-                if not tries_left:
-                    raise
-            except BaseException:
-                await _forget(upload)
-                raise
-        raise AssertionError("the last try raises or returns")
-
-    async def _send(self, source: ChunkSource, upload: Upload, want: Digest | None) -> Sent | None:
-        size = upload.chunk_bytes
-        chunk = await source.next_chunk(size)
-        sent = len(chunk)
-        while following := await source.next_chunk(size):
-            await self._send_chunk(upload, chunk)
-            chunk = following
-            sent += len(chunk)
-        if want not in (None, source.digest):
-            await _forget(upload)
-            return None
-        if upload.position:
-            await self._send_chunk(upload, chunk)
-            chunk = b""
-        await upload.finish(source.digest, chunk)
-        return Sent(source.digest, sent)
-
-    async def _send_chunk(self, upload: Upload, chunk: bytes) -> None:
-        await upload.send(chunk)
-        ident, total = self._outgoing.ident, max(self._outgoing.blob.size, upload.position)
-        self._watch.progress(ident, LayerState.PUSHING, upload.position, total)
-
-
-class Sent(NamedTuple):
-    """What was uploaded."""
-
-    digest: Digest
-    size: int
+    def _show(self, position: int) -> None:
+        ident, total = self._outgoing.ident, max(self._outgoing.blob.size, position)
+        self._watch.progress(ident, LayerState.PUSHING, position, total)
 
 
 @asynccontextmanager
@@ -266,12 +217,6 @@ async def _made(
 
 
 @asynccontextmanager
-async def _fetched(source: Repository, blob: Descriptor) -> AsyncIterator[ChunkSource]:
-    async with source.open_blob(blob) as stream:
-        yield FromRegistry(stream, blob.digest)
-
-
-async def _forget(upload: Upload) -> None:
-    with trio.move_on_after(_LONGEST_GOODBYE_S, shield=True), suppress(RegistryError):
-        # The registry forgets it by itself, some day.
-        await upload.abort()
+async def _from_start(blob: BinaryIO) -> AsyncIterator[ChunkSource]:
+    blob.seek(0)
+    yield FromBlob(blob)

@@ -18,7 +18,7 @@ from overlayfs_py.image.manifest import Index, build_manifest, parse_manifest
 from overlayfs_py.image.media_types import DOCKER_CONFIG, DOCKER_LAYER, Kind
 from overlayfs_py.image.platform import choose
 from overlayfs_py.store.failures import NotInStore
-from overlayfs_py.store.records import LayerBlob
+from overlayfs_py.store.records import Form, LayerBlob
 from overlayfs_py.transfer.archive_contents import read_contents
 from overlayfs_py.transfer.archive_documents import parse_docker_list, parse_layout
 from overlayfs_py.transfer.failures import BadArchive
@@ -62,6 +62,7 @@ def load(
     files: Iterable[ArchiveFile | ArchiveLink],
     platform: Platform,
     archive: str,
+    form: Form = Form.PACK,
 ) -> list[Loaded]:
     """Add all images of an archive, under the names that it gives them.
 
@@ -70,13 +71,14 @@ def load(
         files: what the archive holds, in any order: `read_archive`, `read_directory`.
         platform: which image of an index, where the archive has several.
         archive: what to call it in errors.
+        form: how to keep the layers.
 
     Raises:
         BadArchive: it holds no image, or a part of one is missing.
         BadTar, BadDocument, DigestMismatch: a part of an image is damaged.
     """
     with store.add() as addition:
-        contents = read_contents(files, addition, archive)
+        contents = read_contents(files, addition, archive, form)
         found = list(_images(contents, platform, addition))
         if not found:
             raise BadArchive(archive, "there is no image in it")

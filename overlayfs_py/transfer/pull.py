@@ -8,7 +8,7 @@ nothing that names an image which is not whole.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,12 +17,12 @@ from overlayfs_py.image.config import parse_config
 from overlayfs_py.image.documents import LARGEST_CONFIG
 from overlayfs_py.image.errors import BadDocument
 from overlayfs_py.image.manifest import Index, Manifest, parse_manifest
+from overlayfs_py.image.media_types import CONFIGS, is_layer
 from overlayfs_py.image.platform import choose
-from overlayfs_py.registry.errors import RegistryError
+from overlayfs_py.registry.errors import Denied, NotThere, RegistryError, Unavailable
 from overlayfs_py.store.failures import NotInStore
-from overlayfs_py.store.records import Form
 from overlayfs_py.transfer.failing import run_together
-from overlayfs_py.transfer.layer_download import WantedLayer, fetch_layer
+from overlayfs_py.transfer.layer_download import Keeping, WantedLayer, fetch_layer
 from overlayfs_py.transfer.watch import LayerState
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class PullOptions:
     """How to pull."""
 
     platform: Platform
-    form: Form = Form.PACK
+    keeping: Keeping = field(default_factory=Keeping)
     parallel: int = PARALLEL
 
 
@@ -60,6 +60,7 @@ class Pulled:
     """What was pulled."""
 
     image: StoredImage
+    reference: Reference  # under which it was pulled
     digest: Digest  # what the reference names: the index, or the manifest
     is_new: bool  # False: the store had it under this name already
 
@@ -102,7 +103,24 @@ async def pull(
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(addition.close)
-    return Pulled(image, found.digest, known != image.entry.manifest)
+    return Pulled(image, reference, found.digest, known != image.entry.manifest)
+
+
+async def pull_first(
+    store: Store,
+    client: RegistryClient,
+    references: Sequence[Reference],
+    options: PullOptions,
+    watch: Watch,
+) -> Pulled:
+    """Pull the first of several images that its registry gives; raises as `pull` for the last."""
+    *others, last = references
+    for reference in others:
+        try:
+            return await pull(store, client, reference, options, watch)
+        except (NotThere, Denied, Unavailable) as error:
+            log.warning("%s: %s; trying the next registry", reference, error.strerror)
+    return await pull(store, client, last, options, watch)
 
 
 async def _find(client: RegistryClient, reference: Reference, platform: Platform) -> _Found:
@@ -143,7 +161,10 @@ async def _fetch_chosen(source: Repository, chosen: Descriptor) -> Manifest | In
 def _require_image(manifest: Manifest, source: Repository) -> Manifest:
     if not manifest.is_image:
         what = f"{source.name}@{manifest.digest}"
-        raise BadDocument(what, f"not an image to run, but {manifest.config.media_type!r}")
+        strange = [layer.media_type for layer in manifest.layers if not is_layer(layer.media_type)]
+        if manifest.config.media_type not in CONFIGS:
+            strange.insert(0, manifest.config.media_type)
+        raise BadDocument(what, f"not an image to run: it has {strange[0]!r}")
     return manifest
 
 
@@ -173,18 +194,18 @@ async def _fetch_layers(
     missing = []
     for diff_id, blob in blobs.items():
         wanted = WantedLayer(blob, diff_id, found.sources, reference.repository)
-        if await trio.to_thread.run_sync(addition.find_layer, diff_id) is None:
+        if await options.keeping.is_done(wanted, addition):
+            watch.layer(wanted.ident, LayerState.EXISTS)
+        else:
             watch.layer(wanted.ident, LayerState.PULLING)
             missing.append(wanted)
-        else:
-            watch.layer(wanted.ident, LayerState.EXISTS)
     for wanted in missing[options.parallel :]:
         watch.layer(wanted.ident, LayerState.WAITING)
     queue = iter(missing)
 
     async def work() -> None:
         for wanted in queue:
-            await fetch_layer(wanted, addition, options.form, watch)
+            await fetch_layer(wanted, addition, options.keeping, watch)
 
     await run_together([work] * options.parallel)
 

@@ -22,10 +22,11 @@ from overlayfs_py.transfer.layer_upload import LayerUpload, Outgoing, Placed
 from overlayfs_py.transfer.watch import LayerState
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.registry.client import RegistryClient
-    from overlayfs_py.registry.repository import Repository
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.store import Store
     from overlayfs_py.transfer.watch import Watch
@@ -58,39 +59,46 @@ async def push(
     assert reference.tag is not None, "a registry needs a tag"
     target = client.push_target(reference)
     watch.say(f"The push refers to repository [{reference.repository}]")
-    placed = await _place_layers(client, image, target, options, watch)
+    layers = _outgoing(image, options)
+    for each in layers.values():
+        watch.layer(each.ident, LayerState.PREPARING)
+
+    def upload(layer: Outgoing) -> LayerUpload:
+        return LayerUpload(layer, target, client, store.open_blob, watch)
+
+    placed = await _place_layers(layers, upload, options.parallel)
     manifest = _manifest_of(image, placed)
     if await target.find_blob(image.image_id) is None:
         await upload_bytes(target, image.image_id, image.config.raw)
     await put_manifest(target, reference.tag, manifest.raw, manifest.media_type)
-    await trio.to_thread.run_sync(_note, store, placed, reference.repository)
+    await trio.to_thread.run_sync(
+        _note, store, image, placed, reference.with_digest(manifest.digest)
+    )
     watch.say(f"{reference.tag}: digest: {manifest.digest} size: {len(manifest.raw)}")
     return manifest
 
 
-async def _place_layers(
-    client: RegistryClient,
-    image: StoredImage,
-    target: Repository,
-    options: PushOptions,
-    watch: Watch,
-) -> dict[Digest, Placed]:
-    """Have all layers at the target; returns them by their diff IDs."""
+def _outgoing(image: StoredImage, options: PushOptions) -> dict[Digest, Outgoing]:
+    """The layers of an image, each once, by their diff IDs."""
     may_change = options.recompress or not image.entry.repositories
-    layers = {
+    return {
         layer.diff_id: Outgoing(layer, blob, image.entry.repositories, may_change)
         for layer, blob in zip(image.layers, image.manifest.layers, strict=True)
     }
-    for outgoing in layers.values():
-        watch.layer(outgoing.ident, LayerState.PREPARING)
+
+
+async def _place_layers(
+    layers: Mapping[Digest, Outgoing], upload: Callable[[Outgoing], LayerUpload], parallel: int
+) -> dict[Digest, Placed]:
+    """Have all layers at the target."""
     placed: dict[Digest, Placed] = {}
     queue = iter(layers.items())
 
     async def work() -> None:
         for diff_id, outgoing in queue:
-            placed[diff_id] = await LayerUpload(outgoing, target, client, watch).place()
+            placed[diff_id] = await upload(outgoing).place()
 
-    await run_together([work] * options.parallel)
+    await run_together([work] * parallel)
     return placed
 
 
@@ -104,9 +112,13 @@ def _manifest_of(image: StoredImage, placed: dict[Digest, Placed]) -> Manifest:
     return build_manifest(kind, manifest.config, blobs, annotations=manifest.annotations)
 
 
-def _note(store: Store, placed: dict[Digest, Placed], repository: str) -> None:
-    """Remember where each blob is now: a later push mounts it from there."""
+def _note(
+    store: Store, image: StoredImage, placed: dict[Digest, Placed], pushed: Reference
+) -> None:
+    """Remember where the image is now, and each blob: a later push mounts it from there."""
+    repository = pushed.repository
     with store.add() as addition:
+        addition.note_pushed(image.manifest.digest, pushed.canonical)
         for diff_id, layer in placed.items():
             if layer.known is not None:
                 sources = tuple(dict.fromkeys((repository, *layer.known.sources)))

@@ -2,11 +2,13 @@
 
 All are written as a stream: the sizes of layers are known before they are read. Layers are written
 uncompressed, each once, however many images have it; so an OCI layout has a manifest of its own,
-while the config, and with it the image's ID, stays.
+while the config, and with it the image's ID, stays. Where the store kept the compressed blobs, an
+OCI layout has those, and the manifest that the image came with.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import defaultdict
 from dataclasses import replace
@@ -17,20 +19,31 @@ from overlayfs_py.image import go_json
 from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.digest import digest_of, hex_of
 from overlayfs_py.image.manifest import build_index, build_manifest
-from overlayfs_py.image.media_types import OCI_CONFIG, OCI_LAYER, Kind
+from overlayfs_py.image.media_types import (
+    OCI_CONFIG,
+    OCI_LAYER,
+    Kind,
+    compression_of,
+    kind_of,
+)
 from overlayfs_py.transfer.layer_tars import read_layer_tar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import BinaryIO
 
+    from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.manifest import Manifest
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.transfer.sinks import Sink
 
+    OpenBlob = Callable[[Digest], BinaryIO | None]
+
 _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _REFERENCE = "org.opencontainers.image.ref.name"
+_STEP = 1 << 20
 _FULL_NAME = "io.containerd.image.name"
 
 
@@ -89,14 +102,12 @@ def save_docker(wanted: Wanted, sink: Sink) -> None:
     sink.finish()
 
 
-def save_oci(wanted: Wanted, sink: Sink) -> None:
-    """Write an OCI layout; raises as `save_docker`."""
+def save_oci(wanted: Wanted, sink: Sink, open_blob: OpenBlob) -> None:
+    """Write an OCI layout; `open_blob` gives what the store kept; raises as `save_docker`."""
     _put(sink, "oci-layout", go_json.compact_bytes(_LAYOUT))
-    for layer in wanted.layers():
-        _put_layer(sink, f"blobs/sha256/{hex_of(layer.diff_id)}", layer)
     descriptors: list[Descriptor] = []
     for image, references in wanted:
-        manifest = _uncompressed(image)
+        manifest = _manifest(image, _put_layers(sink, image, open_blob))
         _put_blob(sink, image.config.raw)
         _put_blob(sink, manifest.raw)
         descriptors += _named(manifest, references)
@@ -104,9 +115,29 @@ def save_oci(wanted: Wanted, sink: Sink) -> None:
     sink.finish()
 
 
-def _uncompressed(image: StoredImage) -> Manifest:
-    """The manifest of an image whose blobs are its tars."""
-    layers = [Descriptor(OCI_LAYER, layer.diff_id, layer.record.tar_size) for layer in image.layers]
+def _put_layers(sink: Sink, image: StoredImage, open_blob: OpenBlob) -> list[Descriptor]:
+    """Write an image's layers as they are here; returns what they are in the archive."""
+    written = []
+    for layer, blob in zip(image.layers, image.manifest.layers, strict=True):
+        kept = open_blob(blob.digest)
+        if kept is None:
+            _put_layer(sink, f"blobs/sha256/{hex_of(layer.diff_id)}", layer)
+            written.append(Descriptor(OCI_LAYER, layer.diff_id, layer.record.tar_size))
+            continue
+        with kept:
+            pieces = iter(functools.partial(kept.read, _STEP), b"")
+            sink.put(f"blobs/sha256/{hex_of(blob.digest)}", blob.size, pieces)
+        media_type = Kind.OCI.layer(compression_of(blob.media_type))
+        written.append(Descriptor(media_type, blob.digest, blob.size))
+    return written
+
+
+def _manifest(image: StoredImage, layers: Sequence[Descriptor]) -> Manifest:
+    """The image's own manifest if it is OCI's and names these layers, or else one that does."""
+    came_with = image.manifest
+    are_its_own = [each.digest for each in layers] == [each.digest for each in came_with.layers]
+    if are_its_own and kind_of(came_with.media_type) is Kind.OCI:
+        return came_with
     config = Descriptor(OCI_CONFIG, image.image_id, len(image.config.raw))
     return build_manifest(Kind.OCI, config, layers, annotations=image.manifest.annotations)
 

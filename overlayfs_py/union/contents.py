@@ -49,9 +49,7 @@ def read(state: State, node: Node, offset: int, size: int) -> bytes:
 
 def begin_read(state: State, node: Node, offset: int, size: int) -> bytes | Callable[[], bytes]:
     """Return what `read` does, or where that takes long what reads it, to be called in a thread."""
-    reader = reader_of(state, require_regular(node))
-    data = reader.try_read(offset, size)
-    return partial(reader.read, offset, size) if data is None else data
+    return _begin(reader_of(state, require_regular(node)), offset, size)
 
 
 def begin_read_into(
@@ -61,7 +59,12 @@ def begin_read_into(
     reader = reader_of(state, require_regular(node))
     if isinstance(reader, DescriptorReader):
         return room[: reader.read_into(offset, room)]
-    return begin_read(state, node, offset, len(room))
+    return _begin(reader, offset, len(room))
+
+
+def _begin(reader: Reader, offset: int, size: int) -> bytes | Callable[[], bytes]:
+    data = reader.try_read(offset, size)
+    return partial(reader.read, offset, size) if data is None else data
 
 
 def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:

@@ -14,7 +14,7 @@ from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 from overlayfs_py.layers.root import open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
-from overlayfs_py.packs.chunks import ChunkCache
+from overlayfs_py.packs.chunks import process_cache
 from overlayfs_py.packs.layer import PackLayer
 from overlayfs_py.packs.pack import Pack, is_pack
 from overlayfs_py.union import inodes
@@ -55,7 +55,6 @@ class State:
         self.readers: DescriptorCache[Reader] = DescriptorCache(
             limit, lambda reader: reader.close()
         )
-        self._chunks = ChunkCache()  # of all packs
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
         # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
@@ -162,7 +161,7 @@ class State:
         return tree
 
     def _open_pack(self, index: int, path: bytes) -> PackLayer:
-        layer = PackLayer(index, Pack(path, self._chunks), self.spec.ids)
+        layer = PackLayer(index, Pack(path, process_cache()), self.spec.ids)
         self._undo.callback(layer.close)
         return layer
 

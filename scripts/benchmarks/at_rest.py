@@ -7,14 +7,23 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.benchmarks import images, programs, reading
-from scripts.benchmarks.processes import count_bytes, count_lines, require, run
+from scripts.benchmarks import images, mounts, programs, reading
+from scripts.benchmarks.mounts import Place
+from scripts.benchmarks.processes import (
+    FailedError,
+    count_bytes,
+    count_lines,
+    require,
+    run,
+    run_tolerantly,
+)
 from scripts.benchmarks.sides import DIRECT, KERNEL, PACKS
 from scripts.benchmarks.workload import Family
 
 if TYPE_CHECKING:
     from scripts.benchmarks.session import Session
     from scripts.benchmarks.sides import Side
+    from scripts.benchmarks.workload import Scale
 
 FAMILY = Family()
 
@@ -107,6 +116,58 @@ def unpack(session: Session) -> None:
         command = ["tar", "-C", session.place.upper, "--xattrs", "--numeric-owner", "-xzf", source]
     with session.timed(UNPACKED):
         run(command)
+
+
+MILLION = "a million entries: mount and first stat"
+_MILLION_MEMORY = "a million entries: the daemon's memory after the first stat"
+
+
+def _forest(scale: Scale) -> str:
+    return f"forest-{2 * scale.walked}"
+
+
+@FAMILY.add(
+    "rest-million",
+    MILLION,
+    stack=_forest,
+    also=(PACKS,),
+    applies=lambda side: side.name in (KERNEL, DIRECT, PACKS),
+    is_mounted=False,
+)
+def mount_a_million(session: Session) -> None:
+    place = Place(session.place.base / "million", session.stack)
+    place.make()
+    wanted = _one_of_many(session)
+    if session.side.background is None:
+        raise FailedError("nothing to mount")
+    command = session.side.background(place)
+    try:
+        with session.timed(MILLION):
+            run_tolerantly(command)
+            size = (place.target / wanted).lstat().st_size
+    finally:
+        mounts.unmount(place.target)
+    require(size == (session.stack.layers[0] / wanted).lstat().st_size, f"its size is {size}")
+
+
+@FAMILY.add(
+    "rest-million-memory",
+    _MILLION_MEMORY,
+    stack=_forest,
+    unit="B",
+    also=(PACKS,),
+    applies=lambda side: side.name in (DIRECT, PACKS),
+    is_steady=True,
+)
+def hold_a_million(session: Session) -> None:
+    (session.root / _one_of_many(session)).lstat()
+    session.note(_MILLION_MEMORY, session.served_by.resident_bytes())
+
+
+def _one_of_many(session: Session) -> Path:
+    layer = session.stack.layers[0]
+    tree = max(layer.iterdir())
+    return next(tree.iterdir()).relative_to(layer)
 
 
 _SIZES = {

@@ -1,4 +1,4 @@
-"""A program opens a store, looks at an image, mounts it, and leaves nothing behind."""
+"""A program opens a store, pulls an image, looks at it, mounts it, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.api import OverlayError, Store, inspect, mounted
+from overlayfs_py.api import ClientOptions, Machine, OverlayError, Store, inspect, mounted, pull
 from overlayfs_py.image.config import RunConfig
 from overlayfs_py.image.platform import Platform
 from overlayfs_py.image.reference import parse_reference
 from overlayfs_py.transfer.import_ import ImportOptions, import_directory
+from overlayfs_py.transfer.watch import LayerState, Unwatched
+from tests.support.docker_registry import docker_registry
+from tests.support.oci_layout import layer_of, write_layout
 from tests.system.mount_table import mounts_below
-from tests.system.processes import wait_until
+from tests.system.processes import run, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -76,3 +80,59 @@ with mounted(Store.open(Path({str(store.root)!r})), "small:1") as root:
     assert done.returncode == -9
     wait_until(lambda: not mounts_below(tmp_path), "the mount to go")
     wait_until(lambda: not list((tmp_path / "tmp").iterdir()), "the directory to go")
+
+
+@pytest.fixture
+def pushed(tmp_path: Path) -> Iterator[str]:
+    """An image in a registry on loopback, whose certificate nobody need check."""
+    layer = layer_of({"etc/motd": b"from afar\n"})
+    write_layout(tmp_path / "oci", [layer])
+    with docker_registry(tmp_path / "registry") as registry:
+        name = f"{registry.domain}/team/app:1"
+        command = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false"]
+        run([*command, f"oci:{tmp_path / 'oci'}:latest", f"docker://{name}"])
+        yield name
+
+
+class Pulls(Unwatched):
+    def __init__(self) -> None:
+        self.states: list[LayerState] = []
+
+    def layer(self, ident: str, state: LayerState, detail: str = "") -> None:
+        self.states.append(state)
+
+
+def test_an_image_is_pulled_and_mounted(tmp_path: Path, pushed: str) -> None:
+    store = Store.open(tmp_path / "store")
+    watch = Pulls()
+
+    image = pull(store, pushed, ClientOptions(tls_verify=False), watch=watch)
+
+    assert image == inspect(store, pushed)
+    assert watch.states[-1] is LayerState.PULLED
+    with mounted(store, pushed) as root:
+        assert (root / "etc/motd").read_text() == "from afar\n"
+
+
+def test_the_machines_files_say_what_a_name_means_and_how_to_get_it(
+    tmp_path: Path, pushed: str
+) -> None:
+    store = Store.open(tmp_path / "store")
+    host, _, path = pushed.partition("/")
+    (tmp_path / "registries.conf").write_text(
+        f'unqualified-search-registries = ["{host}"]\n'
+        f'[[registry]]\nlocation = "{host}"\ninsecure = true\n'
+    )
+    machine = Machine({"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf")})
+
+    image = pull(store, path, machine.client_options())
+
+    assert image.references == (pushed,)
+
+
+def test_what_cannot_be_pulled_is_one_error(tmp_path: Path, pushed: str) -> None:
+    store = Store.open(tmp_path / "store")
+
+    with pytest.raises(OverlayError, match="manifest unknown"):
+        pull(store, pushed.replace(":1", ":2"), ClientOptions(tls_verify=False))
+    assert store.images() == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.oci_layout import write_layout
 from tests.system.processes import attempt, run, wait_until
 
 if TYPE_CHECKING:
@@ -70,6 +71,24 @@ def test_a_writable_mount_is_thrown_away(
 
     wait_until(lambda: set(scratch.iterdir()) == before, "the upper to be removed")
     assert overlay("image", "cat", image, "/etc/motd").stdout == "hello\n"
+
+
+def test_an_image_without_layers_is_mounted_and_run(
+    overlay: Overlay, mount_point: Path, scratch: Path
+) -> None:
+    write_layout(scratch / "layout", [])
+    assert overlay("load", "-i", scratch / "layout").returncode == 0
+    image = overlay("images", "-aq").stdout.strip()
+
+    assert overlay("image", "mount", image, mount_point).stderr == ""
+    assert list(mount_point.iterdir()) == []
+    assert overlay("image", "umount", mount_point).stderr == ""
+    assert overlay("image", "mount", "--rw", image, mount_point).stderr == ""
+    (mount_point / "new").touch()
+    assert overlay("image", "umount", mount_point).stderr == ""
+    done = overlay("chroot", image, "--", "/bin/true")
+    assert done.returncode == 127
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_mounted_image_cannot_be_removed(
@@ -142,11 +161,19 @@ def test_an_archive_that_cannot_be_written_is_told_and_not_left(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["df", "fsck", "prune"])
+def test_help_has_examples(overlayfs_py: Path, name: str) -> None:
+    shown = run([overlayfs_py, "store", name, "--help"])
+
+    assert f"  overlayfs-py store {name}" in shown.partition("Examples:")[2]
+
+
 def test_a_sound_store_is_found_sound(overlay: Overlay, image: str) -> None:
     assert image
     done = overlay("store", "fsck")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "nothing is wrong\n", "")
+    assert overlay("store", "fsck", "--deep").stdout == "nothing is wrong\n"
 
 
 def test_damage_is_told_repaired_and_gone(overlay: Overlay, image: str, scratch: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import trio
 
 from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.packs.reader import PackReader
 from tests.drivers.held_runner import hold
 from tests.drivers.runner import main
 
@@ -34,4 +35,5 @@ async def wait_readable_or_say_so(fd: int) -> None:
 if __name__ == "__main__":
     trio.lowlevel.wait_readable = wait_readable_or_say_so
     hold(DescriptorReader)
+    hold(PackReader)
     main()

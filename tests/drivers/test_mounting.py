@@ -155,6 +155,26 @@ def test_umount_ends_the_daemon(daemon: Daemon) -> None:
     assert daemon.wait() == 0
 
 
+def test_who_mounts_there_next_is_left_alone(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel numbers mounts by the lowest number that is free: the next one gets ours."""
+    monkeypatch.setenv("GO", os.fspath(stack.base / "go"))
+    daemon = start(stack.spec, stack.plan, runner="late_end_runner")
+    try:
+        mounting.unmount(os.fsencode(stack.target))
+        subprocess.run(["mount", "-t", "tmpfs", "next", stack.target], check=True)
+        (stack.base / "go").touch()
+        status = daemon.wait()
+        found = mountinfo.topmost(os.fsencode(stack.target))
+        if found is not None:
+            mounting.unmount(os.fsencode(stack.target))
+    finally:
+        words = stop(daemon)
+
+    assert (status, words) == (0, "")
+    assert found is not None
+    assert found.kind == b"tmpfs"
+
+
 def test_a_busy_mount_is_unmounted_only_lazily(daemon: Daemon) -> None:
     target = os.fsencode(daemon.target)
     fd = os.open(target, os.O_RDONLY)

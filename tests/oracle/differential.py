@@ -29,7 +29,7 @@ from tests.oracle.operations import attempt, when
 from tests.oracle.sides import Party, Side
 from tests.oracle.trees import commit, make_trees
 from tests.oracle.upper_meaning import UpperMeaning
-from tests.support.snapshot import Difference, Snapshot, differences, layer_digest, snapshot
+from tests.support.snapshot import Difference, Snapshot, differences, layer_state, snapshot
 from tests.support.uppers import TRUSTED
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Differential:
         self.sides = (self.right, self.tested)
         self._changed_in_vain = False
         self._opened_metacopy = False
-        self._digests = self._layer_digests()
+        self._layers = self._layer_states()
         try:
             for side in self.sides:
                 side.mount()
@@ -161,7 +161,7 @@ class Differential:
             self._links |= _link_counts(self.tested.trees.upper)
             for side in self.sides:
                 side.trees = commit(side.trees)
-            self._digests = self._layer_digests()
+            self._layers = self._layer_states()
             for side in self.sides:
                 side.mount()
 
@@ -192,8 +192,8 @@ class Differential:
         lowers = self.right.trees.lowers
         return UpperMeaning(side.trees.upper, lowers, self.namespace, metacopies=self.metacopies)
 
-    def _layer_digests(self) -> list[str]:
-        return [layer_digest(root) for root in self.tested.trees.lowers]
+    def _layer_states(self) -> list[dict[bytes, tuple[object, ...]]]:
+        return [layer_state(root) for root in self.tested.trees.lowers]
 
     def _require_tidy(self, upper: UpperMeaning) -> None:
         """Nothing was written to the layers, nothing is left in the workdir."""
@@ -204,8 +204,9 @@ class Differential:
         ]
         if left:
             raise self._found("workdir", [f"left: {left}"])
-        if self._layer_digests() != self._digests:
-            raise self._found("layers", ["changed"])
+        for before, after in zip(self._layers, self._layer_states(), strict=True):
+            if changed := differences(before, after):
+                raise self._found("layers", [str(one) for one in changed])
         if upper.linked_elsewhere:
             raise self._found(UPPER, [f"more links than names: {sorted(upper.linked_elsewhere)}"])
 

@@ -47,8 +47,9 @@ def test_we_do_what_the_kernel_does_with_writes_collected(daemons: WarmDaemons) 
     profiles.run(parties.machine(parties.kernel(), ours), part=4)
 
 
-def test_we_do_what_the_kernel_does_in_a_user_namespace() -> None:
-    command = [sys.executable, "-m", "tests.oracle.user_namespace", "direct"]
+def test_we_do_what_the_kernel_does_in_a_user_namespace(pytestconfig: pytest.Config) -> None:
+    lowers = pytestconfig.getoption("--lowers")
+    command = [sys.executable, "-m", "tests.oracle.user_namespace", "direct", lowers]
     with device_for_everybody():
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONG_S)
 

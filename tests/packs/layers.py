@@ -12,34 +12,26 @@ from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes
 from overlayfs_py.packs.from_directory import pack_directory
-from overlayfs_py.packs.layer import PackLayer
-from overlayfs_py.packs.pack import Pack
-from overlayfs_py.packs.values import PackOptions
 from overlayfs_py.packs.writer import PackWriter
+from tests.packs.reading import SMALL, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerObject
+    from overlayfs_py.packs.values import PackOptions
 
 Told = dict[tuple[bytes, ...], Any]
-SMALL_CHUNKS = PackOptions(chunk_log2=12)
 
 
-def pack(directory: Path, target: Path, options: PackOptions = SMALL_CHUNKS) -> Path:
+def pack(directory: Path, target: Path, options: PackOptions = SMALL) -> Path:
     """Make a pack of a directory."""
     with target.open("wb") as out:
         writer = PackWriter(out, options)
         pack_directory(os.fsencode(directory), writer)
         writer.finish()
     return target
-
-
-@contextmanager
-def pack_layer(path: Path) -> Iterator[PackLayer]:
-    with closing(PackLayer(1, Pack(os.fsencode(path)), IdMap())) as layer:
-        yield layer
 
 
 @contextmanager
@@ -56,21 +48,6 @@ def tell(layer: Layer) -> Told:
     for path, directory, name, kind in walk(layer):
         told[path] = _entry(directory, name, kind)
     return told
-
-
-def walk(layer: Layer) -> Iterator[tuple[tuple[bytes, ...], LayerDirectory, bytes, int]]:
-    """Yield each name: its path, the directory that has it, the name, the type it is listed as."""
-    pending: list[tuple[tuple[bytes, ...], LayerDirectory]] = [((), layer.root)]
-    while pending:
-        path, directory = pending.pop()
-        # All at once: listings of one host directory share a position.
-        for name, kind in list(directory.entries()):
-            if kind == WHITEOUT_TYPE:
-                yield (*path, name, b"deleted"), directory, name, kind
-                continue
-            yield (*path, name), directory, name, kind
-            if kind == stat.S_IFDIR:
-                pending.append(((*path, name), directory.directory(name)))
 
 
 def _entry(directory: LayerDirectory, name: bytes, kind: int) -> object:

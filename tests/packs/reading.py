@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes, Marks
+from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.layer import PackLayer
 from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.values import PackOptions
+from overlayfs_py.packs.verification import verify
 from overlayfs_py.packs.writer import PackWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from overlayfs_py.packs.layer import PackDirectory, PackFile
+    from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile
 
 SMALL = PackOptions(chunk_log2=12)
 WHITEOUT = "whiteout"
@@ -59,40 +61,59 @@ def layer_of(path: Path, data: bytes | None = None) -> Iterator[PackLayer]:
         layer.close()
 
 
-def view(layer: PackLayer) -> View:
-    """Read everything, through the interface that the union uses.
+def faults(path: Path) -> list[str]:
+    """Return what `verify` says of a pack, one that cannot be opened too."""
+    try:
+        with Pack(os.fsencode(path)) as pack:
+            return [damage.why for damage in verify(pack)]
+    except CorruptLayer as error:
+        return [str(error.strerror)]
 
-    A whiteout stands under its name with one more component, since a directory may be beside it.
-    """
+
+def view(layer: PackLayer) -> View:
+    """Read everything, through the interface that the union uses."""
     seen: View = {(): _directory(layer.root)}
-    pending: list[tuple[tuple[bytes, ...], PackDirectory]] = [((), layer.root)]
-    while pending:
-        path, directory = pending.pop()
-        for name, kind in directory.entries():
-            here = (*path, name)
-            if kind == WHITEOUT_TYPE:
-                assert directory.deletes(name)
-                seen[*here, b""] = WHITEOUT
-                continue
-            found = directory.find(name)
-            assert isinstance(found, Attributes)
-            assert stat.S_IFMT(found.mode) == kind
-            if kind == stat.S_IFDIR:
-                child = directory.directory(name)
-                seen[here] = _directory(child)
-                pending.append((here, child))
-            else:
-                seen[here] = _file(directory.file(name))
-            assert seen[here].attributes == found
+    for path, directory, name, kind in walk(layer):
+        if kind == WHITEOUT_TYPE:
+            assert directory.deletes(name)
+            seen[path] = WHITEOUT
+            continue
+        found = directory.find(name)
+        assert isinstance(found, Attributes)
+        assert stat.S_IFMT(found.mode) == kind
+        is_directory = kind == stat.S_IFDIR
+        shown = (
+            _directory(directory.directory(name)) if is_directory else _file(directory.file(name))
+        )
+        assert shown.attributes == found
+        seen[path] = shown
     return seen
 
 
-def _directory(directory: PackDirectory) -> Shown:
+def walk(layer: Layer) -> Iterator[tuple[tuple[bytes, ...], LayerDirectory, bytes, int]]:
+    """Yield each name: its path, the directory that has it, the name, the type it is listed as.
+
+    A whiteout's path has one more component, since a directory may be beside it.
+    """
+    pending: list[tuple[tuple[bytes, ...], LayerDirectory]] = [((), layer.root)]
+    while pending:
+        path, directory = pending.pop()
+        # All at once: listings of one host directory share a position.
+        for name, kind in list(directory.entries()):
+            if kind == WHITEOUT_TYPE:
+                yield (*path, name, b""), directory, name, kind
+                continue
+            yield (*path, name), directory, name, kind
+            if kind == stat.S_IFDIR:
+                pending.append(((*path, name), directory.directory(name)))
+
+
+def _directory(directory: LayerDirectory) -> Shown:
     xattrs = {name: directory.get_xattr(name) for name in directory.list_xattrs()}
     return Shown(directory.attributes(), None, None, directory.marks(), xattrs)
 
 
-def _file(file: PackFile) -> Shown:
+def _file(file: LayerFile) -> Shown:
     found = file.attributes()
     content = target = None
     if stat.S_ISREG(found.mode):

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from overlayfs_py.layers.values import Attributes
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import (
-    DIGEST_SIZE,
     DIRENT,
     FOOTER_SIZE,
     INODE,
@@ -26,10 +25,12 @@ from overlayfs_py.packs.format import (
     SectionId,
     parse_footer,
 )
+from overlayfs_py.packs.items import walk
+from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.values import Hole, Metadata
-from overlayfs_py.packs.verify import verify
-from overlayfs_py.packs.walk import walk
-from tests.packs.reading import layer_of, view, write
+from overlayfs_py.packs.verification import verify
+from tests.packs.reading import faults, layer_of, view, write
+from tests.support.resealing import resealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ def test_each_cut_is_noticed(pack: bytes, tmp_path: Path) -> None:
         os.truncate(path, length)
         with pytest.raises(CorruptLayer, match="pack"), layer_of(path):
             pass
-        assert verify(os.fsencode(path)) != []
+        assert faults(path) != []
 
 
 def test_what_follows_a_pack_is_noticed(pack: bytes, tmp_path: Path) -> None:
@@ -92,10 +93,10 @@ def test_each_flipped_byte_is_found_and_none_is_shown(
         for place, byte in enumerate(pack):
             for pattern in PATTERNS:
                 os.pwrite(file.fileno(), bytes([byte ^ pattern]), place)
-                assert verify(os.fsencode(path)) != [], f"byte {place} ^ {pattern:#x}"
+                assert faults(path) != [], f"byte {place} ^ {pattern:#x}"
             shown_all_the_same += shows_nothing_wrong(path, expected)
             os.pwrite(file.fileno(), bytes([byte]), place)
-    assert verify(os.fsencode(path)) == []
+    assert faults(path) == []
     # Padding, and digests of pages that a view has no need of: there are few such bytes.
     assert shown_all_the_same < len(pack) // 4
 
@@ -167,9 +168,10 @@ def test_damage_names_the_chunk_and_its_files(tmp_path: Path) -> None:
     )
     path.write_bytes(bytes([*data[:64], data[64] ^ 1, *data[65:]]))
 
-    assert verify(os.fsencode(path)) == [
-        "chunk 0 is damaged: its bytes are not those that were written; it holds data of /d/f1"
-    ]
+    with Pack(os.fsencode(path)) as pack:
+        [damage] = verify(pack)
+    assert damage.why == "chunk 0 is damaged: its bytes are not those that were written"
+    assert damage.paths == ((b"d", b"f1"),)
     with layer_of(path) as layer:
         directory = layer.root.directory(b"d")
         with pytest.raises(CorruptLayer, match="chunk 0 is damaged"):
@@ -178,27 +180,6 @@ def test_damage_names_the_chunk_and_its_files(tmp_path: Path) -> None:
 
 
 # Packs whose digests are right and whose tables are anything.
-
-
-def resealed(pack: bytes, change: Callable[[bytearray, dict[int, tuple[int, int]]], None]) -> bytes:
-    """Change the index, then make digests and footer say that it is right."""
-    footer = parse_footer(pack[-FOOTER_SIZE:], len(pack))
-    index = bytearray(pack[footer.index_offset :][: footer.index_length])
-    change(index, {section.id: section[1:] for section in footer.sections})
-    digests = b"".join(
-        hashlib.sha256(index[start : start + PAGE_SIZE]).digest()
-        for start in range(0, len(index), PAGE_SIZE)
-    )
-    assert len(digests) == footer.pages * DIGEST_SIZE
-    sealed = type(footer)(
-        footer.chunk_log2,
-        footer.file_size,
-        footer.index_offset,
-        footer.index_length,
-        hashlib.sha256(digests).digest(),
-        footer.sections,
-    )
-    return pack[: footer.index_offset] + index + digests + sealed.pack()
 
 
 def use_all(path: Path) -> None:
@@ -247,7 +228,7 @@ def use_data(layer: PackLayer, number: int) -> None:
 
 
 def tolerate(use: Callable[[], object]) -> None:
-    with suppress(OSError):
+    with suppress(OSError):  # of a liar's file a reader may also say that it has no data
         use()
 
 
@@ -279,7 +260,7 @@ def test_tables_of_anything_end_in_an_error(
     path.write_bytes(resealed(pack, change))
 
     use_all(path)
-    verify(os.fsencode(path))
+    faults(path)
 
 
 def _set_inode(number: int, **fields: int) -> Callable[[bytearray, dict], None]:
@@ -322,7 +303,7 @@ def test_a_liar_is_found_out(pack: bytes, tmp_path: Path, case: str) -> None:
 
     use_all(path)
 
-    assert verify(os.fsencode(path)) != []
+    assert faults(path) != []
 
 
 def test_a_bomb_takes_no_more_than_a_chunk(tmp_path: Path) -> None:

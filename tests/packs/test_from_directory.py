@@ -10,7 +10,8 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.packs.layers import directory_layer, pack, pack_layer, tell
+from tests.packs.layers import directory_layer, pack, tell
+from tests.packs.reading import layer_of
 from tests.support.trees import (
     Device,
     Dir,
@@ -49,7 +50,7 @@ def test_everything_is_kept(tmp_path: Path) -> None:
     build(tmp_path / "layer", EVERYTHING)
     made = pack(tmp_path / "layer", tmp_path / "pack")
 
-    with directory_layer(tmp_path / "layer") as before, pack_layer(made) as after:
+    with directory_layer(tmp_path / "layer") as before, layer_of(made) as after:
         assert tell(after) == tell(before)
 
 
@@ -57,7 +58,7 @@ def test_a_hole_takes_no_room_and_stays_a_hole(tmp_path: Path) -> None:
     build(tmp_path / "layer", {"sparse": File(b"head", size=1 << 30)})
     made = pack(tmp_path / "layer", tmp_path / "pack")
 
-    with pack_layer(made) as layer, (tmp_path / "copy").open("w+b") as copy:
+    with layer_of(made) as layer, (tmp_path / "copy").open("w+b") as copy:
         layer.root.file(b"sparse").open_reader().copy_to(copy.fileno(), 1 << 30)
         assert os.fstat(copy.fileno()).st_size == 1 << 30
         assert os.fstat(copy.fileno()).st_blocks < 100
@@ -113,5 +114,5 @@ def test_any_tree_is_kept(tree: dict[bytes, object]) -> None:
         build(home / "layer", _buildable(tree))
         made = pack(home / "layer", home / "pack")
 
-        with directory_layer(home / "layer") as before, pack_layer(made) as after:
+        with directory_layer(home / "layer") as before, layer_of(made) as after:
             assert tell(after) == tell(before)

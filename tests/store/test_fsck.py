@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import hex_of
+from overlayfs_py.packs.format import DIGEST_SIZE
+from overlayfs_py.packs.from_tar import pack_tar
+from overlayfs_py.packs.writer import PackWriter
 from overlayfs_py.store.checking import Trouble
+from overlayfs_py.store.layer_writing import write_layer
 from overlayfs_py.store.records import LayerBlob
 from tests.store.samples import add_image, add_layer, diff_id
 from tests.store.states import names, require_sound
+from tests.support.oci_layout import tar_of
+from tests.support.resealing import resealed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +81,24 @@ def _other_pack(store: Store) -> None:
     shutil.copy(_layer(store, "base") / "layer.pack", _layer(store) / "layer.pack")
 
 
+def _pack_of_a_tar(store: Store) -> None:
+    """A sound pack that the record knows, and that gives the tar of something else."""
+    path = _layer(store) / "layer.pack"
+    with path.open("wb") as out:
+        writer = PackWriter(out)
+        pack_tar([tar_of({"etc/other": b"other"})], writer)
+        digest = writer.finish().digest
+    _rewrite(_layer(store) / "layer.json", pack=f"sha256:{digest.hex()}")
+
+
+def _pack_with_a_lie(store: Store) -> None:
+    """Every digest is right, and the root says that it has more names than there are."""
+    path = _layer(store) / "layer.pack"
+    lie = resealed(path.read_bytes(), lambda index, _: struct.pack_into("<I", index, 56, 3))
+    path.write_bytes(lie)
+    _rewrite(_layer(store) / "layer.json", pack=f"sha256:{lie[-DIGEST_SIZE:].hex()}")
+
+
 def _fifo(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
@@ -115,6 +141,8 @@ _DAMAGES: dict[str, tuple[Callable[[Store], object], set[Trouble]]] = {
         lambda s: os.truncate(_layer(s) / "layer.pack", 50),
         {Trouble.LAYER, Trouble.IMAGE},
     ),
+    "a pack of another tar": (_pack_of_a_tar, {Trouble.LAYER, Trouble.IMAGE}),
+    "a pack that lies": (_pack_with_a_lie, {Trouble.LAYER, Trouble.IMAGE}),
     "another layer's pack": (_other_pack, {Trouble.LAYER, Trouble.IMAGE}),
     "no pack": (lambda s: (_layer(s) / "layer.pack").unlink(), {Trouble.LAYER, Trouble.IMAGE}),
     "no layer": (lambda s: shutil.rmtree(_layer(s)), {Trouble.IMAGE}),
@@ -239,3 +267,17 @@ def test_damage_is_an_error_of_whoever_needs_the_image_and_no_crash(
         assert told is None or (told.filename and told.strerror), use
 
     assert filled.find_layer(diff_id("base")) is not None
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_layer_that_was_wrong_from_the_start_is_found(store: Store, *, deep: bool) -> None:
+    with store.add() as addition:
+        with addition.ingest_unknown_layer() as draft:
+            facts, _ = write_layer(draft, [tar_of({"etc/app": b"app"})])
+            addition.commit_layer(draft, replace(facts, diff_id=diff_id("app")))
+        image = add_image(store, ["app"], "app:1")
+
+    layer, named = store.check(deep=deep)
+
+    assert layer.why == f"its tar has the diff ID {facts.diff_id}"
+    assert named.name == image.manifest.digest

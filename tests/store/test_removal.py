@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.image.digest import digest_of, hex_of
+from overlayfs_py.image.reference import parse_reference
 from overlayfs_py.store.failures import InUse, NotInStore
 from overlayfs_py.store.layers import LayerIngest
 from tests.store.samples import add_image, add_layer, diff_id, write_layer
 from tests.store.states import files, require_sound
 
 if TYPE_CHECKING:
+    from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.store import Store
 
 _APP = "docker.io/library/app"
@@ -96,6 +98,50 @@ def test_an_image_known_by_digest_alone_goes_with_it(store: Store) -> None:
     store.remove_image(f"app@{image.manifest.digest}")
 
     assert files(store) == []
+
+
+def _push(store: Store, image: StoredImage, *repositories: str) -> list[str]:
+    """Note that an image was pushed; returns what it can be pulled by since."""
+    pushed = [f"{name}@{image.manifest.digest}" for name in repositories]
+    with store.add() as addition:
+        for name in pushed:
+            addition.note_pushed(image.manifest.digest, name)
+    return pushed
+
+
+def test_where_an_image_was_pushed_to_keeps_nothing(store: Store) -> None:
+    image = add_image(store, ["base"], "app:1")
+    pushed = _push(store, image, "quay.io/x/app")
+    assert store.image("app:1").repo_digests == (*pushed,)
+
+    removal = store.remove_image("app:1")
+
+    assert removal.untagged == (f"{_APP}:1", *pushed)
+    assert files(store) == []
+
+
+def test_an_id_goes_wherever_it_was_pushed_to(store: Store) -> None:
+    image = add_image(store, ["base"], "app:1")
+    _push(store, image, "quay.io/x/app", "ghcr.io/x/app")
+
+    assert len(store.remove_image(image.image_id).untagged) == 3
+    assert files(store) == []
+
+
+def test_what_was_pushed_goes_by_its_digest_and_the_image_with_its_last_name(store: Store) -> None:
+    image = add_image(store, ["base"], "app:1")
+    first, second = _push(store, image, "quay.io/x/app", "ghcr.io/x/app")
+
+    store.remove_image(first)
+    assert store.image("app:1").repo_digests == (second,)
+    store.tag("app:1", parse_reference("app:2"))
+    store.remove_image("app:1")
+    add_image(store, ["base"], "app:2", comment="another one")
+    assert store.image(second).references == ()
+    store.remove_image(second)
+
+    with pytest.raises(NotInStore):
+        store.image(image.image_id)
 
 
 def test_a_mounted_image_stays(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -199,6 +200,30 @@ def test_no_image_is_found_by(store: Store, text: str) -> None:
 
     with pytest.raises(NotInStore, match="no such image"):
         store.image(text)
+
+
+def test_a_name_without_a_host_may_be_any_registrys(store: Store) -> None:
+    first = add_image(store, ["base"], "quay.io/team/app:1")
+
+    assert store.image("app:1") == store.image("team/app:1") == first
+    with pytest.raises(NotInStore):
+        store.image("eam/app:1")
+    add_image(store, ["app"], "localhost/team/app:1")
+    with pytest.raises(Ambiguous, match=r"may be localhost/team/app:1 or quay\.io/"):
+        store.image("app:1")
+    docker = add_image(store, ["base", "app"], "app:1")
+    assert store.image("app:1") == docker
+
+
+def test_an_image_without_layers_is_an_empty_directory(store: Store) -> None:
+    add_image(store, [], "scratch:1")
+
+    with store.use_image("scratch:1")[1] as layers:
+        (lower,) = layers.lower
+        assert os.listdir(lower) == []
+        assert stat.S_IMODE(os.stat(lower).st_mode) == 0o755
+
+    assert list(store.check()) == []
 
 
 def test_a_name_wins_over_the_beginning_of_an_id(store: Store) -> None:

@@ -7,12 +7,18 @@ pack, so that every test of a mount becomes a test of packs.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.from_directory import pack_directory
 from overlayfs_py.packs.writer import PackWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Where packs are made; None leaves directories as they are.
 packed_in: ContextVar[Path | None] = ContextVar("packed_in", default=None)
@@ -27,6 +33,19 @@ NOT_OF_PACKS = {
         "a pack contains no mount point"
     ),
 }
+
+
+@contextmanager
+def as_packs() -> Iterator[None]:
+    """Let every lower layer be a pack inside the block."""
+    home = Path(tempfile.mkdtemp(prefix="overlayfs-py-packs-"))
+    home.chmod(0o755)
+    before = packed_in.set(home)
+    try:
+        yield
+    finally:
+        packed_in.reset(before)
+        shutil.rmtree(home)
 
 
 def as_served(lower: Path) -> Path:

@@ -18,6 +18,8 @@ from tests.system.processes import attempt, processes_naming, run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+DEBIAN_ROOT = Path(__file__).parents[2] / "scripts/debian-root"
+
 
 @pytest.fixture(scope="session")
 def mount_program() -> Path:
@@ -32,6 +34,13 @@ def mount_program() -> Path:
 @pytest.fixture(scope="session")
 def overlayfs_py() -> Path:
     return Path(sys.executable).parent / "overlayfs-py"
+
+
+@pytest.fixture(scope="session")
+def debian() -> tuple[Path, ...]:
+    """The layers of a minimal Debian, made by the first run and kept for the next."""
+    printed = run([DEBIAN_ROOT], timeout=900).strip()
+    return tuple(map(Path, printed.split(":")))
 
 
 @pytest.fixture

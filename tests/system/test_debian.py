@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,9 +17,9 @@ from tests.system.stack import EMPTY, Stack
 from tests.system.untouched import untouched
 
 if TYPE_CHECKING:
-    from tests.support.snapshot import Snapshot
+    from pathlib import Path
 
-DEBIAN_ROOT = Path(__file__).parents[2] / "scripts/debian-root"
+    from tests.support.snapshot import Snapshot
 
 CONTROL = """\
 Package: overlay-probe
@@ -54,13 +53,6 @@ perl -e '
 test -z "$(ls /usr/share/locale)"
 test -n "$(ls /usr/share/languages)"
 """
-
-
-@pytest.fixture(scope="session")
-def debian() -> tuple[Path, ...]:
-    """The layers of a minimal Debian, made by the first run and kept for the next."""
-    printed = run([DEBIAN_ROOT], timeout=900).strip()
-    return tuple(map(Path, printed.split(":")))
 
 
 @pytest.fixture

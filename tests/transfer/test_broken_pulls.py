@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.http_server import HANG_UP, Reply, Request
-from tests.support.oci_layout import digest, layer_of, write_layout
+from tests.support.oci_layout import Layer, digest, layer_of, write_layout
 from tests.system.processes import wait_until
 from tests.transfer.registries import PROGRAM, Ours
 from tests.transfer.served_image import ServedImage
@@ -80,6 +81,20 @@ def test_a_killed_pull_goes_on_where_it_was(ours: Ours, serve: Serve, image: Ser
     assert ranges(server) == [f"bytes={here}-"]
     assert ours.store.image(f"{server.domain}/app:1").layers[0].diff_id == digest(LAYER.tar)
     assert list(ours.store.check()) == []
+    assert not download.exists()
+
+
+def test_a_download_whose_layer_is_there_goes_with_the_next_pull(
+    ours: Ours, serve: Serve, image: ServedImage
+) -> None:
+    """Who is killed between the two leaves both."""
+    server = serve(image)
+    ours.pull(f"{server.domain}/app:1")
+    download = ours.root / "partial" / BLOB[7:]
+    download.write_bytes(LAYER.blob)
+
+    assert "Already exists" in ours.pull(f"{server.domain}/app:1")
+
     assert not download.exists()
 
 
@@ -169,7 +184,7 @@ def test_a_config_that_lies_about_its_layers_is_found_out(
     code, line = ours.fails_to_pull(f"{server.domain}/app:1")
 
     assert code == 30
-    assert line.endswith(f"uncompressed,: has digest {digest(LAYER.tar)}, expected {lie}")
+    assert line.endswith(f"uncompressed: has digest {digest(LAYER.tar)}, expected {lie}")
     assert ours.store.images() == []
     assert list(ours.store.check()) == []
 
@@ -186,11 +201,20 @@ def test_a_manifest_and_a_config_that_do_not_fit_are_refused(
     assert "1 layers, its config has 2" in line
 
 
+def test_a_layer_that_nobody_can_unpack_is_refused(
+    ours: Ours, serve: Serve, tmp_path: Path
+) -> None:
+    kind = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted"
+    layers = [LAYER, Layer(LAYER.tar, LAYER.blob, kind)]
+    server = serve(ServedImage(tmp_path / "secret", write_layout(tmp_path / "secret", layers)))
+
+    code, line = ours.fails_to_pull(f"{server.domain}/app:1")
+
+    assert code == 32
+    assert line.endswith(f": not an image to run: it has '{kind}'")
+
+
 def test_what_is_no_tar_is_refused(ours: Ours, serve: Serve, tmp_path: Path) -> None:
-    import gzip
-
-    from tests.support.oci_layout import Layer
-
     noise = random.Random(3).randbytes(4096)
     manifest = write_layout(tmp_path / "noise", [Layer(noise, gzip.compress(noise))])
     server = serve(ServedImage(tmp_path / "noise", manifest))
@@ -198,7 +222,8 @@ def test_what_is_no_tar_is_refused(ours: Ours, serve: Serve, tmp_path: Path) -> 
     code, line = ours.fails_to_pull(f"{server.domain}/app:1")
 
     assert code == 23
-    assert "bad tar at byte 0" in line
+    assert line.startswith(f"{server.domain}/app@sha256:")
+    assert ": bad tar at byte 0: " in line
     assert list(ours.store.check()) == []
 
 

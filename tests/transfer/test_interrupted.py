@@ -88,7 +88,7 @@ def _finds_no_room(change: Callable[[Store], object], store: Store) -> bool:
     try:
         change(store)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno != errno.ENOSPC or not error.filename:
             raise
         return True
     return False

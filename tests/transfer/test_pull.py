@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +14,11 @@ from backports import zstd
 
 from tests.support.oci_layout import Layer, digest, layer_of, tar_of, write_layout
 from tests.system.processes import run, wait_until
+from tests.transfer.registries import PROGRAM
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.docker_registry import DockerRegistry
     from tests.transfer.registries import Ours
 
@@ -256,7 +258,7 @@ def test_a_terminal_gets_bars(ours: Ours, registry: DockerRegistry, tmp_path: Pa
     write_layout(tmp_path / "oci", [BASE])
     name = push(tmp_path / "oci", registry, "pull/bars:1")
     command = f"overlayfs-py pull --root {ours.root} --tls-verify=false {name}"
-    program = Path(__file__).parents[2] / "venv/bin"
+    program = PROGRAM.parent
 
     shown = run(
         ["script", "--quiet", "--return", "--command", command, "/dev/null"],
@@ -267,23 +269,40 @@ def test_a_terminal_gets_bars(ours: Ours, registry: DockerRegistry, tmp_path: Pa
     assert "Status: Downloaded newer image" in shown
 
 
+def pull_with(configuration: str, ours: Ours, name: str) -> str:
+    """Pull where registries.conf says this."""
+    path = ours.home / "registries.conf"
+    path.write_text(configuration)
+    environment = ours.environment | {"CONTAINERS_REGISTRIES_CONF": str(path)}
+    return run([PROGRAM, "pull", "--root", ours.root, "--tls-verify=false", name], env=environment)
+
+
 def test_a_mirror_is_asked_first_and_the_registry_after_it(
     ours: Ours, registry: DockerRegistry, tmp_path: Path
 ) -> None:
     write_layout(tmp_path / "oci", [BASE])
     push(tmp_path / "oci", registry, "pull/mirrored/app:1")
-    configuration = tmp_path / "registries.conf"
-    configuration.write_text(
+    configuration = (
         f'[[registry]]\nprefix = "registry.invalid"\nlocation = "{registry.domain}/pull/mirrored"\n'
         f'[[registry.mirror]]\nlocation = "{registry.domain}/nowhere"\n'
     )
-    environment = ours.environment | {"CONTAINERS_REGISTRIES_CONF": str(configuration)}
-    program = Path(__file__).parents[2] / "venv/bin/overlayfs-py"
 
-    run(
-        [program, "pull", "--root", ours.root, "--tls-verify=false", "registry.invalid/app:1"],
-        env=environment,
-    )
+    pull_with(configuration, ours, "registry.invalid/app:1")
 
     image = ours.store.image("registry.invalid/app:1")
     assert image.entry.repositories == ("registry.invalid/app",)
+
+
+def test_a_short_name_is_looked_for_where_registries_conf_says(
+    ours: Ours, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    write_layout(tmp_path / "oci", [BASE])
+    name = push(tmp_path / "oci", registry, "pull/short:1")
+    search = f'unqualified-search-registries = ["{registry.domain}/none", "{registry.domain}"]'
+
+    out = pull_with(search, ours, "pull/short:1")
+
+    assert out.endswith(f"\nStatus: Downloaded newer image for {name}\n{name}\n")
+    assert ours.store.image("pull/short:1").references == (name,)
+    alias = f'[aliases]\n"brief" = "{registry.domain}/pull/short"\n'
+    assert pull_with(alias, ours, "brief:1").endswith(f"\n{name}\n")

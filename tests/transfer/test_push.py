@@ -296,3 +296,33 @@ def test_a_destination_with_a_digest_is_refused(ours: Ours, pulled: str) -> None
 
 def test_an_image_that_is_not_there_is_said(ours: Ours) -> None:
     assert fails_to_push(ours, "team/nothing:1") == (31, "team/nothing:1: no such image")
+
+
+def test_an_image_goes_where_its_own_name_says_and_nowhere_else(ours: Ours) -> None:
+    own_image(ours, TOP, name="localhost/team/app:1")
+
+    code, line = fails_to_push(ours, "app:1")
+
+    assert code == 2
+    assert line == "app:1: the image is called localhost/team/app:1: say where to push to"
+
+
+def test_where_an_image_was_pushed_to_it_can_be_pulled_from(
+    ours: Ours, pulled: str, registry: DockerRegistry, elsewhere: DockerRegistry
+) -> None:
+    own_image(ours, TOP, name="localhost/team/made:1")
+    made = f"{registry.domain}/push/made"
+    copy = f"{elsewhere.domain}/push/copy"
+    came_from = ours.store.image(pulled).repo_digests
+
+    push(ours, "localhost/team/made:1", f"{made}:1")
+    push(ours, pulled, f"{copy}:1")
+
+    sent = f"{made}@{digest(raw_manifest(f'{made}:1'))}"
+    image = ours.store.image("localhost/team/made:1")
+    assert image.repo_digests == (sent,)
+    assert ours.store.image(sent) == image
+    kept = f"{copy}@{digest(raw_manifest(f'{copy}:1'))}"
+    assert ours.store.image(pulled).repo_digests == (*came_from, kept)
+    ours("rmi", "--root", ours.root, kept)
+    assert ours.store.image(pulled).repo_digests == came_from

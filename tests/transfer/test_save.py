@@ -49,10 +49,13 @@ def _save(store: Store, form: str, place: Path, *names: str) -> Path:
     for name in names:
         wanted.add(store.image(name), parse_reference(name))
     if form == "oci":
-        save_oci(wanted, DirectorySink(place))
+        save_oci(wanted, DirectorySink(place), store.open_blob)
         return place
     with place.open("wb") as file:
-        (save_docker if form == "docker-archive" else save_oci)(wanted, TarSink(file.write))
+        if form == "docker-archive":
+            save_docker(wanted, TarSink(file.write))
+        else:
+            save_oci(wanted, TarSink(file.write), store.open_blob)
     return place
 
 
