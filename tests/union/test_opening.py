@@ -45,7 +45,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (StackSpec((b"lower",), upper=b"upper", work=b"missing"), errno.ENOENT),
         (StackSpec((b"lower",), upper=b"upper"), errno.EINVAL),
         (StackSpec((b"lower",), upper=b"upper", work=b"/dev/shm"), errno.EXDEV),
-        (StackSpec((b"lower",), upper=b"upper", work=b"upper"), errno.EBUSY),
+        (StackSpec((b"lower",), upper=b"upper", work=b"upper"), errno.EINVAL),
         (StackSpec((b"upper",), **_PAIR), errno.EINVAL),
     ],
 )
