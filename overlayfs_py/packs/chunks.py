@@ -8,7 +8,7 @@ import os
 import threading
 from collections import OrderedDict
 from contextlib import suppress
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.blocks import BadBlock, decompress
@@ -80,9 +80,16 @@ class ChunkCache:
                 self._bytes -= len(self._held.pop(key))
 
 
-@cache
 def process_cache() -> ChunkCache:
-    """Return the cache that all mounts of this process share."""
+    """Return the cache that all mounts of this process share; a forked one has its own.
+
+    The other's lock may have been taken at the moment of the fork.
+    """
+    return _cache_of(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _cache_of(_process: int) -> ChunkCache:
     return ChunkCache()
 
 
@@ -132,7 +139,7 @@ class Chunks:
         """Put a chunk into the cache; who wants it is told of its damage, not who looks ahead."""
         if self._closed or number <= self._last or self._cache.find(self, number) is not None:
             return  # too late, or there
-        with suppress(CorruptLayer, OSError):
+        with suppress(CorruptLayer, OSError, MemoryError):
             self._cache.put(self, number, self.load(number))
 
     def _look_ahead(self, number: int) -> None:
@@ -151,7 +158,8 @@ class Chunks:
         ahead = self._cache.ahead
         if not ahead.is_loading(self, number):
             return None
-        if not ahead.wait_for(self, number, -1 if wait else _SHORT_S) and not wait:
+        ahead.wait_for(self, number, None if wait else _SHORT_S)
+        if not wait and ahead.is_loading(self, number):
             raise WouldWait
         return self._cache.find(self, number)
 

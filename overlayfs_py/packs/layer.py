@@ -46,7 +46,7 @@ class PackLayer:
     def __init__(self, index: int, pack: Pack, ids: IdMap) -> None:
         """Take over `pack`; `index` numbers the trees of one mount."""
         self.pack = pack
-        self._ids = ids
+        self.ids = ids
         self._base = (index << INO_BITS) + 1  # the pack has a number 0, which would be none
         self.root = PackDirectory(self, ROOT)
 
@@ -77,8 +77,8 @@ class PackLayer:
             size, blocks = _BLOCK, _SECTORS
         elif kind in _DEVICES:
             rdev = self._device(number, inode)
-        if not self._ids.changes_nothing:
-            uid, gid = self._ids.seen_uid(uid), self._ids.seen_gid(gid)
+        if not self.ids.changes_nothing:
+            uid, gid = self.ids.seen_uid(uid), self.ids.seen_gid(gid)
         mtime = join_ns(mtime_s, mtime_ns)
         return Attributes(
             self._base + number,
@@ -114,6 +114,16 @@ class PackObject:
     def inode(self) -> Inode:
         """Return the pack's record of it."""
         return self._layer.pack.index.inode(self._number)
+
+    @property
+    def ids(self) -> IdMap:
+        """How its owner is shown."""
+        return self._layer.ids
+
+    def owner(self) -> tuple[int, int]:
+        """Return its owner as the pack has it, shown or not."""
+        inode = self.inode()
+        return inode.uid, inode.gid
 
     def attributes(self) -> Attributes:
         return self._layer.attributes_of(self._number, self.inode())

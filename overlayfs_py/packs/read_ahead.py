@@ -6,6 +6,7 @@ do. Reading, verifying and decompressing are all done outside of the interpreter
 
 from __future__ import annotations
 
+import os
 import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 # Guess: as far as one thread gets while a reader works through a chunk.
 DEPTH = 4
-# Never reached, but by a process that was forked while the thread worked: the thread is not there.
+# Who waits loads the chunk himself then: it is not there sooner from a disk that takes so long.
 _LONGEST_S = 2.0
 
 
@@ -31,40 +32,47 @@ class ReadAhead:
     def __init__(self) -> None:
         self._wanted: SimpleQueue[tuple[Chunks, int]] = SimpleQueue()
         self._task: _Task | None = None
-        self._started = False
+        self._process = 0  # the one that has the thread: a forked one has not
 
     def want(self, chunks: Chunks, numbers: range) -> None:
         """Have some chunks of a pack loaded into its cache, in this order."""
-        if not self._started:
-            self._started = True
-            threading.Thread(target=self._work, name="read-ahead", daemon=True).start()
+        if self._process != os.getpid():
+            self._start()
         for number in numbers:
             self._wanted.put((chunks, number))
 
-    def wait_for(self, chunks: Chunks, number: int | None = None, seconds: float = -1) -> bool:
+    def wait_for(
+        self, chunks: Chunks, number: int | None = None, seconds: float | None = None
+    ) -> None:
         """Wait while a chunk is being loaded, any of the pack's if no number is given.
 
-        Whether it was; False too where it takes longer than `seconds`.
+        Gives up after `seconds`, or a time that no disk should take.
         """
         task = self._task
         if task is None or task.chunks is not chunks or number not in (None, task.number):
-            return False
-        if not task.running.acquire(timeout=_LONGEST_S if seconds < 0 else seconds):
-            return False
-        task.running.release()
-        return True
+            return
+        if task.running.acquire(timeout=_LONGEST_S if seconds is None else seconds):
+            task.running.release()
 
     def is_loading(self, chunks: Chunks, number: int) -> bool:
         """Whether a chunk is being loaded at this moment."""
         task = self._task
         return task is not None and task.number == number and task.chunks is chunks
 
-    def _work(self) -> None:
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._task = None
+        self._wanted = SimpleQueue()
+        threading.Thread(
+            target=self._work, args=(self._wanted,), name="read-ahead", daemon=True
+        ).start()
+
+    def _work(self, wanted: SimpleQueue[tuple[Chunks, int]]) -> None:
         while True:
-            chunks, number = self._wanted.get()
+            chunks, number = wanted.get()
             running = threading.Lock()
             with running:
                 self._task = _Task(chunks, number, running)
                 chunks.load_ahead(number)
                 self._task = None
-            del chunks
+            del chunks  # a pack that was closed is not held until the next one is read

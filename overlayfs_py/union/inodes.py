@@ -20,6 +20,7 @@ from overlayfs_py.layers.override_stat import (
     format_override,
     parse_override,
 )
+from overlayfs_py.packs.layer import PackObject
 from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def owner_on_disk(ids: IdMap, source: LayerObject, known: Attributes) -> tuple[i
             return _overridden(source)[:2]
         status = source.status()
         return status.st_uid, status.st_gid
+    if not ids.changes_nothing and isinstance(source, PackObject) and source.ids == ids:
+        return source.owner()
     return ids.disk_uid(known.uid), ids.disk_gid(known.gid)
 
 

@@ -87,6 +87,20 @@ def test_who_jumps_about_has_nothing_loaded_that_he_did_not_ask_for(path: bytes)
         assert loaded(jumping) == {0, 20, 10, 40, 30}
 
 
+def test_a_forked_process_looks_ahead_as_well(path: bytes) -> None:
+    with Pack(path) as pack:
+        read(pack, 0, 1)
+        child = os.fork()
+        if child == 0:
+            try:
+                read(pack, 30, 31)
+                wait_until(lambda: 31 + DEPTH in loaded(pack))
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_damage_ahead_is_told_to_whom_it_meets(path: bytes) -> None:
     with Pack(path) as sound:
         offset = sound.index.chunk(3)[0]
