@@ -129,21 +129,23 @@ class DirectOperations:
         new = cast("requests.Mknod", body)
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
-        return self._made(self._union.make_node(parent, new.name, new.mode, new.rdev, creator))
+        return self._entry_held(
+            *self._union.make_node(parent, new.name, new.mode, new.rdev, creator)
+        )
 
     def mkdir(self, header: Header, body: Body) -> Answer:
         """MKDIR."""
         new = cast("requests.Mknod", body)
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
-        return self._made(self._union.make_directory(parent, new.name, new.mode, creator))
+        return self._entry_held(*self._union.make_directory(parent, new.name, new.mode, creator))
 
     def symlink(self, header: Header, body: Body) -> Answer:
         """SYMLINK."""
         new = cast("requests.Symlink", body)
         creator = Creator(header.uid, header.gid)
         parent = self._node(header.node)
-        return self._made(self._union.make_symlink(parent, new.name, new.target, creator))
+        return self._entry_held(*self._union.make_symlink(parent, new.name, new.target, creator))
 
     def create(self, header: Header, body: Body) -> Answer:
         """CREATE: a file, opened at once with handle 0, as all files are."""
@@ -151,13 +153,13 @@ class DirectOperations:
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
         try:
-            node = self._union.create_file(parent, new.name, stat.S_IMODE(new.mode), creator)
+            made = self._union.create_file(parent, new.name, stat.S_IMODE(new.mode), creator)
         except FileExistsError:
             if new.flags & os.O_EXCL:
                 raise
             # Somebody was faster, behind our back in a volume: let the kernel look again.
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), new.name) from None
-        return self._made(node) + OPENED
+        return self._entry_held(*made) + OPENED
 
     def tmpfile(self, header: Header, body: Body) -> Answer:
         """TMPFILE: a file without a name."""

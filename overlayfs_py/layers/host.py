@@ -147,8 +147,11 @@ class HostObject:
         """Return a path for calls without an `*at` form; valid while nothing else is opened."""
         return b"/proc/self/fd/%d/%s" % self.place()
 
-    def reach(self) -> tuple[bytes, int | None, bool]:
-        """Return the arguments `path`, `dir_fd` and `follow_symlinks` that name it to `os`."""
+    def reach(self) -> tuple[bytes | int, int | None, bool]:
+        """Return the arguments `path`, `dir_fd` and `follow_symlinks` that name it to `os`.
+
+        `path` is a descriptor for an object that is open.
+        """
         dir_fd, name = self.place()
         return name, dir_fd, False
 
@@ -234,7 +237,7 @@ class HeldFile(HostFile):
     def path(self) -> bytes:
         return b"/proc/self/fd/%d" % self._fd
 
-    def reach(self) -> tuple[bytes, int | None, bool]:
+    def reach(self) -> tuple[bytes | int, int | None, bool]:
         # The link in /proc leads to the object itself, and no further if that is a link.
         return self.path(), None, True
 
@@ -256,6 +259,21 @@ class HeldFile(HostFile):
     def close(self) -> None:
         """Give the descriptor back; the file is gone where it was the last."""
         os.close(self._fd)
+
+
+class OpenFile(HeldFile):
+    """A file by a descriptor that is open for its data: the host need not look for its inode."""
+
+    __slots__ = ()
+
+    def reach(self) -> tuple[bytes | int, int | None, bool]:
+        return self._fd, None, True
+
+    def list_xattrs(self) -> list[bytes]:
+        return [os.fsencode(name) for name in os.listxattr(self._fd)]
+
+    def get_xattr(self, name: bytes) -> bytes:
+        return os.getxattr(self._fd, name)
 
 
 class HostDirectory(HostObject):
@@ -296,6 +314,11 @@ class HostDirectory(HostObject):
 
     def place(self) -> tuple[int, bytes]:
         return super().place() if self._held is None else (self._held, b".")
+
+    def status(self) -> os.stat_result:
+        # In a plain tree somebody else may have put another directory in its place.
+        known = None if self.tree.plain else self._known_fd()
+        return super().status() if known is None else os.fstat(known)
 
     def fd(self) -> int:
         """Return an open descriptor of the directory, owned by the tree's cache: use it at once."""

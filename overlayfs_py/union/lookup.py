@@ -56,7 +56,7 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
         return None
     found = upper_state(parent, name).found
     if isinstance(found, Attributes):
-        return Seen(_upper_node(state, parent, name, found), found)
+        return Seen(upper_node(state, parent, name, found), found)
     if found is Absence.WHITEOUT:
         return None
     sighting = find_lower(parent, name)
@@ -105,7 +105,8 @@ def names(node: DirectoryNode) -> list[bytes]:
     return list(shown)
 
 
-def _upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
+def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
+    """Return the node of an object that was just seen in the upper."""
     ino = state.table.origins.get(found.ino, found.ino)
     known = _known(state, parent, name, found._replace(ino=ino))
     if known is not None:
