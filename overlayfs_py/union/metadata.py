@@ -90,12 +90,12 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
     if change.mode is not None:
         inodes.set_mode(place, stat.S_IMODE(change.mode))
     if change.atime_ns is not None or change.mtime_ns is not None:
-        known = place.status()
-        inodes.set_times(
-            place,
-            known.st_atime_ns if change.atime_ns is None else change.atime_ns,
-            known.st_mtime_ns if change.mtime_ns is None else change.mtime_ns,
-        )
+        atime_ns, mtime_ns = change.atime_ns, change.mtime_ns
+        if atime_ns is None or mtime_ns is None:
+            known = place.status()
+            atime_ns = known.st_atime_ns if atime_ns is None else atime_ns
+            mtime_ns = known.st_mtime_ns if mtime_ns is None else mtime_ns
+        inodes.set_times(place, atime_ns, mtime_ns)
     return attributes(state, node)
 
 
