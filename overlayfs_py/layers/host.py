@@ -359,11 +359,12 @@ class HostDirectory(HostObject):
             status = os.stat(name, dir_fd=self.fd(), follow_symlinks=False)
         except FileNotFoundError:
             return Absence.MISSING
-        child = HostFile(self, name)
-        if not self.tree.plain and self._is_whiteout(child, status):
+        tree = self.tree
+        if not tree.plain and self._is_whiteout(name, status):
             return Absence.WHITEOUT
-        override = None if self.tree.override is None else find_xattr(child, self.tree.override)
-        return self.tree.attributes_of(status, override)
+        if tree.override is None:
+            return tree.attributes_of(status, None)
+        return tree.attributes_of(status, find_xattr(HostFile(self, name), tree.override))
 
     def deletes(self, name: bytes) -> bool:
         return name in self.twins()
@@ -402,12 +403,12 @@ class HostDirectory(HostObject):
             return False
         return self.tree.override is not None or self._holds_xattr_whiteouts()
 
-    def _is_whiteout(self, child: HostFile, status: os.stat_result) -> bool:
+    def _is_whiteout(self, name: bytes, status: os.stat_result) -> bool:
         if mark_forms.is_whiteout_device(status.st_mode, status.st_rdev):
             return True
         if status.st_size or not stat.S_ISREG(status.st_mode) or not self._holds_xattr_whiteouts():
             return False
-        return mark_forms.has_whiteout_xattr(child.list_xattrs())
+        return mark_forms.has_whiteout_xattr(HostFile(self, name).list_xattrs())
 
     def _holds_xattr_whiteouts(self) -> bool:
         if self._xattr_whiteouts is None:

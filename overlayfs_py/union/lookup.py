@@ -30,6 +30,9 @@ class UpperState(NamedTuple):
     by_file: bool  # a whiteout that is a file `.wh.NAME`, not something at the name itself
 
 
+_NO_UPPER = UpperState(Absence.MISSING, by_file=False)
+
+
 class Seen(NamedTuple):
     """A node, and the attributes of its place that looking it up has told already."""
 
@@ -71,7 +74,7 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
 def upper_state(parent: DirectoryNode, name: bytes) -> UpperState:
     """Look a name up in the writable directory alone."""
     if parent.upper is None:
-        return UpperState(Absence.MISSING, by_file=False)
+        return _NO_UPPER
     found = parent.upper.find(name)
     if found is Absence.MISSING and parent.lowers and parent.upper.deletes(name):
         return UpperState(Absence.WHITEOUT, by_file=True)

@@ -71,6 +71,8 @@ class State:
             self.upper = self._open_upper()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
+            # Whether a file's data may be elsewhere than its attributes.
+            self.follows_metacopies = spec.metacopy or bool(self.data_roots)
             self.root = self._open_root()
             self.name_max = os.fstatvfs(self.root_fd).f_namemax
             self.table = NodeTable(self.root, self._drop)
@@ -91,11 +93,6 @@ class State:
     def read_only(self) -> bool:
         """Whether nothing but volumes can be written."""
         return self.upper is None
-
-    @property
-    def follows_metacopies(self) -> bool:
-        """Whether a file's data may be elsewhere than its attributes."""
-        return self.spec.metacopy or bool(self.data_roots)
 
     @property
     def upper_ids(self) -> IdMap:
