@@ -7,7 +7,6 @@ task of its own and answers when it is done. So one slow request never holds up 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 from collections import Counter
@@ -129,6 +128,8 @@ class Server:
 
     def report(self) -> None:
         """Log in one line of JSON how many requests of each kind came, and the nodes kept."""
+        import json  # for this alone
+
         counts = {_name_of(opcode): count for opcode, count in self.messages.most_common()}
         # As a warning: whoever sends the signal wants to see it, whatever else is logged.
         log.warning(json.dumps({"messages": counts, "nodes": self._union.known_nodes()}))

@@ -14,9 +14,6 @@ from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 from overlayfs_py.layers.root import open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
-from overlayfs_py.packs.chunks import ChunkCache
-from overlayfs_py.packs.layer import PackLayer
-from overlayfs_py.packs.pack import Pack, is_pack
 from overlayfs_py.union import inodes
 from overlayfs_py.union.moves import Moves
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import Layer, LayerDirectory, Reader
+    from overlayfs_py.packs.chunks import ChunkCache
     from overlayfs_py.union.values import StackSpec
 
 # Of the descriptors a process may have, the part that caches may fill; the rest is for
@@ -55,7 +53,7 @@ class State:
         self.readers: DescriptorCache[Reader] = DescriptorCache(
             limit, lambda reader: reader.close()
         )
-        self._chunks = ChunkCache()  # of all packs
+        self._chunks: ChunkCache | None = None  # of all packs
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
         # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
@@ -141,10 +139,10 @@ class State:
 
     def _open_layer(self, position: int) -> Layer:
         path = self.spec.lower[position]
-        if is_pack(path):
-            layer: Layer = self._open_pack(position + 1, path)
+        if os.path.isdir(path):
+            layer: Layer = self._open_directory_layer(position + 1, path)
         else:
-            layer = self._open_directory_layer(position + 1, path)
+            layer = self._open_file_layer(position + 1, path)
         if position == 0:
             self._first_fd = layer.fd
         return layer
@@ -158,7 +156,15 @@ class State:
             raise OSError(errno.EINVAL, "a layer cannot be the upperdir as well", path)
         return tree
 
-    def _open_pack(self, index: int, path: bytes) -> PackLayer:
+    def _open_file_layer(self, index: int, path: bytes) -> Layer:
+        # A twentieth of the start, for what most mounts have none of.
+        from overlayfs_py.packs.chunks import ChunkCache
+        from overlayfs_py.packs.layer import PackLayer
+        from overlayfs_py.packs.pack import Pack, is_pack
+
+        if not is_pack(path):
+            return self._open_directory_layer(index, path)  # which says what is wrong with it
+        self._chunks = self._chunks or ChunkCache()
         layer = PackLayer(index, Pack(path, self._chunks), self.spec.ids)
         self._undo.callback(layer.close)
         return layer
