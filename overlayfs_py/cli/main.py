@@ -11,6 +11,12 @@ def main() -> None:
     """Run `overlayfs-py COMMAND ...`."""
 
     def command() -> int:
+        name, *arguments = sys.argv[1:] or [""]
+        if name == "mount":
+            from overlayfs_py.cli import plain_mount
+
+            if plain_mount.run(arguments):
+                return 0
         from overlayfs_py.cli import commands
 
         return commands.run(sys.argv[1:])

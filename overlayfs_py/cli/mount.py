@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
-from overlayfs_py.backends.mount_options import OptionError, interpret
 from overlayfs_py.cli.arguments import PATH, driver_option
-from overlayfs_py.cli.serving import serve
+from overlayfs_py.cli.plain_mount import start
 
 _HELP = """Mount a stack of layers at MNT.
 
@@ -53,8 +50,4 @@ def command(
     foreground: bool,
     debug: bool,
 ) -> None:
-    if not 1 <= len(places) <= 2:
-        raise OptionError("mount point", f"one is needed, {len(places)} are given")
-    source = places[0] if len(places) == 2 else None
-    request = interpret(options, os.fsencode(places[-1]), source)
-    serve("overlayfs-py", request, driver=driver, foreground=foreground, debug=debug)
+    start(options, places, driver=driver, foreground=foreground, debug=debug)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 import signal
 from contextlib import ExitStack
@@ -101,7 +100,9 @@ def _log_to_syslog() -> None:
     for handler in root.handlers[:]:
         root.removeHandler(handler)
     if os.path.exists(_SYSLOG):
-        handler = logging.handlers.SysLogHandler(_SYSLOG)
+        from logging.handlers import SysLogHandler  # which brings pickle and queues along
+
+        handler = SysLogHandler(_SYSLOG)
         handler.setFormatter(logging.Formatter("overlayfs-py[%(process)d]: %(message)s"))
         root.addHandler(handler)
     else:

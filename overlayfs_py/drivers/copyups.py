@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import trio
-
+from overlayfs_py.drivers.late_import import LateModule
+from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
+    import trio
+
     from overlayfs_py.union.core import CopyUp, Union
     from overlayfs_py.union.nodes import Node
+else:
+    trio = LateModule("trio")
 
 # Guess: where copying takes about as long as the hop to a thread and back (114 us measured).
 _INLINE_SIZE_BYTES = 64 * 1024
@@ -28,7 +32,7 @@ class CopyUps:
 
     def __init__(self, union: Union) -> None:
         self._union = union
-        self._limiter = trio.CapacityLimiter(_MOST_THREADS)
+        self._threads = Threads(_MOST_THREADS)
         # By the ino of the node; set when the copy-up is over, done or not.
         self._running: dict[int, trio.Event] = {}
 
@@ -68,7 +72,7 @@ class CopyUps:
     async def _transfer_in_thread(self, copy: CopyUp, ino: int) -> None:
         over = self._running[ino] = trio.Event()
         try:
-            await trio.to_thread.run_sync(copy.transfer, limiter=self._limiter)
+            await self._threads.run(copy.transfer)
         except BaseException:
             self._union.abort_copy_up(copy)
             raise

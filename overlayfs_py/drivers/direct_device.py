@@ -11,8 +11,14 @@ from __future__ import annotations
 import errno
 import os
 import time
+from typing import TYPE_CHECKING
 
-import trio
+from overlayfs_py.drivers.late_import import LateModule
+
+if TYPE_CHECKING:
+    import trio
+else:
+    trio = LateModule("trio")
 
 # Guesses that the benchmark confirmed: a client that works through a list comes back within
 # _SOON; longer polls than _MOST only take the processor from it.

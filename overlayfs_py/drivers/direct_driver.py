@@ -7,22 +7,22 @@ task of its own and answers when it is done. So one slow request never holds up 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
+import signal
 from collections import Counter
+from functools import cached_property
 from typing import TYPE_CHECKING
-
-import trio
 
 from overlayfs_py.drivers.callers import is_being_killed
 from overlayfs_py.drivers.direct_device import AnswerRefused, Device
 from overlayfs_py.drivers.direct_handlers import handlers_of
 from overlayfs_py.drivers.direct_operations import OPENED, DirectOperations
+from overlayfs_py.drivers.direct_start import Announcement, answer_first, noted_signals
 from overlayfs_py.drivers.errnos import BugLog, errno_of
+from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.drivers.mounting import IoMode
 from overlayfs_py.drivers.passthrough import BackingFiles, PassthroughOperations
-from overlayfs_py.drivers.supervision import announce, report_on_signal, unmount_on_signal
 from overlayfs_py.wire import replies, requests
 from overlayfs_py.wire.errors import WireError
 from overlayfs_py.wire.protocol import HEADER_ROOM, InitFlag, Opcode
@@ -32,9 +32,14 @@ from overlayfs_py.wire.session import LATCHES, Session, Wishes, negotiate
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import trio
+
+    from overlayfs_py.drivers.direct_start import PostponedTasks, Tasks
     from overlayfs_py.drivers.mounting import Mounted
     from overlayfs_py.union.core import Union
     from overlayfs_py.wire.requests import Body, Header
+else:
+    trio = LateModule("trio")
 
 log = logging.getLogger(__name__)
 
@@ -60,26 +65,44 @@ _OF_OPEN_FILES = frozenset(
 
 def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`."""
-    trio.run(_serve, union, mounted, on_ready)
-
-
-async def _serve(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     server = Server(union, mounted)
+    with noted_signals() as noted:
+        announcement = Announcement(mounted, on_ready)
+        try:
+            postponed = answer_first(server, mounted.fd)
+        except BaseException:
+            os.close(mounted.fd)  # which ends the wait of that thread
+            raise
+        trio.run(_serve, server, mounted, announcement, postponed, noted)
+    if server.broken is not None:
+        raise server.broken
+
+
+async def _serve(
+    server: Server,
+    mounted: Mounted,
+    announcement: Announcement,
+    postponed: PostponedTasks,
+    noted: list[int],
+) -> None:
+    # Here, since it asks something of trio already when it is loaded.
+    from overlayfs_py.drivers.supervision import report_on_signal, unmount_on_signal
+
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(unmount_on_signal, mounted, server.stop)
             await nursery.start(report_on_signal, server.report)
-            nursery.start_soon(announce, mounted, on_ready)
+            for number in noted:
+                signal.raise_signal(number)
+            nursery.start_soon(trio.to_thread.run_sync, announcement.finish)
             try:
-                await server.run()
+                await server.run(postponed)
             finally:
                 # What waits in a thread for an answer of ours gets one: ENOTCONN.
                 server.close()
             nursery.cancel_scope.cancel()
     finally:
         server.close()
-    if server.broken is not None:
-        raise server.broken
 
 
 class Server:
@@ -112,7 +135,6 @@ class Server:
         # By `unique`, from before the task runs (an INTERRUPT may be the next message) until its
         # end: the scope to cancel, and who waits for the answer.
         self._waiting: dict[int, tuple[trio.CancelScope, int]] = {}
-        self._stopping = trio.CancelScope()
         self.broken: WireError | None = None  # what `run` ended for
         # Requests by opcode, for tests and benchmarks: messages are what a mount costs.
         self.messages: Counter[int] = Counter()
@@ -127,8 +149,14 @@ class Server:
         """Leave the loop."""
         self._stopping.cancel()
 
+    @cached_property
+    def _stopping(self) -> trio.CancelScope:
+        return trio.CancelScope()
+
     def report(self) -> None:
         """Log in one line of JSON how many requests of each kind came, and the nodes kept."""
+        import json  # for this alone
+
         counts = {_name_of(opcode): count for opcode, count in self.messages.most_common()}
         # As a warning: whoever sends the signal wants to see it, whatever else is logged.
         log.warning(json.dumps({"messages": counts, "nodes": self._union.known_nodes()}))
@@ -140,12 +168,20 @@ class Server:
             os.close(self._fd)
             self._fd = None
 
-    async def run(self) -> None:
+    @property
+    def has_ended(self) -> bool:
+        """Whether the mount is gone, or something came that is no message."""
+        return self._device.gone or self.broken is not None
+
+    async def run(self, postponed: PostponedTasks | None = None) -> None:
         """Answer until the mount is gone or `stop` is called; tasks under way end first.
 
-        A message that is none ends the session too, and is left in `broken`.
+        `postponed` are some from before. A message that is none ends the session too, and is left
+        in `broken`.
         """
         async with trio.open_nursery() as tasks:
+            if postponed is not None:
+                postponed.start_in(tasks)
             with self._stopping:
                 try:
                     await self._answer_all(tasks)
@@ -153,13 +189,13 @@ class Server:
                     self.broken = error
 
     async def _answer_all(self, tasks: trio.Nursery) -> None:
-        while not self._device.gone:
-            if self._drain(tasks):
+        while not self.has_ended:
+            if self.drain(tasks):
                 await trio.lowlevel.checkpoint()
             else:
                 await self._device.wait()
 
-    def _drain(self, tasks: trio.Nursery) -> bool:
+    def drain(self, tasks: Tasks) -> bool:
         """Answer what is there, up to a burst; False where the device has run dry."""
         device = self._device
         for _ in range(_BURST):
@@ -171,7 +207,7 @@ class Server:
             self._take(message, tasks)
         return True
 
-    def _take(self, message: memoryview, tasks: trio.Nursery) -> None:
+    def _take(self, message: memoryview, tasks: Tasks) -> None:
         header = requests.parse_header(message)
         self.messages[header.opcode] += 1
         body = requests.parse_body(header.opcode, message[HEADER_SIZE:], self._features)
@@ -248,7 +284,7 @@ class Server:
 
     # Requests about the session itself.
 
-    def _take_control(self, header: Header, body: Body | None, tasks: trio.Nursery) -> None:
+    def _take_control(self, header: Header, body: Body | None, tasks: Tasks) -> None:
         if isinstance(body, requests.Forgotten):
             self._forget(header, body)
         elif isinstance(body, requests.Interrupt):

@@ -12,12 +12,12 @@ import stat
 import sys
 from typing import TYPE_CHECKING, cast
 
-import trio
-
 from overlayfs_py.drivers.callers import chown_to_nobody, xattrs_shown_to
 from overlayfs_py.drivers.cookies import PARENT_COOKIE, SELF_COOKIE, Listings
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.direct_values import change_of, entry_size, sized, ttl_s
+from overlayfs_py.drivers.late_import import LateModule
+from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl
 from overlayfs_py.union.values import AttributeChange, Creator, Need
@@ -27,11 +27,15 @@ from overlayfs_py.wire.protocol import OpenFlag
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import trio
+
     from overlayfs_py.union.core import Node, Union
     from overlayfs_py.union.values import Attributes
     from overlayfs_py.wire.requests import Body, Header
 
     Answer = bytes | memoryview | Awaitable[bytes]
+else:
+    trio = LateModule("trio")
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
@@ -50,8 +54,8 @@ class DirectOperations:
         self._notify = notify
         self._copy_ups = CopyUps(union)
         self._listings = Listings()
-        self._sync_limiter = trio.CapacityLimiter(_MOST_SYNCS)
-        self._read_limiter = trio.CapacityLimiter(_MOST_READS)
+        self._syncs = Threads(_MOST_SYNCS)
+        self._reads = Threads(_MOST_READS)
         self._nodes_by_id = union.node
         self._root = union.root
         # What READ answers with, until the next one: its answer is written at once.
@@ -129,21 +133,23 @@ class DirectOperations:
         new = cast("requests.Mknod", body)
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
-        return self._made(self._union.make_node(parent, new.name, new.mode, new.rdev, creator))
+        return self._entry_held(
+            *self._union.make_node(parent, new.name, new.mode, new.rdev, creator)
+        )
 
     def mkdir(self, header: Header, body: Body) -> Answer:
         """MKDIR."""
         new = cast("requests.Mknod", body)
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
-        return self._made(self._union.make_directory(parent, new.name, new.mode, creator))
+        return self._entry_held(*self._union.make_directory(parent, new.name, new.mode, creator))
 
     def symlink(self, header: Header, body: Body) -> Answer:
         """SYMLINK."""
         new = cast("requests.Symlink", body)
         creator = Creator(header.uid, header.gid)
         parent = self._node(header.node)
-        return self._made(self._union.make_symlink(parent, new.name, new.target, creator))
+        return self._entry_held(*self._union.make_symlink(parent, new.name, new.target, creator))
 
     def create(self, header: Header, body: Body) -> Answer:
         """CREATE: a file, opened at once with handle 0, as all files are."""
@@ -151,13 +157,13 @@ class DirectOperations:
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
         try:
-            node = self._union.create_file(parent, new.name, stat.S_IMODE(new.mode), creator)
+            made = self._union.create_file(parent, new.name, stat.S_IMODE(new.mode), creator)
         except FileExistsError:
             if new.flags & os.O_EXCL:
                 raise
             # Somebody was faster, behind our back in a volume: let the kernel look again.
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), new.name) from None
-        return self._made(node) + OPENED
+        return self._entry_held(*made) + OPENED
 
     def tmpfile(self, header: Header, body: Body) -> Answer:
         """TMPFILE: a file without a name."""
@@ -224,7 +230,7 @@ class DirectOperations:
         return self._read_later(data) if callable(data) else data
 
     async def _read_later(self, read: Callable[[], bytes]) -> bytes:
-        return await trio.to_thread.run_sync(read, limiter=self._read_limiter)
+        return await self._reads.run(read)
 
     def write(self, header: Header, body: Body) -> Answer:
         """WRITE."""
@@ -268,7 +274,7 @@ class DirectOperations:
     async def _sync(self, wait: Callable[[], None]) -> bytes:
         # Shielded: `wait` owns a descriptor, which only calling it closes.
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(wait, limiter=self._sync_limiter)
+            await self._syncs.run(wait)
         return _NOTHING
 
     def release(self, _header: Header, _body: Body) -> Answer:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import NamedTuple
 
-_MOUNTINFO = Path("/proc/self/mountinfo")
+_MOUNTINFO = "/proc/self/mountinfo"
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -22,7 +21,8 @@ class Mount(NamedTuple):
 
 def topmost(target: bytes) -> Mount | None:
     """Return the mount that a path walk to `target` (absolute, no symlinks) ends in, if any."""
-    found = [mount for mount in _read(_MOUNTINFO.read_bytes()) if mount.target == target]
+    with open(_MOUNTINFO, "rb") as file:
+        found = [mount for mount in _read(file.read()) if mount.target == target]
     # A mount on top of another is listed after it.
     return found[-1] if found else None
 

@@ -12,10 +12,17 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from overlayfs_py.drivers import fusermount, mountinfo
+from overlayfs_py.drivers import mountinfo
+from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.syscalls import files, mounts
+
+if TYPE_CHECKING:
+    from overlayfs_py.drivers import fusermount
+else:
+    # With subprocess, sockets and archives, for those who cannot mount by themselves.
+    fusermount = LateModule("overlayfs_py.drivers.fusermount")
 
 _DEVICE = "/dev/fuse"
 _READ_AHEAD = "/sys/class/bdi/%s/read_ahead_kb"
@@ -105,8 +112,9 @@ class Mounted:
         """
         if self.listed is not None:
             setting = _READ_AHEAD % os.fsdecode(self.listed.device)
-            with suppress(OSError):  # without the right, or without sysfs: then it reads as others
-                Path(setting).write_text(str(_READ_AHEAD_KIB))
+            # Without the right, or without sysfs, it reads as others do.
+            with suppress(OSError), open(setting, "w") as file:
+                file.write(str(_READ_AHEAD_KIB))
 
 
 def mount(plan: MountPlan) -> Mounted:

@@ -126,14 +126,15 @@ class UnionOperations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         parent = self._node(parent_inode)
-        return self._held(self._union.make_node(parent, name, mode, rdev, self._creator(ctx)))
+        made, _ = self._union.make_node(parent, name, mode, rdev, self._creator(ctx))
+        return self._held(made)
 
     @at_once
     def mkdir(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
     ) -> EntryAttributes:
         parent, permissions = self._node(parent_inode), stat.S_IMODE(mode)
-        made = self._union.make_directory(parent, name, permissions, self._creator(ctx))
+        made, _ = self._union.make_directory(parent, name, permissions, self._creator(ctx))
         return self._held(made)
 
     @at_once
@@ -141,7 +142,8 @@ class UnionOperations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         parent = self._node(parent_inode)
-        return self._held(self._union.make_symlink(parent, name, target, self._creator(ctx)))
+        made, _ = self._union.make_symlink(parent, name, target, self._creator(ctx))
+        return self._held(made)
 
     @waiting
     async def link(
@@ -208,7 +210,7 @@ class UnionOperations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         parent, permissions = self._node(parent_inode), stat.S_IMODE(mode)
         try:
-            node = self._union.create_file(parent, name, permissions, self._creator(ctx))
+            node, _ = self._union.create_file(parent, name, permissions, self._creator(ctx))
         except FileExistsError:
             if flags & os.O_EXCL:
                 raise

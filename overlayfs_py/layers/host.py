@@ -148,8 +148,11 @@ class HostObject:
         """Return a path for calls without an `*at` form; valid while nothing else is opened."""
         return b"/proc/self/fd/%d/%s" % self.place()
 
-    def reach(self) -> tuple[bytes, int | None, bool]:
-        """Return the arguments `path`, `dir_fd` and `follow_symlinks` that name it to `os`."""
+    def reach(self) -> tuple[bytes | int, int | None, bool]:
+        """Return the arguments `path`, `dir_fd` and `follow_symlinks` that name it to `os`.
+
+        `path` is a descriptor for an object that is open.
+        """
         dir_fd, name = self.place()
         return name, dir_fd, False
 
@@ -235,7 +238,7 @@ class HeldFile(HostFile):
     def path(self) -> bytes:
         return b"/proc/self/fd/%d" % self._fd
 
-    def reach(self) -> tuple[bytes, int | None, bool]:
+    def reach(self) -> tuple[bytes | int, int | None, bool]:
         # The link in /proc leads to the object itself, and no further if that is a link.
         return self.path(), None, True
 
@@ -257,6 +260,21 @@ class HeldFile(HostFile):
     def close(self) -> None:
         """Give the descriptor back; the file is gone where it was the last."""
         os.close(self._fd)
+
+
+class OpenFile(HeldFile):
+    """A file by a descriptor that is open for its data: the host need not look for its inode."""
+
+    __slots__ = ()
+
+    def reach(self) -> tuple[bytes | int, int | None, bool]:
+        return self._fd, None, True
+
+    def list_xattrs(self) -> list[bytes]:
+        return [os.fsencode(name) for name in os.listxattr(self._fd)]
+
+    def get_xattr(self, name: bytes) -> bytes:
+        return os.getxattr(self._fd, name)
 
 
 class HostDirectory(HostObject):
@@ -297,6 +315,11 @@ class HostDirectory(HostObject):
 
     def place(self) -> tuple[int, bytes]:
         return super().place() if self._held is None else (self._held, b".")
+
+    def status(self) -> os.stat_result:
+        # In a plain tree somebody else may have put another directory in its place.
+        known = None if self.tree.plain else self._known_fd()
+        return super().status() if known is None else os.fstat(known)
 
     def fd(self) -> int:
         """Return an open descriptor of the directory, owned by the tree's cache: use it at once."""
@@ -342,12 +365,12 @@ class HostDirectory(HostObject):
             if error.errno != errno.ENAMETOOLONG:
                 raise
             return Absence.MISSING
-        child = HostFile(self, name)
-        if not self.tree.plain and self._is_whiteout(child, status):
+        tree = self.tree
+        if not tree.plain and self._is_whiteout(name, status):
             return Absence.WHITEOUT
-        if self.tree.override is None:
-            return self.tree.attributes_of(status, None)
-        found = self.tree.attributes_of(status, find_xattr(child, self.tree.override))
+        if tree.override is None:
+            return tree.attributes_of(status, None)
+        found = tree.attributes_of(status, find_xattr(HostFile(self, name), tree.override))
         # A device that means a deletion means it in an xattr, too: a copy of it would be one.
         is_deletion = mark_forms.is_whiteout_device(found.mode, found.rdev)
         return Absence.WHITEOUT if is_deletion else found
@@ -402,12 +425,12 @@ class HostDirectory(HostObject):
             return False
         return self.tree.override is not None or self._holds_xattr_whiteouts()
 
-    def _is_whiteout(self, child: HostFile, status: os.stat_result) -> bool:
+    def _is_whiteout(self, name: bytes, status: os.stat_result) -> bool:
         if mark_forms.is_whiteout_device(status.st_mode, status.st_rdev):
             return True
         if status.st_size or not stat.S_ISREG(status.st_mode) or not self._holds_xattr_whiteouts():
             return False
-        return mark_forms.has_whiteout_xattr(child.list_xattrs())
+        return mark_forms.has_whiteout_xattr(HostFile(self, name).list_xattrs())
 
     def _holds_xattr_whiteouts(self) -> bool:
         if self._xattr_whiteouts is None:

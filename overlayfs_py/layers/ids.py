@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-_KERNEL_OVERFLOW = Path("/proc/sys/kernel")
+_KERNEL_OVERFLOW = "/proc/sys/kernel/%s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +70,5 @@ def _to_disk(ranges: tuple[IdRange, ...], seen: int, overflow: str) -> int:
 
 
 def _overflow_id(name: str) -> int:
-    return int((_KERNEL_OVERFLOW / name).read_text())
+    with open(_KERNEL_OVERFLOW % name) as setting:
+        return int(setting.read())

@@ -6,7 +6,6 @@ import errno
 import os
 import re
 import stat
-from pathlib import Path
 
 from overlayfs_py.syscalls import mounts
 
@@ -68,7 +67,8 @@ def is_idmapped(path: bytes) -> bool:
     """Whether the mount at `path` shows other owners than lie on disk (mount_setattr(2))."""
     handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        info = Path(f"/proc/self/fdinfo/{handle}").read_text()
+        with open(f"/proc/self/fdinfo/{handle}") as file:
+            info = file.read()
     finally:
         os.close(handle)
     found = re.search(r"^mnt_id:\s*(\d+)$", info, re.MULTILINE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.syscalls.libc import CBytes, CInt, CULong, function
@@ -66,9 +65,8 @@ def format_extents(extents: Iterable[IdExtent]) -> str:
 
 
 def _write(name: str, text: str) -> None:
-    path = Path("/proc/self") / name
     # At once: the kernel takes a map in a single write, and only one.
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())
     finally:

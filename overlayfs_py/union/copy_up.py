@@ -223,4 +223,5 @@ def link_upper(state: State, node: FileNode, parent: DirectoryNode, name: bytes)
 def link(file: HostFile, directory: HostDirectory, name: bytes) -> None:
     """Give a writable file one more name; ENOENT where it has lost its last."""
     path, dir_fd, follow = file.reach()
+    assert isinstance(path, bytes)
     os.link(path, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd(), follow_symlinks=follow)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from overlayfs_py.union.lookup import Seen
     from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
 
 __all__ = ["CopyUp", "Need", "Node", "Union"]
@@ -122,8 +123,9 @@ class Union:
     def look(self, parent: Node, name: bytes) -> tuple[Node, Attributes] | None:
         """Return what a name shows together with its attributes: `lookup`, then `attributes`."""
         seen = look(self._state, _directory(parent), name)
-        if seen is None:
-            return None
+        return None if seen is None else self._shown(seen)
+
+    def _shown(self, seen: Seen) -> tuple[Node, Attributes]:
         return seen.node, metadata.as_shown(self._state, seen.node, seen.attributes)
 
     def parent(self, node: Node) -> Node:
@@ -248,7 +250,7 @@ class Union:
 
     def birth_time_ns(self, node: Node) -> int | None:
         """Return when the object was made on its filesystem, None if that is unknown."""
-        return metadata.birth_time_ns(node)
+        return metadata.birth_time_ns(self._state, node)
 
     def get_flags(self, node: Node) -> int:
         """Return an inode's flags, as lsattr(1) shows them."""
@@ -258,9 +260,11 @@ class Union:
         """Set an inode's flags, as chattr(1) does."""
         metadata.set_flags(self._state, node, flags)
 
-    # Names.
+    # Names. What makes an object in a place tells its attributes as well.
 
-    def create_file(self, parent: Node, name: bytes, mode: int, creator: Creator) -> Node:
+    def create_file(
+        self, parent: Node, name: bytes, mode: int, creator: Creator
+    ) -> tuple[Node, Attributes]:
         """Create an empty regular file; EEXIST where the name is taken."""
         return self.make_node(parent, name, stat.S_IFREG | stat.S_IMODE(mode), 0, creator)
 
@@ -269,21 +273,31 @@ class Union:
         mode = stat.S_IFREG | stat.S_IMODE(mode)
         return creation.create_temporary(self._state, _directory(parent), mode, creator)
 
-    def make_node(self, parent: Node, name: bytes, mode: int, rdev: int, creator: Creator) -> Node:
+    def make_node(
+        self, parent: Node, name: bytes, mode: int, rdev: int, creator: Creator
+    ) -> tuple[Node, Attributes]:
         """Create a file, FIFO, socket or device, as the type in `mode` says."""
         if stat.S_IFMT(mode) == 0:
             mode |= stat.S_IFREG
-        return creation.create(self._state, _directory(parent), name, mode, creator, rdev=rdev)
+        return self._shown(
+            creation.create(self._state, _directory(parent), name, mode, creator, rdev=rdev)
+        )
 
-    def make_directory(self, parent: Node, name: bytes, mode: int, creator: Creator) -> Node:
+    def make_directory(
+        self, parent: Node, name: bytes, mode: int, creator: Creator
+    ) -> tuple[Node, Attributes]:
         """Create a directory."""
         mode = stat.S_IFDIR | stat.S_IMODE(mode)
-        return creation.create(self._state, _directory(parent), name, mode, creator)
+        return self._shown(creation.create(self._state, _directory(parent), name, mode, creator))
 
-    def make_symlink(self, parent: Node, name: bytes, target: bytes, creator: Creator) -> Node:
+    def make_symlink(
+        self, parent: Node, name: bytes, target: bytes, creator: Creator
+    ) -> tuple[Node, Attributes]:
         """Create a symbolic link."""
         mode = stat.S_IFLNK | 0o777
-        return creation.create(self._state, _directory(parent), name, mode, creator, target=target)
+        return self._shown(
+            creation.create(self._state, _directory(parent), name, mode, creator, target=target)
+        )
 
     def link(self, node: Node, parent: Node, name: bytes) -> Node:
         """Give a file one more name; EPERM for directories."""

@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import ReservedName
@@ -18,8 +19,9 @@ from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
 from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl, inodes
+from overlayfs_py.union.contents import keep_open
 from overlayfs_py.union.copy_up import copy_up_directory, link
-from overlayfs_py.union.lookup import lookup, shown_below, upper_state
+from overlayfs_py.union.lookup import Seen, look, shown_below, upper_node, upper_state
 from overlayfs_py.union.nodes import FileNode
 from overlayfs_py.union.write_access import counts_hidden_links, make_writable
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import Creator
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_OPEN = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOATIME
 _SPECIAL_BITS = 0o7000
 
 
@@ -56,17 +59,20 @@ def create(
     *,
     rdev: int = 0,
     target: bytes = b"",
-) -> Node:
+) -> Seen:
     """Create an object of the type in `mode`; EEXIST where the name is taken."""
     if is_whiteout_device(mode, rdev) and tree_of(parent) is None:
         raise PermissionError(errno.EPERM, "this device means a deletion", name)
+    _require_possible(state, parent, name)
+    if _is_native(state, parent, name, mode, creator):
+        native = Blueprint(mode & ~creator.umask, -1, -1, rdev, target)
+        with suppress(FileExistsError):  # by something that is shown, or by a whiteout
+            return _create_native(state, parent, name, native)
     directory, there = prepare_name(state, parent, name)
     new = _blueprint(state, parent, directory, mode, creator, rdev, target)
     upper = state.upper
     if directory.tree.plain or upper is None:
         _create_in_volume(directory, name, new)
-    elif there.found is Absence.MISSING and _is_plain(parent, directory, new):
-        _make(directory, name, new)
     else:
         _create_staged(upper, parent, directory, name, new, there)
     return _created(state, parent, name)
@@ -133,18 +139,22 @@ def prepare_name(
     state: State, parent: DirectoryNode, name: bytes
 ) -> tuple[HostDirectory, UpperState]:
     """Let a new name be possible: the directory in the upper, nothing shown under the name."""
-    if parent.cacheable and is_reserved(name):
-        raise ReservedName(name)
-    if parent.removed:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    if len(name) > state.name_max:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
+    _require_possible(state, parent, name)
     there = upper_state(parent, name)
     is_shown = isinstance(there.found, Attributes) or name in parent.attached
     if is_shown or (there.found is Absence.MISSING and shown_below(parent, name)):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
     # A directory that is only now copied up has nothing in it: what was seen holds still.
     return copy_up_directory(state, parent), there
+
+
+def _require_possible(state: State, parent: DirectoryNode, name: bytes) -> None:
+    if parent.cacheable and is_reserved(name):
+        raise ReservedName(name)
+    if parent.removed:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    if len(name) > state.name_max:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
 
 
 def require_same_tree(one: DirectoryNode, other: DirectoryNode) -> None:
@@ -196,13 +206,46 @@ def _blueprint(
     )
 
 
-def _is_plain(parent: DirectoryNode, directory: HostDirectory, new: Blueprint) -> bool:
-    """Whether one system call in place makes exactly the object wanted."""
-    if directory.tree.override is not None or new.access_acl or new.default_acl:
+def _is_native(
+    state: State, parent: DirectoryNode, name: bytes, mode: int, creator: Creator
+) -> bool:
+    """Whether one system call in place makes exactly the object wanted, if nothing is there.
+
+    Below a set-group-ID directory the host gives group and bit as we would.
+    """
+    directory = parent.upper
+    if directory is None or directory.tree.plain or directory.tree.override is not None:
         return False
-    if stat.S_ISDIR(new.mode) and (parent.is_merged or new.mode & _SPECIAL_BITS):
+    if mode & _SPECIAL_BITS or (parent.is_merged and stat.S_ISDIR(mode)):
         return False
-    return (new.uid, new.gid) == (os.geteuid(), os.getegid()) and not new.mode & _SPECIAL_BITS
+    if name in parent.attached or (parent.lowers and _is_known_below(parent, name)):
+        return False
+    ids = state.upper_ids
+    owner = ids.disk_uid(creator.uid), ids.disk_gid(creator.gid)
+    return owner == (os.geteuid(), os.getegid()) and not default_acl_of(parent)
+
+
+def _is_known_below(parent: DirectoryNode, name: bytes) -> bool:
+    """Whether a name means something to the layers, or to a whiteout file above them."""
+    return parent.require_upper().deletes(name) or shown_below(parent, name)
+
+
+def _create_native(state: State, parent: DirectoryNode, name: bytes, new: Blueprint) -> Seen:
+    """Create in place; a regular file stays open, since it is written next."""
+    directory = parent.require_upper()
+    if not stat.S_ISREG(new.mode):
+        _make(directory, name, new)
+        return _created(state, parent, name)
+    fd = os.open(name, _CREATE_OPEN, stat.S_IMODE(new.mode), dir_fd=directory.fd())
+    try:
+        found = directory.tree.attributes_of(os.fstat(fd), None)
+        node = upper_node(state, parent, name, found)
+    except OSError:
+        os.close(fd)
+        raise
+    assert isinstance(node, FileNode)
+    keep_open(state, node, directory.tree, fd)
+    return Seen(node, found)
 
 
 def _make(directory: HostDirectory, name: bytes, new: Blueprint) -> None:
@@ -288,8 +331,8 @@ def _finish(
         upper.remove_twin(directory, name)
 
 
-def _created(state: State, parent: DirectoryNode, name: bytes) -> Node:
-    node = lookup(state, parent, name)
-    if node is None:
+def _created(state: State, parent: DirectoryNode, name: bytes) -> Seen:
+    seen = look(state, parent, name)
+    if seen is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    return node
+    return seen

@@ -62,6 +62,7 @@ def set_mode(item: HostObject, mode: int) -> None:
         os.chmod(path, mode)
     else:
         assert dir_fd is not None
+        assert isinstance(path, bytes)
         files.chmod(dir_fd, path, mode)
 
 

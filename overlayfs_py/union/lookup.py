@@ -30,6 +30,9 @@ class UpperState(NamedTuple):
     by_file: bool  # a whiteout that is a file `.wh.NAME`, not something at the name itself
 
 
+_NO_UPPER = UpperState(Absence.MISSING, by_file=False)
+
+
 class Seen(NamedTuple):
     """A node, and the attributes of its place that looking it up has told already."""
 
@@ -56,7 +59,7 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
         return None
     found = upper_state(parent, name).found
     if isinstance(found, Attributes):
-        return Seen(_upper_node(state, parent, name, found), found)
+        return Seen(upper_node(state, parent, name, found), found)
     if found is Absence.WHITEOUT:
         return None
     sighting = find_lower(parent, name)
@@ -71,7 +74,7 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
 def upper_state(parent: DirectoryNode, name: bytes) -> UpperState:
     """Look a name up in the writable directory alone."""
     if parent.upper is None:
-        return UpperState(Absence.MISSING, by_file=False)
+        return _NO_UPPER
     found = parent.upper.find(name)
     if found is Absence.MISSING and parent.lowers and parent.upper.deletes(name):
         return UpperState(Absence.WHITEOUT, by_file=True)
@@ -105,7 +108,8 @@ def names(node: DirectoryNode) -> list[bytes]:
     return list(shown)
 
 
-def _upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
+def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
+    """Return the node of an object that was just seen in the upper."""
     ino = state.table.origins.get(found.ino, found.ino)
     known = _known(state, parent, name, found._replace(ino=ino))
     if known is not None:

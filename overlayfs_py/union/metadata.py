@@ -12,7 +12,6 @@ from overlayfs_py.layers.host import HostDirectory, HostFile, HostObject, find_x
 from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.reader import DescriptorReader
-from overlayfs_py.packs.layer import PackObject
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
@@ -32,7 +31,7 @@ _OVERRIDES = (*OVERRIDE_XATTRS.values(), LEGACY_XATTR)
 
 def attributes(state: State, node: Node) -> Attributes:
     """Return what stat(2) shows of a node."""
-    return as_shown(state, node, place_of(node).attributes())
+    return as_shown(state, node, place_of(state, node).attributes())
 
 
 def as_shown(state: State, node: Node, found: Attributes) -> Attributes:
@@ -45,7 +44,8 @@ def as_shown(state: State, node: Node, found: Attributes) -> Attributes:
     if ids.squash_gid is not None:
         found = found._replace(gid=ids.squash_gid)
     if isinstance(node, DirectoryNode):
-        return found._replace(nlink=_directory_links(state, node, found.nlink))
+        links = _directory_links(state, node, found.nlink)
+        return found if links == found.nlink else found._replace(nlink=links)
     if isinstance(node, FileNode) and node.below is not None:
         found = found._replace(blocks=node.below.file.attributes().blocks)
     removed = state.removed_links.get(node.ino)
@@ -56,12 +56,12 @@ def as_shown(state: State, node: Node, found: Attributes) -> Attributes:
     return found._replace(nlink=links, ctime_ns=max(found.ctime_ns, removed.ctime_ns))
 
 
-def place_of(node: Node) -> LayerObject:
-    """Where a node's inode is."""
+def place_of(state: State, node: Node) -> LayerObject:
+    """Where a node's inode is: by its descriptor if it is open, which spares looking for it."""
     if isinstance(node, DirectoryNode):
         return node.top
     assert isinstance(node, FileNode)
-    return node.place
+    return contents.opened(state, node) or node.place
 
 
 def _directory_links(state: State, node: DirectoryNode, on_disk: int) -> int:
@@ -80,7 +80,7 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
         contents.truncate(state, node, change.size)
         if change.kill_privileges:
             contents.kill_privileges(state, node)
-    place = make_writable(state, node, Need.ATTRIBUTES)
+    place = contents.opened(state, node) or make_writable(state, node, Need.ATTRIBUTES)
     ids = state.upper_ids
     if change.uid is not None or change.gid is not None:
         uid = -1 if change.uid is None else ids.disk_uid(change.uid)
@@ -89,18 +89,18 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
     if change.mode is not None:
         inodes.set_mode(place, stat.S_IMODE(change.mode))
     if change.atime_ns is not None or change.mtime_ns is not None:
-        known = place.status()
-        inodes.set_times(
-            place,
-            known.st_atime_ns if change.atime_ns is None else change.atime_ns,
-            known.st_mtime_ns if change.mtime_ns is None else change.mtime_ns,
-        )
+        atime_ns, mtime_ns = change.atime_ns, change.mtime_ns
+        if atime_ns is None or mtime_ns is None:
+            known = place.status()
+            atime_ns = known.st_atime_ns if atime_ns is None else atime_ns
+            mtime_ns = known.st_mtime_ns if mtime_ns is None else mtime_ns
+        inodes.set_times(place, atime_ns, mtime_ns)
     return attributes(state, node)
 
 
-def birth_time_ns(node: Node) -> int | None:
+def birth_time_ns(state: State, node: Node) -> int | None:
     """When the object was made on its filesystem; copy-up makes it anew. None if unknown."""
-    place = place_of(node)
+    place = place_of(state, node)
     if not isinstance(place, HostObject):
         return None
     return files.birth_time_ns(place.path(), follow=place.reach()[2])
@@ -108,7 +108,9 @@ def birth_time_ns(node: Node) -> int | None:
 
 def get_flags(state: State, node: Node) -> int:
     """Return an inode's flags, as lsattr(1) shows them; a pack keeps none."""
-    if isinstance(place_of(node), PackObject):
+    from overlayfs_py.packs.layer import PackObject  # a start without packs does without it
+
+    if isinstance(place_of(state, node), PackObject):
         return 0
     if isinstance(node, FileNode) and node.below is not None and isinstance(node.place, HostFile):
         fd = node.place.open_inode(os.O_RDONLY)
@@ -140,7 +142,7 @@ def _flags_fd(state: State, node: Node) -> int:
 
 def list_xattrs(state: State, node: Node) -> list[bytes]:
     """Return the names that users may see: none of overlay's own, escaped ones as given."""
-    names = (_seen_name(state, name) for name in place_of(node).list_xattrs())
+    names = (_seen_name(state, name) for name in place_of(state, node).list_xattrs())
     return [name for name in names if name is not None]
 
 
@@ -148,9 +150,9 @@ def get_xattr(state: State, node: Node, name: bytes) -> bytes:
     """Return a value; ENODATA where there is none, EOPNOTSUPP where there can be none."""
     if _is_hidden(state, name):
         raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
-    return (
-        _get_acl(state, node, name) if name in _ACLS else place_of(node).get_xattr(_disk_name(name))
-    )
+    if name in _ACLS:
+        return _get_acl(state, node, name)
+    return place_of(state, node).get_xattr(_disk_name(name))
 
 
 def _get_acl(state: State, node: Node, name: bytes) -> bytes:
@@ -159,7 +161,7 @@ def _get_acl(state: State, node: Node, name: bytes) -> bytes:
     The kernel asks for it before it lets anyone but the owner in, and takes any other error for
     a refusal.
     """
-    value = None if state.spec.xattr_permissions else find_xattr(place_of(node), name)
+    value = None if state.spec.xattr_permissions else find_xattr(place_of(state, node), name)
     if value is None:
         raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
     ids = state.upper_ids

@@ -46,8 +46,9 @@ class Node:
         self.name = name
         self.holds = 0  # references that users of the union have
         self.pins = 0  # held nodes below this one
-        # Further names, of files with several links; the kernel may drop `name` first.
-        self.aliases: list[tuple[DirectoryNode, bytes]] = []
+        # Further names, of files with several links; the kernel may drop `name` first. A tuple: the
+        # empty one takes no memory, and there are many nodes.
+        self.aliases: tuple[tuple[DirectoryNode, bytes], ...] = ()
         # False where others change the object behind the union's back: inside a volume.
         self.cacheable = True
 
@@ -64,21 +65,24 @@ class Node:
     def names(self) -> list[tuple[DirectoryNode, bytes]]:
         """Every name the node is known by."""
         first = [] if self.parent is None else [(self.parent, self.name)]
-        return first + self.aliases
+        return [*first, *self.aliases]
 
     def add_name(self, parent: DirectoryNode, name: bytes) -> None:
         """Remember a further name; a node that had none lives under it from now on."""
         if self.parent is None:
             self.parent, self.name = parent, name
         else:
-            self.aliases.append((parent, name))
+            self.aliases = (*self.aliases, (parent, name))
 
     def lose_name(self, parent: DirectoryNode, name: bytes) -> None:
         """Forget a name, taking another one for the first where there is one."""
         if (parent, name) in self.aliases:
-            self.aliases.remove((parent, name))
+            self.aliases = tuple(alias for alias in self.aliases if alias != (parent, name))
+        elif self.aliases:
+            (self.parent, self.name), *rest = self.aliases
+            self.aliases = tuple(rest)
         else:
-            self.parent, self.name = self.aliases.pop(0) if self.aliases else (None, name)
+            self.parent, self.name = None, name
 
 
 class DirectoryNode(Node):

@@ -31,9 +31,10 @@ def unlink(state: State, parent: DirectoryNode, name: bytes) -> None:
     if not isinstance(node, FileNode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     directory = copy_up_directory(state, parent)
-    in_upper = isinstance(upper_state(parent, name).found, Attributes)
+    covered = shown_below(parent, name)
+    in_upper = covered and isinstance(upper_state(parent, name).found, Attributes)
     with losing_name(state, node, parent, name):
-        if shown_below(parent, name):
+        if covered:
             _cover(state.require_upper(), directory, name, taken=stat.S_IFREG if in_upper else 0)
         else:
             os.unlink(name, dir_fd=directory.fd())
@@ -111,7 +112,7 @@ def require_empty(node: DirectoryNode) -> None:
 def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> Iterator[None]:
     """While the body takes a name away: keep the file for its holders, and the books right."""
     held = _hold_last_name(state, node, parent, name)
-    ino_on_disk = None if node.lower is not None else _ino_if_last(node)
+    ino_on_disk = _ino_if_last(node) if held is None and node.lower is None else None
     try:
         yield
     except OSError:

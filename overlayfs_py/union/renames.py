@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from overlayfs_py.layers.host import HostObject
+    from overlayfs_py.union.lookup import UpperState
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
     from overlayfs_py.union.upper import Upper
@@ -199,13 +200,13 @@ def _make_way(state: State, node: DirectoryNode, new: End) -> None:
 def _rename_on_disk(state: State, old: End, new: End, asked: int) -> None:
     old_directory, new_directory = old.parent.require_upper(), new.parent.require_upper()
     leaves_whiteout = shown_below(old.parent, old.name)
-    there = upper_state(new.parent, new.name)
+    there = _there(new)
     upper = state.upper
     if upper is None or old_directory.tree.plain:
         # In a volume others may have taken the new name by now: RENAME_NOREPLACE tells.
         _renameat(old_directory, old.name, new_directory, new.name, asked)
         return
-    covers_device = there.found is Absence.WHITEOUT and not there.by_file
+    covers_device = there is not None and there.found is Absence.WHITEOUT and not there.by_file
     flags = 0
     if covers_device and (leaves_whiteout or isinstance(old.node, DirectoryNode)):
         # The whiteout at the new name changes places with what moves there.
@@ -220,8 +221,15 @@ def _rename_on_disk(state: State, old: End, new: End, asked: int) -> None:
         _renameat(old_directory, old.name, new_directory, new.name, flags)
     if flags and not leaves_whiteout:
         os.unlink(old.name, dir_fd=old_directory.fd())
-    if there.by_file:
+    if there is not None and there.by_file:
         upper.remove_twin(new_directory, new.name)
+
+
+def _there(new: End) -> UpperState | None:
+    """What the upper says of the new name; None where it is known to show what is replaced."""
+    if new.node is not None and not new.parent.lowers:
+        return None
+    return upper_state(new.parent, new.name)
 
 
 def _rename_leaving_whiteout(upper: Upper, old: End, new: End) -> None:

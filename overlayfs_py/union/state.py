@@ -14,9 +14,6 @@ from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 from overlayfs_py.layers.root import open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
-from overlayfs_py.packs.chunks import process_cache
-from overlayfs_py.packs.layer import PackLayer
-from overlayfs_py.packs.pack import Pack, is_pack
 from overlayfs_py.union import inodes
 from overlayfs_py.union.moves import Moves
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
@@ -70,6 +67,8 @@ class State:
             self.upper = self._open_upper()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
+            # Whether a file's data may be elsewhere than its attributes.
+            self.follows_metacopies = spec.metacopy or bool(self.data_roots)
             self.root = self._open_root()
             self.name_max = os.fstatvfs(self.root_fd).f_namemax
             self.table = NodeTable(self.root, self._drop)
@@ -90,11 +89,6 @@ class State:
     def read_only(self) -> bool:
         """Whether nothing but volumes can be written."""
         return self.upper is None
-
-    @property
-    def follows_metacopies(self) -> bool:
-        """Whether a file's data may be elsewhere than its attributes."""
-        return self.spec.metacopy or bool(self.data_roots)
 
     @property
     def upper_ids(self) -> IdMap:
@@ -143,10 +137,10 @@ class State:
 
     def _open_layer(self, position: int) -> Layer:
         path = self.spec.lower[position]
-        if is_pack(path):
-            layer: Layer = self._open_pack(position + 1, path)
+        if os.path.isdir(path):
+            layer: Layer = self._open_directory_layer(position + 1, path)
         else:
-            layer = self._open_directory_layer(position + 1, path)
+            layer = self._open_file_layer(position + 1, path)
         if position == 0:
             self._first_fd = layer.fd
         return layer
@@ -160,7 +154,14 @@ class State:
             raise OSError(errno.EINVAL, "a layer cannot be the upperdir as well", path)
         return tree
 
-    def _open_pack(self, index: int, path: bytes) -> PackLayer:
+    def _open_file_layer(self, index: int, path: bytes) -> Layer:
+        # A twentieth of the start, for what most mounts have none of.
+        from overlayfs_py.packs.chunks import process_cache
+        from overlayfs_py.packs.layer import PackLayer
+        from overlayfs_py.packs.pack import Pack, is_pack
+
+        if not is_pack(path):
+            return self._open_directory_layer(index, path)  # which says what is wrong with it
         layer = PackLayer(index, Pack(path, process_cache()), self.spec.ids)
         self._undo.callback(layer.close)
         return layer

@@ -46,7 +46,7 @@ class NodeTable:
 
     def hold(self, node: Node) -> None:
         """Count one more reference to a node."""
-        if not self._is_kept(node):
+        if self._nodes.get(node.ino) is not node:
             self._keep(node)
         node.holds += 1
 
@@ -100,15 +100,21 @@ class NodeTable:
 
     def _keep(self, node: Node) -> None:
         """Keep a node, and all directories above it: one after the other, there may be many."""
+        parent = node.parent
+        if parent is not None and not node.aliases and not self._owed and self._is_kept(parent):
+            self._nodes[node.ino] = node  # as nearly always
+            parent.pins += 1
+            return
         pending = [node]
         while pending:
             kept = pending.pop()
             self._nodes[kept.ino] = kept
-            kept.holds += self._owed.pop(kept.ino, 0)
-            for parent, _ in kept.names():
-                if not self._is_kept(parent):
-                    pending.append(parent)
-                parent.pins += 1
+            if self._owed:
+                kept.holds += self._owed.pop(kept.ino, 0)
+            for above, _ in kept.names():
+                if not self._is_kept(above):
+                    pending.append(above)
+                above.pins += 1
 
     def _pin(self, directory: DirectoryNode) -> None:
         """Keep a directory for a node below it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from overlayfs_py.layers.ids import IdMap, IdRange
 from overlayfs_py.layers.values import Attributes
@@ -35,8 +36,7 @@ class Need(Enum):
     EMPTY = "empty"  # the file is about to be truncated to nothing
 
 
-@dataclass(frozen=True, slots=True)
-class AttributeChange:
+class AttributeChange(NamedTuple):
     """The attributes to set; None leaves one as it is."""
 
     mode: int | None = None  # permission bits only
@@ -52,8 +52,7 @@ class AttributeChange:
     @property
     def changes_nothing(self) -> bool:
         """Whether no attribute is to be set, as by chown(2) with -1 for both ids."""
-        values = (self.mode, self.uid, self.gid, self.size, self.atime_ns, self.mtime_ns)
-        return all(value is None for value in values)
+        return self[:6] == _NOTHING
 
     @property
     def need(self) -> Need:
@@ -63,8 +62,10 @@ class AttributeChange:
         return Need.DATA if self.size else Need.EMPTY
 
 
-@dataclass(frozen=True, slots=True)
-class Creator:
+_NOTHING = (None,) * 6
+
+
+class Creator(NamedTuple):
     """Who creates an object: its owner-to-be and the umask that applies without a default ACL.
 
     `umask` is 0 where the kernel has masked the mode already.

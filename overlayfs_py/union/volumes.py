@@ -113,4 +113,4 @@ def _directory_at(state: State, path: Sequence[bytes]) -> DirectoryNode:
 def _create(state: State, parent: DirectoryNode, name: bytes) -> Node:
     ids = state.upper_ids
     creator = Creator(ids.seen_uid(0), ids.seen_gid(0))
-    return create(state, parent, name, stat.S_IFDIR | 0o755, creator)
+    return create(state, parent, name, stat.S_IFDIR | 0o755, creator).node

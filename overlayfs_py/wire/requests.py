@@ -14,7 +14,7 @@ from overlayfs_py.wire.protocol import Opcode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HEADER = struct.Struct("=IIQQIIIHH")
+_HEADER = struct.Struct("=IIQQIII4x")
 HEADER_SIZE = _HEADER.size
 
 
@@ -224,7 +224,8 @@ def parse_header(message: memoryview) -> Header:
     """Read the header of a whole message; WireError if it cannot be one."""
     if len(message) < HEADER_SIZE:
         raise WireError(f"a message of {len(message)} bytes is shorter than its header")
-    header = Header._make(_HEADER.unpack_from(message)[:7])
+    # Half of what Header(...) takes, for every message: a NamedTuple is made in Python otherwise.
+    header = tuple.__new__(Header, _HEADER.unpack_from(message))
     if header.length != len(message):
         raise WireError(f"a message of {len(message)} bytes says it has {header.length}")
     return header
@@ -283,7 +284,10 @@ def _init(view: memoryview, _: Features) -> Init:
 
 
 def _named(view: memoryview, _: Features) -> Named:
-    return Named(_strings(view, 1)[0])
+    name, end, _rest = bytes(view).partition(b"\0")
+    if not end:
+        raise ValueError("a name without an end")
+    return Named(name)
 
 
 def _forget(view: memoryview, _: Features) -> Forgotten:
@@ -430,8 +434,11 @@ def _statx(view: memoryview, _: Features) -> Statx:
     return Statx(_STATX.unpack_from(view)[4])
 
 
+_EMPTY = Empty()
+
+
 def _empty(_view: memoryview, _: Features) -> Empty:
-    return Empty()
+    return _EMPTY
 
 
 _PARSERS: dict[int, Callable[[memoryview, Features], Body]] = {

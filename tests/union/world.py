@@ -147,19 +147,19 @@ class World:
 
     def put(self, path: str | bytes, data: bytes = b"", mode: int = 0o644) -> Node:
         """Create a file with some data."""
-        node = self.hold(self.union.create_file(*self.place(path), mode, ROOT))
+        node = self.hold(self.union.create_file(*self.place(path), mode, ROOT)[0])
         if data:
             self.union.write(node, 0, data)
         return node
 
     def mkdir(self, path: str | bytes, mode: int = 0o755, creator: Creator = ROOT) -> Node:
-        return self.hold(self.union.make_directory(*self.place(path), mode, creator))
+        return self.hold(self.union.make_directory(*self.place(path), mode, creator)[0])
 
     def mknod(self, path: str | bytes, mode: int, rdev: int = 0, creator: Creator = ROOT) -> Node:
-        return self.hold(self.union.make_node(*self.place(path), mode, rdev, creator))
+        return self.hold(self.union.make_node(*self.place(path), mode, rdev, creator)[0])
 
     def symlink(self, target: bytes, path: str | bytes, creator: Creator = ROOT) -> Node:
-        return self.hold(self.union.make_symlink(*self.place(path), target, creator))
+        return self.hold(self.union.make_symlink(*self.place(path), target, creator)[0])
 
     def link(self, old: str | bytes, new: str | bytes) -> Node:
         return self.hold(self.union.link(self.at(old), *self.place(new)))

@@ -1,0 +1,30 @@
+"""Calls that may take long, in threads, so many at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from overlayfs_py.drivers.late_import import LateModule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+else:
+    trio = LateModule("trio")
+
+Result = TypeVar("Result")
+
+
+class Threads:
+    """Up to a number of threads for one kind of work."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._limiter: trio.CapacityLimiter | None = None
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """Call it in a thread, once there is a free one; who waits cannot be cancelled."""
+        if self._limiter is None:
+            self._limiter = trio.CapacityLimiter(self._most)
+        return await trio.to_thread.run_sync(call, limiter=self._limiter)
