@@ -105,6 +105,14 @@ class Mounted:
             return True
         return False
 
+    def unmount_if_dead(self) -> None:
+        """Clear what is left where the connection was aborted; no mount that somebody serves."""
+        try:
+            os.statvfs(self.target)
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                self.unmount()
+
     def raise_read_ahead(self) -> None:
         """Let the kernel read further ahead than it does by itself, where we may say so: as root.
 

@@ -64,6 +64,7 @@ def serve(
             # it had to another mount at the same place.
             mounted.unmount()
             raise
+        mounted.unmount_if_dead()
 
 
 def _load(driver: str) -> Driver:
