@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HostTree, find_xattr
+from overlayfs_py.layers.host import HostTree
 from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.root import is_idmapped, open_layer_root
+from overlayfs_py.layers.xattrs import find_xattr
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.descriptors import DescriptorCache

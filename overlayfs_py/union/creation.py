@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import ReservedName
-from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile, find_xattr
+from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
 from overlayfs_py.layers.values import Absence, Attributes
+from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl, inodes
 from overlayfs_py.union.contents import keep_open

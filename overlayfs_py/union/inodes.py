@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HostObject, find_xattr
+from overlayfs_py.layers.host import HostObject
 from overlayfs_py.layers.marks import ESCAPED_PREFIXES, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import (
     LEGACY_XATTR,
@@ -20,6 +20,7 @@ from overlayfs_py.layers.override_stat import (
     format_override,
     parse_override,
 )
+from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.packs.layer import PackObject
 from overlayfs_py.syscalls import files
 

@@ -11,9 +11,10 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HostFile, find_xattr
+from overlayfs_py.layers.host import HostFile
 from overlayfs_py.layers.marks import METACOPY, REDIRECT
 from overlayfs_py.layers.reader import copy_data
+from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import inodes
 

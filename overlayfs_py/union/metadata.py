@@ -8,10 +8,11 @@ import stat
 from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import ReservedXattr
-from overlayfs_py.layers.host import HostDirectory, HostFile, HostObject, find_xattr
+from overlayfs_py.layers.host import HostDirectory, HostFile, HostObject
 from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode

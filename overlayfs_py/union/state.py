@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.descriptors import DescriptorCache
-from overlayfs_py.layers.host import HostDirectory, HostTree, find_xattr
+from overlayfs_py.layers.host import HostDirectory, HostTree
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 from overlayfs_py.layers.root import open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
+from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes
 from overlayfs_py.union.moves import Moves
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
