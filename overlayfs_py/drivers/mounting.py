@@ -18,7 +18,6 @@ from overlayfs_py.drivers import fusermount, mountinfo
 from overlayfs_py.syscalls import files, mounts
 
 _DEVICE = "/dev/fuse"
-_CUT = (errno.ENOTCONN, errno.ECONNABORTED)
 _READ_AHEAD = "/sys/class/bdi/%s/read_ahead_kb"
 _READ_AHEAD_KIB = 1024  # what one READ may ask for; the kernel's own is 128
 
@@ -100,24 +99,12 @@ class Mounted:
         return False
 
     def unmount_if_dead(self) -> None:
-        """Unmount what is left of a mount whose connection was cut, by a write to its `abort`.
-
-        Otherwise it is gone already, and the kernel may have given the number that it had to
-        another mount at the same place: that one answers.
-        """
-        if not self._is_on_top():
-            return
+        """Clear what is left where the connection was aborted; no mount that somebody serves."""
         try:
             os.statvfs(self.target)
         except OSError as error:
-            if error.errno in _CUT:
+            if error.errno == errno.ENOTCONN:
                 self.unmount()
-
-    def _is_on_top(self) -> bool:
-        if self.listed is None:
-            return True
-        on_top = mountinfo.topmost(self.target)
-        return on_top is not None and on_top.ident == self.listed.ident
 
     def raise_read_ahead(self) -> None:
         """Let the kernel read further ahead than it does by itself, where we may say so: as root.

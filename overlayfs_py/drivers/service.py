@@ -60,6 +60,8 @@ def serve(
             _require_apart(spec, mounted)
             chosen.run(union, mounted, on_ready)
         except BaseException:
+            # After a return it is gone already, and the kernel may have given the number that
+            # it had to another mount at the same place.
             mounted.unmount()
             raise
         mounted.unmount_if_dead()

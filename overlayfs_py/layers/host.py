@@ -345,8 +345,12 @@ class HostDirectory(HostObject):
         child = HostFile(self, name)
         if not self.tree.plain and self._is_whiteout(child, status):
             return Absence.WHITEOUT
-        override = None if self.tree.override is None else find_xattr(child, self.tree.override)
-        return self.tree.attributes_of(status, override)
+        if self.tree.override is None:
+            return self.tree.attributes_of(status, None)
+        found = self.tree.attributes_of(status, find_xattr(child, self.tree.override))
+        # A device that means a deletion means it in an xattr, too: a copy of it would be one.
+        is_deletion = mark_forms.is_whiteout_device(found.mode, found.rdev)
+        return Absence.WHITEOUT if is_deletion else found
 
     def deletes(self, name: bytes) -> bool:
         return name in self.twins()

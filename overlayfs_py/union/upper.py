@@ -68,6 +68,8 @@ class Upper:
             raise OSError(errno.EINVAL, "the workdir cannot be the upperdir as well")
         if work.st_dev != upper.st_dev:
             raise OSError(errno.EXDEV, "the workdir is not on the filesystem of the upper")
+        if not _in_one_mount(self._work_fd, self.tree.root_fd()):
+            raise OSError(errno.EXDEV, "the workdir is not in the mount that the upper is in")
         for fd, path in ((self.tree.root_fd(), spec.upper), (self._work_fd, spec.work)):
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -242,6 +244,18 @@ def _writable_by_owner(dir_fd: int, name: bytes) -> Iterator[None]:
             os.chmod(itself, mode)
     finally:
         os.close(fd)
+
+
+def _in_one_mount(one_fd: int, other_fd: int) -> bool:
+    """Whether files can be renamed from one directory to the other; no name is looked up.
+
+    The kernel compares the mounts before it refuses "." (fs/namei.c, do_renameat2).
+    """
+    try:
+        files.rename(one_fd, b".", other_fd, b".", 0)
+    except OSError as error:
+        return error.errno != errno.EXDEV
+    return True
 
 
 def _require_apart(spec: StackSpec) -> None:

@@ -59,6 +59,23 @@ def test_what_cannot_be_opened_is_left_closed(parts: Path, spec: StackSpec, numb
     assert os.umask(umask) == 0o022
 
 
+def test_upper_and_workdir_are_in_one_mount(parts: Path) -> None:
+    """In two mounts of one filesystem nothing could be renamed from the one to the other."""
+    (parts / "bound").mkdir()
+    mounts.mount(b"work", b"bound", None, mounts.MS_BIND)
+    before = open_files()
+    try:
+        with refused(errno.EXDEV):
+            Union(StackSpec((b"lower",), upper=b"upper", work=b"bound"))
+        assert open_files() == before
+        with pytest.raises(OSError, match="not in the mount that the upper is in") as refusal:
+            Union(StackSpec((b"lower",), upper=b"upper", work=b"bound"))
+        assert refusal.value.filename == b"bound"
+    finally:
+        mounts.umount(b"bound")
+    Union(StackSpec((b"lower",), upper=b"upper", work=b"work")).close()
+
+
 @pytest.mark.parametrize(
     ("upper", "work"),
     [(b"work/work/x", b"work"), (b"work/x", b"work"), (b"upper", b"upper/work")],

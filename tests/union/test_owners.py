@@ -265,6 +265,19 @@ def test_a_file_cannot_pass_for_what_it_cannot_be(make_world: MakeWorld, claim: 
     assert world.names() == {b"f", b"d"}
 
 
+def test_a_deletion_kept_in_an_xattr_is_one(make_world: MakeWorld) -> None:
+    """Shown as a device, it would become a whiteout at the first change of it."""
+    layer = {
+        "": Dir(xattrs={_OVERRIDE: b"0:0:0755:dir"}),
+        "f": File(xattrs={_OVERRIDE: b"0:0:0600:char-0-0"}),
+        "z": File(xattrs={_OVERRIDE: b"0:0:0600:char-1-5"}),
+    }
+    world = make_world(layer, {"f": File(b"below")})
+
+    assert world.names() == {b"z"}
+    assert world.find("f") is None
+
+
 def test_marks_of_the_upper_are_hidden_and_a_users_own_are_kept(make_world: MakeWorld) -> None:
     world = make_world({"d/x": File(), "f": File()}, {"d/y": File()})
     world.rename("d", "D")
