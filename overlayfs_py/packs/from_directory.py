@@ -20,7 +20,7 @@ from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.reader import data_extents
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes
-from overlayfs_py.packs.errors import BadEntry
+from overlayfs_py.packs.errors import BadEntry, Unwritten
 from overlayfs_py.packs.values import Hole, Metadata, shown
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def pack_directory(
     Raises:
         OSError: naming what cannot be read.
         BadEntry: naming what no pack can hold, or what changed meanwhile.
+        Unwritten: naming the file of the pack.
     """
     descriptors: DescriptorCache[int] = DescriptorCache(_OPEN_DIRECTORIES, os.close)
     with closing(open_directory_layer(1, source, IdMap(), descriptors)) as tree:
@@ -189,6 +190,8 @@ def _naming(path: Path) -> Iterator[None]:
     """Let an error say which object of the directory it is about."""
     try:
         yield
+    except Unwritten:
+        raise
     except BadEntry as error:
         if path and shown(path) not in str(error.strerror):
             raise BadEntry(

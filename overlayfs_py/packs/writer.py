@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.blocks import library_version
 from overlayfs_py.packs.chunk_writer import ChunkWriter, Extents
-from overlayfs_py.packs.errors import BadEntry
+from overlayfs_py.packs.errors import BadEntry, Unwritten
 from overlayfs_py.packs.format import (
     ALIGNMENT,
     EXTENT,
@@ -53,7 +53,7 @@ class PackWriter:
     link is followed, and a directory replaces it.
 
     Every method raises BadEntry for what no pack can hold, and then has changed nothing but maybe
-    made the parents; OSError from writing to `out`, which makes the pack useless. Without
+    made the parents; Unwritten where `out` takes no more, which makes the pack useless. Without
     `finish` the file is no pack.
     """
 
@@ -289,5 +289,13 @@ class PackWriter:
         view = memoryview(data)
         while view:
             # An unbuffered file may take less than it is given.
-            view = view[self._out.write(view) :]
+            view = view[self._take(view) :]
         self._offset += len(data)
+
+    def _take(self, data: memoryview) -> int:
+        try:
+            return self._out.write(data)
+        except BrokenPipeError:
+            raise  # whoever read the pack has had enough: no failure of its file
+        except OSError as error:
+            raise Unwritten(self._out, error) from error

@@ -7,9 +7,12 @@ import stat
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from overlayfs_py.packs.from_directory import pack_directory
+from overlayfs_py.packs.writer import PackWriter
 from tests.packs.layers import directory_layer, pack, tell
 from tests.packs.reading import layer_of
 from tests.support.trees import (
@@ -116,3 +119,16 @@ def test_any_tree_is_kept(tree: dict[bytes, object]) -> None:
 
         with directory_layer(home / "layer") as before, layer_of(made) as after:
             assert tell(after) == tell(before)
+
+
+def test_a_pack_that_finds_no_room_is_what_its_error_names(tmp_path: Path) -> None:
+    """Not the file that was being packed, of which nothing is wrong."""
+    build(tmp_path / "tree", {"file": File(os.urandom(1 << 20))})
+
+    with (
+        pytest.raises(OSError, match="No space left on device") as refused,
+        Path("/dev/full").open("wb", buffering=0) as out,
+    ):
+        pack_directory(os.fsencode(tmp_path / "tree"), PackWriter(out))
+
+    assert refused.value.filename == "/dev/full"
