@@ -69,11 +69,15 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     with noted_signals() as noted:
         announcement = Announcement(mounted, on_ready)
         try:
-            postponed = answer_first(server, mounted.fd)
+            postponed = answer_first(server, mounted.fd, noted)
         except BaseException:
             os.close(mounted.fd)  # which ends the wait of that thread
             raise
-        trio.run(_serve, server, mounted, announcement, postponed, noted)
+        if server.has_ended and not postponed:
+            os.close(mounted.fd)
+            announcement.finish()
+        else:
+            trio.run(_serve, server, mounted, announcement, postponed, noted)
     if server.broken is not None:
         raise server.broken
 

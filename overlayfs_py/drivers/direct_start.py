@@ -1,14 +1,17 @@
 """The first moments of a mount, before trio is loaded: that takes as long as all the rest.
 
 Who mounts looks at once at what is there, and what such requests ask for needs no task. So they
-are answered in a plain loop until nobody asks for a moment, or one comes that takes longer.
+are answered in a plain loop, until one comes that takes longer, or trio is there: a thread loads it
+once nobody asks for a moment. An unmount that comes in between ends the loop as well.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import select
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -16,13 +19,16 @@ from typing import TYPE_CHECKING, Protocol
 from overlayfs_py.wire.errors import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator
 
     from overlayfs_py.drivers.direct_driver import Server
     from overlayfs_py.drivers.mounting import Mounted
 
-# Loading trio takes about as long (measured): who asks meanwhile waits for its end.
+# Loading trio takes twice as long (measured), and slows down who asks meanwhile.
 _MOMENT_MS = 30
+# Guess: how long a request may have to wait for the loading thread to let go of the interpreter;
+# 5 ms by default, several times a request.
+_SWITCH_S = 0.0005
 _HEARD_LATER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -83,18 +89,36 @@ class Announcement:
             raise self._error
 
 
-def answer_first(server: Server, fd: int) -> PostponedTasks:
-    """Answer until nobody asks; returns the tasks that have to be waited for."""
+def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTasks:
+    """Answer until trio is loaded or needed: for a task, or for one of the signals in `noted`.
+
+    Returns the tasks that have to be waited for.
+    """
     postponed = PostponedTasks()
     poll = select.poll()
     poll.register(fd, select.POLLIN)
+    # Not waited for where the mount is gone first: without it the process ends at once.
+    loading = threading.Thread(target=_load_trio, daemon=True)
     try:
-        while not postponed and not server.has_ended:
-            if not server.drain(postponed) and not poll.poll(_MOMENT_MS):
+        while not postponed and not noted and not server.has_ended:
+            if server.drain(postponed) or poll.poll(_MOMENT_MS):
+                continue
+            if loading.ident is None:
+                loading.start()
+            elif not loading.is_alive():
                 break
     except WireError as error:
         server.broken = error
     return postponed
+
+
+def _load_trio() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        importlib.import_module("overlayfs_py.drivers.supervision")  # which needs it
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager
