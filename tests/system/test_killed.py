@@ -26,8 +26,13 @@ KILLS = 8
 
 
 def daemon_of(stack: Stack) -> int:
-    """Return the pid of the daemon that serves the mount."""
-    [pid] = processes_naming(str(stack.target))
+    """Return the pid of the daemon that serves the mount.
+
+    Loading trio runs ldconfig, which has the daemon's arguments until it has its own.
+    """
+    target = str(stack.target)
+    wait_until(lambda: len(processes_naming(target)) == 1, "the daemon to be alone")
+    [pid] = processes_naming(target)
     return pid
 
 
