@@ -77,11 +77,6 @@ class Announcement:
         except BaseException as error:
             self._error = error
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the thread has ended."""
-        return not self._thread.is_alive()
-
     def finish(self) -> None:
         """Wait for the thread, and raise what it has raised."""
         self._thread.join()

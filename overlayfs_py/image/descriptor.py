@@ -38,10 +38,6 @@ class Descriptor:
     def is_manifest(self) -> bool:
         return self.media_type in media_types.MANIFESTS
 
-    @property
-    def is_index(self) -> bool:
-        return self.media_type in media_types.INDEXES
-
     def to_json(self) -> dict[str, Json]:
         """The fields in the order of the specification's Go types, which others write them in."""
         fields: dict[str, Json] = {

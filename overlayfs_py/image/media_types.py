@@ -95,11 +95,6 @@ def is_layer(media_type: str) -> bool:
     return media_type in _COMPRESSIONS
 
 
-def is_foreign_layer(media_type: str) -> bool:
-    """Whether it is a layer that lies at its `urls`, perhaps nowhere else."""
-    return media_type in _FOREIGN
-
-
 def compression_of(media_type: str) -> Compression:
     """How a layer's blob is compressed.
 

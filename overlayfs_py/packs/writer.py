@@ -182,10 +182,6 @@ class PackWriter:
         number = self._tree.find(path)
         return None if number is None else stat.S_IFMT(self._tree.mode_of(number))
 
-    def number_of(self, path: Path) -> InodeNumber | None:
-        """Return the number of what is at a path now."""
-        return self._tree.find(path)
-
     # The whole.
 
     def add_section(self, section: int, data: bytes) -> None:

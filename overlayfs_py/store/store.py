@@ -34,7 +34,7 @@ from overlayfs_py.store.records import VERSION, StoreVersion
 from overlayfs_py.store.removal import Unnamed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -124,17 +124,6 @@ class Store:
         """Return a layer, None if it is not there; nothing keeps it from going."""
         with self._lock.shared():
             return layers.find(self._places, diff_id)
-
-    def use_layers(self, diff_ids: Sequence[Digest]) -> LayersInUse:
-        """Keep layers, lowest first, for as long as a process has them mounted.
-
-        A process forked meanwhile keeps them, too, until it ends.
-
-        Raises:
-            NotInStore: one is not there.
-        """
-        with self._lock.shared():
-            return layers.use(self._places, diff_ids, None)
 
     def use_image(self, text: str) -> tuple[StoredImage, LayersInUse]:
         """Keep an image, and its layers, for as long as a process has it mounted.

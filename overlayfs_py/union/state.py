@@ -256,11 +256,6 @@ class State:
         upper.let_go()
 
 
-def close_reader(reader: Reader) -> None:
-    """Close what reads a file's data."""
-    reader.close()
-
-
 def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:
     """A layer whose root is opaque hides the layers below it."""
     lowers = []

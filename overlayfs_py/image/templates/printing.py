@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from overlayfs_py.image.templates.bytes_text import quote
 from overlayfs_py.image.templates.values import (
     DURATION,
-    STRING,
     Bool,
     Float,
     Function,
@@ -200,7 +199,3 @@ def type_name(value: Value | None) -> str:
     """Go's %T."""
     inside = held(value)
     return NIL if inside is None else inside.type.name
-
-
-def as_text(value: str) -> Text:
-    return Text(value, STRING)
