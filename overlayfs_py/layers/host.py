@@ -157,6 +157,10 @@ class HostObject:
         dir_fd, name = self.place()
         return name, dir_fd, False
 
+    def reach_xattrs(self) -> tuple[bytes | int, bool]:
+        """Return the arguments `path` and `follow_symlinks` for calls on xattrs."""
+        return self.path(), self.reach()[2]
+
     def status(self) -> os.stat_result:
         """Return the inode's own stat."""
         dir_fd, name = self.place()
@@ -268,8 +272,16 @@ class OpenFile(HeldFile):
 
     __slots__ = ()
 
+    @property
+    def fd(self) -> int:
+        """The descriptor, still the file's own."""
+        return self._fd
+
     def reach(self) -> tuple[bytes | int, int | None, bool]:
         return self._fd, None, True
+
+    def reach_xattrs(self) -> tuple[bytes | int, bool]:
+        return self._fd, True
 
     def list_xattrs(self) -> list[bytes]:
         return [os.fsencode(name) for name in os.listxattr(self._fd)]

@@ -12,33 +12,22 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HostFile, OpenFile
+from overlayfs_py.layers.host import HostFile
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.union import inodes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.opened import OpenMetacopy, WritableReader, opened
 from overlayfs_py.union.values import Need
 from overlayfs_py.union.write_access import make_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from overlayfs_py.layers.host import HostTree
     from overlayfs_py.layers.interface import Reader
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
 
 _GROUP_PRIVILEGE = stat.S_ISGID | stat.S_IXGRP
-
-
-class WritableReader(DescriptorReader):
-    """A descriptor that writes as well, and the file as it is reached by that."""
-
-    __slots__ = ("file",)
-
-    def __init__(self, tree: HostTree, fd: int) -> None:
-        """Take over `fd`."""
-        super().__init__(fd)
-        self.file = OpenFile(tree, fd)
 
 
 def open_file(state: State, node: Node, *, write: bool) -> None:
@@ -183,7 +172,7 @@ def _synced_fd(state: State, node: Node) -> int | None:
 def reader_of(state: State, node: FileNode) -> Reader:
     """Return what reads a file, owned by the cache: use it at once."""
     known = state.readers.find(node)
-    if known is None:
+    if known is None or isinstance(known, OpenMetacopy):
         known = node.data.open_reader()
         state.readers.put(node, known)
     return known
@@ -197,20 +186,6 @@ def writable_fd(state: State, node: FileNode) -> int:
         known = WritableReader(node.writable.tree, _open_writable(node))
         state.readers.put(node, known)
     return known.fd
-
-
-def keep_open(state: State, node: FileNode, tree: HostTree, fd: int) -> None:
-    """Hand over a descriptor for reading and writing: what is made is written next."""
-    state.readers.put(node, WritableReader(tree, fd))
-
-
-def opened(state: State, node: Node) -> OpenFile | None:
-    """The file of a node that is open for writing, by its descriptor: use it at once.
-
-    In a volume somebody else may have put another file in its place.
-    """
-    known = state.readers.find(node) if node.cacheable else None
-    return known.file if isinstance(known, WritableReader) else None
 
 
 def _open_writable(node: FileNode) -> int:

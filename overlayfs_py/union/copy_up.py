@@ -16,33 +16,43 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile
+from overlayfs_py.layers.host import HostDirectory
+from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes, metacopies
 from overlayfs_py.union.nodes import DataBelow
+from overlayfs_py.union.opened import keep_open
+from overlayfs_py.union.staging import StagedFile, StagedName
 from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
+    from overlayfs_py.layers.host import HostFile
     from overlayfs_py.layers.interface import Reader
+    from overlayfs_py.union.inodes import Metadata
     from overlayfs_py.union.nodes import DirectoryNode, FileNode
     from overlayfs_py.union.state import State
     from overlayfs_py.union.upper import Upper
-
-_CREATE = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class CopyUp:
     """One regular file on its way to the upper."""
 
     def __init__(
-        self, node: FileNode, reader: Reader | None, fd: int, staged: bytes, size: int
+        self,
+        node: FileNode,
+        reader: Reader | None,
+        staged: StagedFile,
+        size: int,
+        metadata: Metadata | None,
+        *,
+        sync: bool,
     ) -> None:
-        """Take over `reader`, if data is to be copied, and `fd`, the file staged under `staged`."""
+        """Take over `reader`, if data is to be copied, and `staged`."""
         self.node = node
         self.staged = staged
         self.size_bytes = size
-        self.sync = True
+        self.sync = sync
         self._reader = reader
-        self._fd = fd
+        self._metadata = metadata
 
     @property
     def is_metacopy(self) -> bool:
@@ -50,36 +60,59 @@ class CopyUp:
         return self._reader is None
 
     def transfer(self) -> None:
-        """Copy the data, and to the disk, where the layer's was safe. Blocks, maybe for long."""
-        if self.size_bytes and self._reader is not None:
-            self._reader.copy_to(self._fd, self.size_bytes)
-            if self.sync:
-                os.fsync(self._fd)
+        """Copy everything, and to the disk, where the layer's was safe. Blocks, maybe for long.
 
-    def close(self) -> None:
-        """Close both files."""
+        What is named later is complete then: one sync brings data and metadata to the disk, as
+        the kernel's (fs/overlayfs/copy_up.c, `metadata_fsync`).
+        """
+        copies_data = self.size_bytes > 0 and self._reader is not None
+        if copies_data and self._reader is not None:
+            self._reader.copy_to(self.staged.fd, self.size_bytes)
+        if self._metadata is not None:
+            inodes.give_metadata(self.staged.item, self._metadata)
+        if copies_data and self.sync:
+            os.fsync(self.staged.fd)
+
+    def undress(self) -> None:
+        """Take back the xattrs, for others to be given."""
+        if self._metadata is not None:
+            for name, _ in self._metadata.xattrs:
+                if find_xattr(self.staged.item, name) is not None:
+                    inodes.remove_xattr(self.staged.item, name)
+
+    def discard(self) -> None:
+        """Close both files; the copy is gone unless it was put in place."""
         if self._reader is not None:
             self._reader.close()
-        os.close(self._fd)
+        self.staged.discard()
 
 
 def begin(state: State, node: FileNode, need: Need) -> CopyUp | None:
-    """Stage a regular file's copy, still without its data; None if nothing is needed."""
+    """Stage a regular file's copy, still empty; None if nothing is needed."""
     if node.type != stat.S_IFREG or _has(node, need):
         return None
     upper = state.require_upper()
     is_metacopy = need is Need.ATTRIBUTES and metacopies.leaves_data(state, node)
+    if node.lower is not None:
+        found = state.attributes_below(node.lower)
+        metadata = inodes.metadata_of(state.upper_ids, node.lower, found)
+    else:
+        # The metacopy's own may change until its data is there: see `metacopies.complete`.
+        found, metadata = node.writable.attributes(), None
+    size = 0 if need is Need.EMPTY or is_metacopy else found.size
     reader = None if is_metacopy else node.data.open_reader()
-    staged = upper.new_name()
+    copy = None
     try:
-        size = 0 if need is Need.EMPTY or is_metacopy else node.place.attributes().size
-        fd = os.open(staged, _CREATE, 0o600, dir_fd=upper.stage.fd())
+        staged = StagedFile(upper)
+        copy = CopyUp(node, reader, staged, size, metadata, sync=not state.spec.volatile)
+        if is_metacopy:
+            metacopies.make(upper, staged.item, found.size)
     except OSError:
-        if reader is not None:
+        if copy is not None:
+            copy.discard()
+        elif reader is not None:
             reader.close()
         raise
-    copy = CopyUp(node, reader, fd, staged, size)
-    copy.sync = not state.spec.volatile
     return copy
 
 
@@ -90,25 +123,25 @@ def _has(node: FileNode, need: Need) -> bool:
 
 def commit(state: State, copy: CopyUp) -> None:
     """Put a transferred copy in place, unless another one is there already."""
-    copy.close()
     node = copy.node
-    upper = state.require_upper()
     try:
         if node.lower is not None:
-            _install(state, node, copy.staged, is_metacopy=copy.is_metacopy)
+            _install_file(state, copy)
         elif node.below is not None and not copy.is_metacopy:
-            metacopies.complete(state, node, copy.staged)
-        else:
-            upper.discard(copy.staged)
+            _complete(state, copy)
+    finally:
+        copy.discard()  # what is left of it
+
+
+def _complete(state: State, copy: CopyUp) -> None:
+    """Give data to a metacopy, which may have become one, and have changed, during a transfer."""
+    copy.undress()
+    upper, name = state.require_upper(), copy.staged.name_on_stage()
+    try:
+        metacopies.complete(state, copy.node, name)
     except OSError:
-        upper.discard(copy.staged)
+        upper.discard(name)
         raise
-
-
-def abort(state: State, copy: CopyUp) -> None:
-    """Give a copy up."""
-    copy.close()
-    state.require_upper().discard(copy.staged)
 
 
 def copy_up_file(state: State, node: FileNode, need: Need) -> None:
@@ -122,7 +155,7 @@ def copy_up_file(state: State, node: FileNode, need: Need) -> None:
     try:
         copy.transfer()
     except OSError:
-        abort(state, copy)
+        copy.discard()
         raise
     commit(state, copy)
 
@@ -131,15 +164,18 @@ def _copy_up_special(state: State, node: FileNode) -> None:
     upper = state.require_upper()
     lower = node.lower
     assert lower is not None
-    staged = upper.new_name()
+    name = upper.new_name()
+    found = state.attributes_below(lower)
     if node.type == stat.S_IFLNK:
-        os.symlink(lower.read_link(), staged, dir_fd=upper.stage.fd())
+        os.symlink(lower.read_link(), name, dir_fd=upper.stage.fd())
     else:
-        make_special(upper, staged, node.type, lower.attributes().rdev)
+        make_special(upper, name, node.type, found.rdev)
+    staged = StagedName(upper, name)
     try:
-        _install(state, node, staged, is_metacopy=False)
+        inodes.give_metadata(staged.item, inodes.metadata_of(state.upper_ids, lower, found))
+        _install(state, node, staged)
     except OSError:
-        upper.discard(staged)
+        staged.discard()
         raise
 
 
@@ -151,27 +187,27 @@ def make_special(upper: Upper, staged: bytes, file_type: int, rdev: int) -> None
     os.mknod(staged, file_type | 0o600, device, dir_fd=upper.stage.fd())
 
 
-def _install(state: State, node: FileNode, staged: bytes, *, is_metacopy: bool) -> None:
+def _install_file(state: State, copy: CopyUp) -> None:
+    node, staged = copy.node, copy.staged
+    below = DataBelow(node.data, None) if copy.is_metacopy else None
+    _install(state, node, staged)
+    node.below = below
+    if node.parent is not None:
+        keep_open(state, node, staged.item.tree, staged.take_fd())
+
+
+def _install(state: State, node: FileNode, staged: StagedFile | StagedName) -> None:
     upper = state.require_upper()
-    lower = node.lower
-    assert lower is not None
-    item = HostFile(upper.stage, staged)
-    below = None
-    if is_metacopy:
-        below = DataBelow(node.data, None)
-        metacopies.make(upper, item, lower.attributes().size)
-    inodes.copy_metadata(state.upper_ids, lower, item)
+    number = upper.tree.ino_of(staged.item.status())
     if node.parent is None:
-        fd = os.open(staged, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=upper.stage.fd())
-        node.held = HeldFile(upper.tree, fd)
-        upper.discard(staged)
+        node.held = staged.hold()
     else:
         parent = copy_up_directory(state, node.parent)
-        upper.place_unseen(staged, parent, node.name)
+        staged.place_unseen(parent, node.name)
     state.readers.drop(node)
-    node.lower, node.below = None, below
+    node.lower = node.below = None
     state.removed_links.pop(node.ino, None)
-    state.table.origins[upper.tree.ino_of(node.writable.status())] = node.ino
+    state.table.origins[number] = node.ino
 
 
 def copy_up_directory(state: State, node: DirectoryNode) -> HostDirectory:

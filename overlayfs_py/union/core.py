@@ -351,6 +351,8 @@ class Union:
             return 0  # to be linked, its copy must be made under the new name: see `link`
         if need is Need.ATTRIBUTES and metacopies.leaves_data(self._state, node):
             return 0
+        if node.lower is not None:
+            return self._state.attributes_below(node.lower).size
         return node.place.attributes().size
 
     @property
@@ -375,7 +377,7 @@ class Union:
 
     def abort_copy_up(self, copy: CopyUp) -> None:
         """Forget a copy."""
-        copy_up.abort(self._state, copy)
+        copy.discard()
 
 
 def _directory(node: Node) -> DirectoryNode:

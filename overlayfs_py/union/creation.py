@@ -20,10 +20,10 @@ from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl, inodes
-from overlayfs_py.union.contents import keep_open
 from overlayfs_py.union.copy_up import copy_up_directory, link
 from overlayfs_py.union.lookup import Seen, look, shown_below, upper_node, upper_state
 from overlayfs_py.union.nodes import FileNode
+from overlayfs_py.union.opened import keep_open
 from overlayfs_py.union.write_access import counts_hidden_links, make_writable
 
 if TYPE_CHECKING:

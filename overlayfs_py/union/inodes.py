@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.host import HostObject
 from overlayfs_py.layers.marks import ESCAPED_PREFIXES, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
@@ -75,12 +75,14 @@ def set_times(item: HostObject, atime_ns: int, mtime_ns: int) -> None:
 
 def set_xattr(item: HostObject, name: bytes, value: bytes, flags: int = 0) -> None:
     """Set an xattr by its name on disk."""
-    os.setxattr(item.path(), name, value, flags, follow_symlinks=item.reach()[2])
+    path, follow = item.reach_xattrs()
+    os.setxattr(path, name, value, flags, follow_symlinks=follow)
 
 
 def remove_xattr(item: HostObject, name: bytes) -> None:
     """Remove an xattr by its name on disk; ENODATA if there is none."""
-    os.removexattr(item.path(), name, follow_symlinks=item.reach()[2])
+    path, follow = item.reach_xattrs()
+    os.removexattr(path, name, follow_symlinks=follow)
 
 
 def store_override(item: HostObject, uid: int, gid: int, mode: int, rdev: int) -> None:
@@ -89,21 +91,42 @@ def store_override(item: HostObject, uid: int, gid: int, mode: int, rdev: int) -
         _store(item, Override(uid, gid, mode, rdev))
 
 
-def copy_metadata(ids: IdMap, source: LayerObject, target: HostObject) -> None:
-    """Give a staged object everything but data; times last, since each step changes them."""
-    known = source.attributes()
-    owner = owner_on_disk(ids, source, known)
+class Metadata(NamedTuple):
+    """All that a copy gets but its data, owner ids as on disk."""
+
+    known: Attributes
+    owner: tuple[int, int]
+    xattrs: list[tuple[bytes, bytes]]
+
+
+def metadata_of(ids: IdMap, source: LayerObject, known: Attributes) -> Metadata:
+    """Read what a copy of `source`, of which `known` is what is shown, is to get."""
+    xattrs = [
+        (name, source.get_xattr(name))
+        for name in source.list_xattrs()
+        if not name.startswith(_NOT_COPIED) or name.startswith(ESCAPED_PREFIXES)
+    ]
+    return Metadata(known, owner_on_disk(ids, source, known), xattrs)
+
+
+def give_metadata(target: HostObject, metadata: Metadata) -> None:
+    """Give it to a staged object; times last, since each step changes them."""
+    known, owner = metadata.known, metadata.owner
     if target.tree.override is None:
         set_owner(target, *owner)
     else:
         store_override(target, *owner, known.mode, known.rdev)
-    for name in source.list_xattrs():
-        if not name.startswith(_NOT_COPIED) or name.startswith(ESCAPED_PREFIXES):
-            _copy_xattr(source, target, name)
+    for name, value in metadata.xattrs:
+        _give_xattr(target, name, value)
     # After the xattrs: who is not privileged can set none on a file that is read-only.
     if target.tree.override is None and not stat.S_ISLNK(known.mode):
         set_mode(target, stat.S_IMODE(known.mode))
     set_times(target, known.atime_ns, known.mtime_ns)
+
+
+def copy_metadata(ids: IdMap, source: LayerObject, target: HostObject) -> None:
+    """Give a staged object everything but data."""
+    give_metadata(target, metadata_of(ids, source, source.attributes()))
 
 
 def owner_on_disk(ids: IdMap, source: LayerObject, known: Attributes) -> tuple[int, int]:
@@ -121,10 +144,10 @@ def owner_on_disk(ids: IdMap, source: LayerObject, known: Attributes) -> tuple[i
     return ids.disk_uid(known.uid), ids.disk_gid(known.gid)
 
 
-def _copy_xattr(source: LayerObject, target: HostObject, name: bytes) -> None:
+def _give_xattr(target: HostObject, name: bytes, value: bytes) -> None:
     """Copy one xattr; a filesystem that has no room for its kind does without, as the kernel's."""
     try:
-        set_xattr(target, name, source.get_xattr(name))
+        set_xattr(target, name, value)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EPERM) or name.startswith(b"user."):
             raise

@@ -19,6 +19,7 @@ from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import inodes
 
 if TYPE_CHECKING:
+    from overlayfs_py.layers.host import OpenFile
     from overlayfs_py.union.nodes import FileNode
     from overlayfs_py.union.state import State
     from overlayfs_py.union.upper import Upper
@@ -40,13 +41,13 @@ def leaves_data(state: State, node: FileNode) -> bool:
         return False
     if not state.spec.metacopy or not upper.takes_xattrs:
         return False
-    found = lower.attributes()
+    found = state.attributes_below(lower)
     return found.nlink == 1 and found.size > (_SMALL_BYTES if state.spec.volatile else 0)
 
 
-def make(upper: Upper, staged: HostFile, size_bytes: int) -> None:
-    """Let a staged empty file be a metacopy."""
-    os.truncate(staged.path(), size_bytes)
+def make(upper: Upper, staged: OpenFile, size_bytes: int) -> None:
+    """Let a staged empty file be a metacopy, before it gets its metadata."""
+    os.ftruncate(staged.fd, size_bytes)
     upper.set_private(staged, b"metacopy", b"")
 
 

@@ -16,6 +16,7 @@ from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.opened import opened
 from overlayfs_py.union.values import Need
 from overlayfs_py.union.write_access import make_writable
 
@@ -62,7 +63,7 @@ def place_of(state: State, node: Node) -> LayerObject:
     if isinstance(node, DirectoryNode):
         return node.top
     assert isinstance(node, FileNode)
-    return contents.opened(state, node) or node.place
+    return opened(state, node) or node.place
 
 
 def _directory_links(state: State, node: DirectoryNode, on_disk: int) -> int:
@@ -81,7 +82,7 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
         contents.truncate(state, node, change.size)
         if change.kill_privileges:
             contents.kill_privileges(state, node)
-    place = contents.opened(state, node) or make_writable(state, node, Need.ATTRIBUTES)
+    place = _changeable(state, node)
     ids = state.upper_ids
     if change.uid is not None or change.gid is not None:
         uid = -1 if change.uid is None else ids.disk_uid(change.uid)
@@ -97,6 +98,15 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
             mtime_ns = known.st_mtime_ns if mtime_ns is None else mtime_ns
         inodes.set_times(place, atime_ns, mtime_ns)
     return attributes(state, node)
+
+
+def _changeable(state: State, node: Node) -> HostObject:
+    """Where a node's attributes may be changed: use it at once."""
+    place = opened(state, node)
+    if place is not None:
+        return place
+    writable = make_writable(state, node, Need.ATTRIBUTES)
+    return opened(state, node) or writable  # what was copied up for it is open now
 
 
 def birth_time_ns(state: State, node: Node) -> int | None:
@@ -179,8 +189,7 @@ def set_xattr(state: State, node: Node, name: bytes, value: bytes, flags: int) -
         if not ids.changes_nothing:
             value = acl.with_ids(value, ids.disk_uid, ids.disk_gid)
         flags = 0  # an ACL is always there to be replaced (fs/posix_acl.c, vfs_set_acl)
-    place = make_writable(state, node, Need.ATTRIBUTES)
-    inodes.set_xattr(place, _disk_name(name), value, flags)
+    inodes.set_xattr(_changeable(state, node), _disk_name(name), value, flags)
     _forget_default_acl(node, name)
 
 
@@ -190,7 +199,7 @@ def remove_xattr(state: State, node: Node, name: bytes) -> None:
         get_xattr(state, node, name)
     # Of a file that lies in the upper, its filesystem says whether having no ACL is an error; the
     # kernel draws the same line (fs/overlayfs/inode.c, ovl_set_or_remove_acl).
-    inodes.remove_xattr(make_writable(state, node, Need.ATTRIBUTES), _disk_name(name))
+    inodes.remove_xattr(_changeable(state, node), _disk_name(name))
     _forget_default_acl(node, name)
 
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from overlayfs_py.layers.ids import IdMap
-    from overlayfs_py.layers.interface import Layer, LayerDirectory, Reader
+    from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile, Reader
+    from overlayfs_py.layers.values import Attributes
+    from overlayfs_py.union.opened import OpenMetacopy
     from overlayfs_py.union.values import StackSpec
 
 # Of the descriptors a process may have, the part that caches may fill; the rest is for
@@ -50,13 +52,14 @@ class State:
         self.spec = spec
         limit = int(os.sysconf("SC_OPEN_MAX") * _CACHED_PART)
         self.directories: DescriptorCache[int] = DescriptorCache(limit, os.close)
-        self.readers: DescriptorCache[Reader] = DescriptorCache(
+        self.readers: DescriptorCache[Reader | OpenMetacopy] = DescriptorCache(
             limit, lambda reader: reader.close()
         )
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
         # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
         self._moves: dict[int, Moves] = {}
+        self._stated: tuple[LayerFile, Attributes] | None = None
         with ExitStack() as undo:
             self._undo = undo
             undo.callback(self.directories.clear)
@@ -232,6 +235,15 @@ class State:
         before = self.removed_links.get(node.ino)
         count = 1 if before is None else before.links + 1
         self.removed_links[node.ino] = RemovedLinks(count, time.time_ns())
+
+    def attributes_below(self, lower: LayerFile) -> Attributes:
+        """Return a layer's file's attributes, asking once while one change is under way.
+
+        Layers do not change, so the last answer is remembered.
+        """
+        if self._stated is None or self._stated[0] is not lower:
+            self._stated = lower, lower.attributes()
+        return self._stated[1]
 
     # Nodes that nobody refers to any more.
 

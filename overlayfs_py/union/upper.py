@@ -50,6 +50,7 @@ class Upper:
         self._work_fd = work_fd
         self._serial = 0
         self.kept: set[bytes] = set()
+        self.makes_nameless = True  # until the filesystem says otherwise
         _require_apart(spec)
         self._lock(spec)
         self.stage = HostDirectory.opened(tree, self._open_stage())
@@ -176,7 +177,22 @@ class Upper:
         """Put a copy in place and the directory's times back: for users nothing has changed."""
         times = directory.status()
         self.place(staged, directory, name, flags)
-        inodes.set_times(directory, times.st_atime_ns, times.st_mtime_ns)
+        _put_times_back(directory, times)
+
+    def link_nameless(self, fd: int, directory: HostDirectory, name: bytes) -> None:
+        """Give an open file that has no name its first one; EEXIST where it is taken."""
+        source, target_fd = b"/proc/self/fd/%d" % fd, directory.fd()
+        try:
+            os.link(source, name, dst_dir_fd=target_fd, follow_symlinks=True)
+        except PermissionError:
+            with _writable_by_owner(target_fd, b"."):
+                os.link(source, name, dst_dir_fd=target_fd, follow_symlinks=True)
+
+    def link_nameless_unseen(self, fd: int, directory: HostDirectory, name: bytes) -> None:
+        """Do the same, and put the directory's times back."""
+        times = directory.status()
+        self.link_nameless(fd, directory, name)
+        _put_times_back(directory, times)
 
     def unplace(self, directory: HostDirectory, name: bytes) -> bytes:
         """Rename something that is to be removed to the stage; returns its name there."""
@@ -201,6 +217,16 @@ class Upper:
     def set_opaque(self, directory: HostDirectory) -> None:
         """Let nothing below merge with a directory."""
         self.set_private(directory, b"opaque", b"y")
+
+
+def _put_times_back(directory: HostDirectory, times: os.stat_result) -> None:
+    try:
+        os.utime(directory.fd(), ns=(times.st_atime_ns, times.st_mtime_ns))
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        # A descriptor that is good for names only: its owner may not list it.
+        inodes.set_times(directory, times.st_atime_ns, times.st_mtime_ns)
 
 
 def _rename(

@@ -53,7 +53,7 @@ def counts_hidden_links(state: State, node: FileNode) -> bool:
     _learn_a_name(state, node, node.lower)
     removed = state.removed_links.get(node.ino)
     links_removed = 0 if removed is None else removed.links
-    return node.parent is None and node.lower.attributes().nlink > links_removed
+    return node.parent is None and state.attributes_below(node.lower).nlink > links_removed
 
 
 def commit(state: State, copy: CopyUp) -> None:
@@ -63,7 +63,7 @@ def commit(state: State, copy: CopyUp) -> None:
         if lower is not None:
             _learn_a_name(state, copy.node, lower)
     except OSError:
-        copy_up.abort(state, copy)
+        copy.discard()
         raise
     copy_up.commit(state, copy)
     if lower is not None:
@@ -76,7 +76,7 @@ def link_other_names(state: State, node: FileNode, lower: LayerFile) -> None:
     Were the others left to the layer, the upper alone would no longer say that they are one file,
     and they would show the old data at the next mount.
     """
-    if lower.attributes().nlink > 1:
+    if state.attributes_below(lower).nlink > 1:
         # Where the layer still shows a name, looking it up links it.
         _look_at_all_names(state, node, lower)
 
@@ -86,7 +86,7 @@ def _learn_a_name(state: State, node: FileNode, lower: LayerFile) -> None:
 
     Its copy would otherwise have no place, and the other names could not become links of it.
     """
-    if node.parent is None and lower.attributes().nlink > 1:
+    if node.parent is None and state.attributes_below(lower).nlink > 1:
         # A lookup that comes across the node adds the name to it.
         _look_at_all_names(state, node, lower)
 

@@ -151,6 +151,26 @@ def read_only(spec: StackSpec) -> StackSpec:
     return replace(spec, upper=None, work=None)
 
 
+def is_copying_up(stack: Stack) -> bool:
+    """Whether a file is being copied to the upper."""
+    return bool(copies_under_way(stack))
+
+
+def copies_under_way(stack: Stack) -> list[str]:
+    """Return what anybody has open in the workdir that no name shows."""
+    links = (_link_of(path) for path in Path("/proc").glob("[0-9]*/fd/*"))
+    return [
+        link for link in links if link.startswith(f"{stack.work}/") and link.endswith("(deleted)")
+    ]
+
+
+def _link_of(path: Path) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:  # its process has ended, or has closed it
+        return ""
+
+
 def wait_until(condition: Callable[[], bool]) -> bool:
     """Poll until `condition` holds, and say whether it did in time."""
     deadline = time.monotonic() + _TIMEOUT_S

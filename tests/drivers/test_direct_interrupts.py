@@ -15,7 +15,7 @@ import pytest
 
 from overlayfs_py.syscalls import files
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
-from tests.drivers.serving import Stack, serving, wait_until, with_driver
+from tests.drivers.serving import Stack, is_copying_up, serving, wait_until, with_driver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,7 +168,7 @@ def test_others_are_served_whatever_a_copy_up_is_for(
     elsewhere = os.open(stack.target / "elsewhere", os.O_PATH)
     with ThreadPoolExecutor() as pool:
         changing = pool.submit(change, stack.target / "file")
-        assert wait_until(lambda: any(path.is_file() for path in stack.work.rglob("*")))
+        assert wait_until(lambda: is_copying_up(stack))
         with pytest.raises(FileNotFoundError):
             os.stat("never asked before", dir_fd=elsewhere)
         under_way = not changing.done()

@@ -18,6 +18,7 @@ from tests.union.view import view
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from overlayfs_py.union.core import CopyUp
     from tests.support.trees import Node
     from tests.union.conftest import MakeWorld
     from tests.union.world import World
@@ -236,3 +237,51 @@ def test_other_writers_marks_are_not_copied(make_world: MakeWorld) -> None:
 
     assert os.listxattr(world.upper / "d") == []
     assert os.listxattr(world.upper / "d/f") == []
+
+
+def test_a_copy_has_no_name_before_it_is_whole(make_world: MakeWorld) -> None:
+    world = make_world({"f": File(b"data", mode=0o640, uid=1, gid=2, mtime_ns=_OLD)})
+
+    copy = _transferred_of(world, "f")
+    staged, status = os.listdir(world.work / "work"), os.fstat(copy.staged.fd)
+    world.union.commit_copy_up(copy)
+
+    assert set(staged) <= {"whiteout"}
+    assert (status.st_mode, status.st_uid, status.st_gid) == (stat.S_IFREG | 0o640, 1, 2)
+    assert (status.st_size, status.st_mtime_ns) == (4, _OLD)
+    assert (world.upper / "f").stat().st_ino == status.st_ino
+
+
+def _transferred_of(world: World, path: str) -> CopyUp:
+    copy = world.union.begin_copy_up(world.at(path))
+    assert copy is not None
+    copy.transfer()
+    return copy
+
+
+@pytest.mark.parametrize(
+    "kind", ["file", "set-id", "no permissions", "xattrs", "capability", "acl"]
+)
+def test_a_copy_is_the_same_where_no_file_can_be_nameless(make_world: MakeWorld, kind: str) -> None:
+    world = make_world({"p": Dir(mtime_ns=_OLD), "p/x": _OBJECTS[kind]})
+    before = view(world, mtime=True)
+    world.union._state.upper.makes_nameless = False
+
+    world.change("p/x", mode=stat.S_IMODE(world.stat("p/x").mode))
+
+    assert not differences(before, view(world, mtime=True))
+    assert (world.upper / "p/x").stat().st_mode == world.stat("p/x").mode
+    assert set(os.listdir(world.work / "work")) <= {"whiteout"}
+
+
+@pytest.mark.parametrize("can", [True, False], ids=["nameless", "named"])
+def test_xattrs_that_go_during_a_transfer_stay_gone(make_world: MakeWorld, *, can: bool) -> None:
+    world = make_world({"f": File(b"data", xattrs={"user.a": b"1", "user.b": b"2"})}, metacopy=True)
+    world.union._state.upper.makes_nameless = can
+
+    copy = _transferred_of(world, "f")
+    world.union.remove_xattr(world.at("f"), b"user.a")
+    world.union.commit_copy_up(copy)
+
+    assert os.listxattr(world.upper / "f") == ["user.b"]
+    assert world.read("f") == b"data"
