@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 else:
     trio = LateModule("trio")
 
-# Guess: where copying takes about as long as the hop to a thread and back (114 us measured).
+# Guess: where copying takes about as long as the hop to a thread and back (165 us of processor
+# measured for one beside the next).
 _INLINE_SIZE_BYTES = 64 * 1024
 # Guess: more than this many copies at a time only compete for the disk.
 _MOST_THREADS = 4
+# Guess: what others may have to wait for a disk that was as quick as that the last time; as long
+# as a burst of their requests takes.
+_QUICK_SYNC_S = 0.001
 
 
 class CopyUps:
@@ -41,7 +45,12 @@ class CopyUps:
         size = self._union.copy_up_size(node, need)
         if node.ino in self._running and (size or need is not Need.ATTRIBUTES):
             return True
-        return size > (0 if self._union.syncs_copies else _INLINE_SIZE_BYTES)
+        return size > self._inline_size_bytes
+
+    @property
+    def _inline_size_bytes(self) -> int:
+        """Up to which size a copy goes without a thread, which costs more than it saves."""
+        return _INLINE_SIZE_BYTES if self._union.last_sync_s < _QUICK_SYNC_S else 0
 
     async def ensure(self, node: Node, need: Need = Need.DATA) -> None:
         """Have `node` copied up, so that a change of it takes no long time.
@@ -56,7 +65,7 @@ class CopyUps:
         copy = self._union.begin_copy_up(node, need)
         if copy is None:
             return
-        if _is_quick(copy):
+        if copy.size_bytes <= self._inline_size_bytes:
             self._transfer(copy)
         else:
             await self._transfer_in_thread(copy, node.ino)
@@ -81,8 +90,3 @@ class CopyUps:
         finally:
             del self._running[ino]
             over.set()
-
-
-def _is_quick(copy: CopyUp) -> bool:
-    # fsync alone takes longer than the hop: 0.4 ms for a small file (measured, ext4), up to 12 ms.
-    return copy.size_bytes == 0 or (copy.size_bytes <= _INLINE_SIZE_BYTES and not copy.sync)

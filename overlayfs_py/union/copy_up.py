@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostDirectory
@@ -51,6 +52,7 @@ class CopyUp:
         self.staged = staged
         self.size_bytes = size
         self.sync = sync
+        self.sync_took_s: float | None = None  # None: there was none
         self._reader = reader
         self._metadata = metadata
 
@@ -71,7 +73,9 @@ class CopyUp:
         if self._metadata is not None:
             inodes.give_metadata(self.staged.item, self._metadata)
         if copies_data and self.sync:
+            begun = time.monotonic()
             os.fsync(self.staged.fd)
+            self.sync_took_s = time.monotonic() - begun
 
     def undress(self) -> None:
         """Take back the xattrs, for others to be given."""
@@ -124,6 +128,8 @@ def _has(node: FileNode, need: Need) -> bool:
 def commit(state: State, copy: CopyUp) -> None:
     """Put a transferred copy in place, unless another one is there already."""
     node = copy.node
+    if copy.sync_took_s is not None:
+        state.last_sync_s = copy.sync_took_s
     try:
         if node.lower is not None:
             _install_file(state, copy)

@@ -83,9 +83,9 @@ class Union:
         return self._state.read_only
 
     @property
-    def syncs_copies(self) -> bool:
-        """Whether a copy-up waits for the disk."""
-        return not self._state.spec.volatile
+    def last_sync_s(self) -> float:
+        """How long the last copy-up waited for the disk: 0 if none does, inf before the first."""
+        return self._state.last_sync_s
 
     @property
     def has_volumes(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 from contextlib import ExitStack
@@ -59,6 +60,8 @@ class State:
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
         # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
         self._moves: dict[int, Moves] = {}
+        # How long the last copy waited for the disk; the first may take any time.
+        self.last_sync_s = 0.0 if spec.volatile else math.inf
         self._stated: tuple[LayerFile, Attributes] | None = None
         with ExitStack() as undo:
             self._undo = undo

@@ -85,6 +85,34 @@ async def test_two_who_ask_share_one(stack: Stack, union: Union) -> None:
 
 
 @pytest.mark.trio
+async def test_small_copies_take_a_thread_while_the_disk_is_slow(
+    stack: Stack, union: Union, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_ups, took_s, inline = CopyUps(union), [0.0, 0.0, 0.01, 0.0], []
+    threads: list[int] = []
+
+    def sync(_fd: int) -> None:
+        threads.append(threading.get_ident())
+        end = time.monotonic() + took_s[len(threads) - 1]
+        while time.monotonic() < end:
+            pass
+
+    monkeypatch.setattr(os, "fsync", sync)
+    for number in range(len(took_s)):
+        (stack.lower / f"small{number}").write_bytes(b"x")
+        node = union.lookup(union.root, b"small%d" % number)
+        assert node is not None
+        inline.append(not copy_ups.is_long(node))
+        await copy_ups.ensure(node)
+
+    assert inline == [False, True, True, False]
+    assert [thread == threading.get_ident() for thread in threads] == inline
+    last = union.lookup(union.root, b"small3")
+    assert last is not None
+    assert not copy_ups.is_long(last)
+
+
+@pytest.mark.trio
 async def test_what_was_unlinked_meanwhile_stays_gone(stack: Stack, union: Union) -> None:
     fill(stack.lower / "file", 10 << 20)
     node = union.lookup(union.root, b"file")
