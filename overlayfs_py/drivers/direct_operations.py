@@ -18,7 +18,6 @@ from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.direct_values import change_of, entry_size, sized, ttl_s
 from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.drivers.threads import Threads
-from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl
 from overlayfs_py.union.values import AttributeChange, Creator, Need
 from overlayfs_py.wire import protocol, replies, requests
@@ -198,16 +197,13 @@ class DirectOperations:
         """RENAME and RENAME2."""
         wanted = cast("requests.Rename", body)
         old, new = self._node(header.node), self._node(wanted.new_parent)
-        moved = [self._union.lookup(old, wanted.old_name)]
-        if wanted.flags & RENAME_EXCHANGE:
-            moved.append(self._union.lookup(new, wanted.new_name))
+        # What is refused is not copied up first.
+        planned = self._union.plan_rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
         need = self._union.need_of_rename
-        late = [node for node in moved if node is not None and self._copy_ups.is_long(node, need)]
+        late = [node for node in planned.moved if self._copy_ups.is_long(node, need)]
         if late:
-            # What is refused is not copied up first.
-            self._union.require_renamable(old, wanted.old_name, new, wanted.new_name, wanted.flags)
             return self._rename_later(late, old, new, wanted)
-        self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
+        self._union.carry_out(planned)
         return _NOTHING
 
     async def _rename_later(

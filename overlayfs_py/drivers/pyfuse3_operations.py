@@ -177,7 +177,7 @@ class UnionOperations(pyfuse3.Operations):
     ) -> None:
         old, new = self._node(parent_inode_old), self._node(parent_inode_new)
         # What is refused is not copied up first.
-        self._union.require_renamable(old, name_old, new, name_new, flags)
+        self._union.plan_rename(old, name_old, new, name_new, flags)
         await self._ensure_movable(old, name_old)
         if flags & pyfuse3.RENAME_EXCHANGE:
             await self._ensure_movable(new, name_new)

@@ -195,7 +195,10 @@ def make_special(upper: Upper, staged: bytes, file_type: int, rdev: int) -> None
 
 def _install_file(state: State, copy: CopyUp) -> None:
     node, staged = copy.node, copy.staged
-    below = DataBelow(node.data, None) if copy.is_metacopy else None
+    below = None
+    if copy.is_metacopy:
+        below = node.below or DataBelow(node.data, None, state.attributes_below(node.data).blocks)
+        below = below._replace(redirect=None)
     _install(state, node, staged)
     node.below = below
     if node.parent is not None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from overlayfs_py.union.lookup import Seen
+    from overlayfs_py.union.renames import Rename
     from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
 
 __all__ = ["CopyUp", "Need", "Node", "Union"]
@@ -317,7 +318,13 @@ class Union:
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
     ) -> None:
         """Rename; `flags` is 0, RENAME_NOREPLACE or RENAME_EXCHANGE as of renameat2(2)."""
-        renames.rename(
+        self.carry_out(self.plan_rename(old_parent, old_name, new_parent, new_name, flags))
+
+    def plan_rename(
+        self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
+    ) -> Rename:
+        """Raise what `rename` would, short of what goes wrong on the disk; changes nothing."""
+        return renames.plan(
             self._state,
             _directory(old_parent),
             old_name,
@@ -326,18 +333,9 @@ class Union:
             flags,
         )
 
-    def require_renamable(
-        self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
-    ) -> None:
-        """Raise what `rename` would, short of what goes wrong on the disk; changes nothing."""
-        renames.require_possible(
-            self._state,
-            _directory(old_parent),
-            old_name,
-            _directory(new_parent),
-            new_name,
-            flags,
-        )
+    def carry_out(self, planned: Rename) -> None:
+        """Rename as was just planned; with anything else in between `rename` it anew."""
+        renames.carry_out(self._state, planned)
 
     # Copy-up in three steps.
 

@@ -12,7 +12,7 @@ from overlayfs_py.layers.host import HostDirectory, HostFile, find_metacopy
 from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
 from overlayfs_py.union.copy_up import link_upper
-from overlayfs_py.union.lowers import find_lower, lower_names
+from overlayfs_py.union.lowers import find_lower, index_of, lower_names
 from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node
 from overlayfs_py.union.search import directories_below, find_data
 
@@ -38,6 +38,7 @@ class Seen(NamedTuple):
 
     node: Node
     attributes: Attributes
+    in_upper: bool = True  # or in a volume; else in a layer
 
 
 def lookup(state: State, parent: DirectoryNode, name: bytes) -> Node | None:
@@ -67,8 +68,10 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
         return None
     node = _lower_node(state, parent, name, sighting)
     if isinstance(node, FileNode) and node.lower is None:
-        return Seen(node, node.place.attributes())  # copied up by another of its names
-    return Seen(node, sighting.attributes)
+        # Copied up by another of its names, and linked under this one unless the disk is full.
+        in_upper = isinstance(upper_state(parent, name).found, Attributes)
+        return Seen(node, node.place.attributes(), in_upper=in_upper)
+    return Seen(node, sighting.attributes, in_upper=False)
 
 
 def upper_state(parent: DirectoryNode, name: bytes) -> UpperState:
@@ -83,7 +86,10 @@ def upper_state(parent: DirectoryNode, name: bytes) -> UpperState:
 
 def shown_below(parent: DirectoryNode, name: bytes) -> bool:
     """Whether the layers show a name, so that deleting it takes a whiteout."""
-    return find_lower(parent, name) is not None
+    lowers = parent.lowers
+    if len(lowers) > 1:
+        return index_of(parent).find(name) is not None
+    return bool(lowers) and find_lower(parent, name) is not None
 
 
 def names(node: DirectoryNode) -> list[bytes]:
@@ -166,7 +172,7 @@ def _data_below(
         return None
     data = find_data(state, parent, name, top, metacopy)
     if data is not None:
-        return DataBelow(data, metacopy.redirect)
+        return DataBelow(data, metacopy.redirect, data.attributes().blocks)
     if not state.spec.metacopy:
         return None  # opening it is refused
     raise CorruptLayer(name, "no layer below has the data of this file (metacopy)")

@@ -49,7 +49,7 @@ def as_shown(state: State, node: Node, found: Attributes) -> Attributes:
         links = _directory_links(state, node, found.nlink)
         return found if links == found.nlink else found._replace(nlink=links)
     if isinstance(node, FileNode) and node.below is not None:
-        found = found._replace(blocks=node.below.file.attributes().blocks)
+        found = found._replace(blocks=node.below.blocks)
     removed = state.removed_links.get(node.ino)
     if removed is None:
         return found

@@ -32,6 +32,7 @@ class DataBelow(NamedTuple):
 
     file: LayerFile
     redirect: bytes | None  # what the metacopy's redirect xattr says
+    blocks: int  # of 512 bytes, of that file
 
 
 class Node:

@@ -9,17 +9,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HeldFile
-from overlayfs_py.layers.values import Attributes
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union.copy_up import copy_up_directory
-from overlayfs_py.union.lookup import lookup, names, shown_below, upper_state
+from overlayfs_py.union.lookup import look, names, shown_below
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.opened import opened
 from overlayfs_py.union.values import WhiteoutStyle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from overlayfs_py.layers.host import HostDirectory
+    from overlayfs_py.union.lookup import Seen
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
     from overlayfs_py.union.upper import Upper
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
 
 def unlink(state: State, parent: DirectoryNode, name: bytes) -> None:
     """Delete a name that is not a directory's."""
-    node = require(state, parent, name)
+    seen = _see(state, parent, name)
+    node, in_upper = seen.node, seen.in_upper
     if not isinstance(node, FileNode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     directory = copy_up_directory(state, parent)
-    covered = shown_below(parent, name)
-    in_upper = covered and isinstance(upper_state(parent, name).found, Attributes)
     with losing_name(state, node, parent, name):
-        if covered:
+        if not in_upper or shown_below(parent, name):
             _cover(state.require_upper(), directory, name, taken=stat.S_IFREG if in_upper else 0)
         else:
             os.unlink(name, dir_fd=directory.fd())
@@ -94,12 +94,16 @@ def losing_directory(
 
 def require(state: State, parent: DirectoryNode, name: bytes) -> Node:
     """Return the node that a name to be deleted shows; EBUSY where a volume is attached."""
+    return _see(state, parent, name).node
+
+
+def _see(state: State, parent: DirectoryNode, name: bytes) -> Seen:
     if name in parent.attached:
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), name)
-    node = lookup(state, parent, name)
-    if node is None:
+    seen = look(state, parent, name)
+    if seen is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-    return node
+    return seen
 
 
 def require_empty(node: DirectoryNode) -> None:
@@ -135,6 +139,9 @@ def _hold_last_name(
         return None
     if node.names() != [(parent, name)]:
         return None
+    known = opened(state, node)
+    if known is not None:
+        return HeldFile(known.tree, os.dup(known.fd))
     directory = parent.require_upper()
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     return HeldFile(directory.tree, os.open(name, flags, dir_fd=directory.fd()))

@@ -11,7 +11,7 @@ import errno
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import ReservedName
 from overlayfs_py.layers.host import HostDirectory
@@ -53,16 +53,41 @@ class End:
     node: Node | None
 
 
-def rename(
+class Rename(NamedTuple):
+    """A rename that is possible as things are; what it moves may have to be copied up first."""
+
+    old: End
+    new: End
+    flags: int
+
+    @property
+    def moved(self) -> list[Node]:
+        """What changes its name: one thing, or two that change places."""
+        ends = (self.old, self.new) if self.flags & RENAME_EXCHANGE else (self.old,)
+        return [end.node for end in ends if end.node is not None]
+
+
+def plan(
     state: State,
     old_parent: DirectoryNode,
     old_name: bytes,
     new_parent: DirectoryNode,
     new_name: bytes,
     flags: int,
-) -> None:
-    """Rename as renameat2(2) does, atomically for whoever looks and whatever kills us."""
-    old, new = require_possible(state, old_parent, old_name, new_parent, new_name, flags)
+) -> Rename:
+    """Look at both ends; raises what rename(2) raises before anything has changed."""
+    old, new = _ends(state, old_parent, old_name, new_parent, new_name, flags)
+    if old.node is None or new.node is None or old.node.ino != new.node.ino:
+        _refuse(state, old, new, exchange=bool(flags & RENAME_EXCHANGE))
+    return Rename(old, new, flags)
+
+
+def carry_out(state: State, planned: Rename) -> None:
+    """Rename as renameat2(2) does, atomically for whoever looks and whatever kills us.
+
+    Nothing may have changed since it was planned.
+    """
+    old, new, flags = planned
     if old.node is not None and new.node is not None and old.node.ino == new.node.ino:
         return  # two names of one file stay
     for end in (old, new):
@@ -75,21 +100,6 @@ def rename(
         _exchange(state, old, new)
     else:
         _move(state, old, new, flags)
-
-
-def require_possible(
-    state: State,
-    old_parent: DirectoryNode,
-    old_name: bytes,
-    new_parent: DirectoryNode,
-    new_name: bytes,
-    flags: int,
-) -> tuple[End, End]:
-    """Return both ends of a rename; raises what rename(2) raises before anything has changed."""
-    old, new = _ends(state, old_parent, old_name, new_parent, new_name, flags)
-    if old.node is None or new.node is None or old.node.ino != new.node.ino:
-        _refuse(state, old, new, exchange=bool(flags & RENAME_EXCHANGE))
-    return old, new
 
 
 def need(state: State) -> Need:

@@ -82,6 +82,9 @@ class NodeTable:
         new: tuple[DirectoryNode, bytes],
     ) -> None:
         """Let a node be known by one name instead of another."""
+        if not node.aliases and old[0] is new[0] is node.parent and node.name == old[1]:
+            node.name = new[1]  # as nearly always
+            return
         self.add_name(node, *new)
         self.lose_name(node, *old)
 
