@@ -151,14 +151,14 @@ def read_only(spec: StackSpec) -> StackSpec:
     return replace(spec, upper=None, work=None)
 
 
-def is_copying_up(stack: Stack) -> bool:
-    """Whether a file is being copied to the upper."""
-    return bool(copies_under_way(stack))
+def is_copying_up(stack: Stack, daemon: Daemon | None = None) -> bool:
+    """Whether a file is being copied to the upper, by that daemon or any."""
+    return bool(copies_under_way(stack, "[0-9]*" if daemon is None else daemon.process.pid))
 
 
-def copies_under_way(stack: Stack) -> list[str]:
-    """Return what anybody has open in the workdir that no name shows."""
-    links = (_link_of(path) for path in Path("/proc").glob("[0-9]*/fd/*"))
+def copies_under_way(stack: Stack, pid: int | str) -> list[str]:
+    """Return what a process has open in the workdir that no name shows."""
+    links = (_link_of(path) for path in Path("/proc").glob(f"{pid}/fd/*"))
     return [
         link for link in links if link.startswith(f"{stack.work}/") and link.endswith("(deleted)")
     ]

@@ -78,7 +78,7 @@ async def test_two_who_ask_share_one(stack: Stack, union: Union) -> None:
         for _ in range(3):
             nursery.start_soon(ask)
         await trio.testing.wait_all_tasks_blocked()
-        staged = copies_under_way(stack)
+        staged = copies_under_way(stack, os.getpid())
 
     assert inodes == [(stack.upper / "file").stat().st_ino] * 3
     assert len(staged) == 1
@@ -235,7 +235,7 @@ def test_a_daemon_that_ends_in_the_middle_leaves_all_or_nothing(
     daemon = start(stack.spec, stack.plan)
     with ThreadPoolExecutor() as pool:
         changing = pool.submit(change_first_byte, stack.target / "large")
-        staged = wait_until(lambda: is_copying_up(stack))
+        staged = wait_until(lambda: is_copying_up(stack, daemon))
         daemon.signal(number)
         daemon.wait()
         words = stop(daemon)
@@ -260,11 +260,11 @@ def test_a_metacopy_changes_while_its_data_is_copied(stack: Stack) -> None:
     fill(stack.lower / "large", LARGE_BYTES)
     spec = replace(stack.spec, metacopy=True)
     large = stack.target / "large"
-    with serving(spec, stack.plan), ThreadPoolExecutor() as pool:
+    with serving(spec, stack.plan) as daemon, ThreadPoolExecutor() as pool:
         large.chmod(0o640)
         assert (stack.upper / "large").stat().st_blocks == 0
         writing = pool.submit(change_first_byte, large)
-        staged = wait_until(lambda: is_copying_up(stack))
+        staged = wait_until(lambda: is_copying_up(stack, daemon))
         os.utime(large, ns=(1, 2))
         large.chmod(0o600)
         writing.result()
@@ -287,7 +287,7 @@ def test_a_metacopy_that_is_killed_on_its_way_to_data_has_all_or_none(stack: Sta
     os.utime(stack.target / "large", ns=(1, 2))
     with ThreadPoolExecutor() as pool:
         changing = pool.submit(change_first_byte, stack.target / "large")
-        staged = wait_until(lambda: is_copying_up(stack))
+        staged = wait_until(lambda: is_copying_up(stack, daemon))
         daemon.signal(signal.SIGKILL)
         daemon.wait()
         stop(daemon)
