@@ -29,8 +29,11 @@ class Reader(Protocol):
     def seek(self, offset: int, whence: int) -> int:
         """Return where the next data or hole begins: lseek(2) with SEEK_DATA or SEEK_HOLE."""
 
-    def copy_to(self, target_fd: int, size: int) -> None:
-        """Write the first `size` bytes to an empty file, sharing blocks and keeping holes."""
+    def copy_to(self, target_fd: int, size: int, *, syncs_soon: bool = False) -> None:
+        """Write the first `size` bytes to an empty file, sharing blocks and keeping holes.
+
+        Where the file is to be synced next, the disk writes while more is copied.
+        """
 
     def close(self) -> None:
         """Give back what the reader holds."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.packs.chunks import WouldWait
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import Flag
+from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Decompressing a chunk of 128 KiB and verifying it takes about as long as the hop to a thread
 # and back.
 _MOST_INLINE = 2
+_WRITTEN_STEP = 8 << 20  # bytes that the disk is told of at a time
 
 
 class PackReader:
@@ -73,8 +75,9 @@ class PackReader:
             return None
         return self.read(offset, size)
 
-    def copy_to(self, target_fd: int, size: int) -> None:
+    def copy_to(self, target_fd: int, size: int, *, syncs_soon: bool = False) -> None:
         """Write the first `size` bytes to an empty file, keeping holes."""
+        begun = 0
         for place, length, address in self._extents(0, min(size, self._size)):
             here = place
             for number, start, part in self._by_chunk(address, length):
@@ -83,6 +86,9 @@ class PackReader:
                 self._require(start + part <= len(chunk), number)
                 _write(target_fd, memoryview(chunk)[start : start + part], here)
                 here += part
+                if syncs_soon and here - begun >= _WRITTEN_STEP:
+                    files.begin_writing(target_fd, begun, here - begun)
+                    begun = here
         os.ftruncate(target_fd, size)
 
     def seek(self, offset: int, whence: int) -> int:

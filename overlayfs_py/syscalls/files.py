@@ -19,6 +19,7 @@ FS_IOC_GETFLAGS = 0x80086601
 FS_IOC_SETFLAGS = 0x40086602
 
 _AT_FDCWD = -100
+_SYNC_FILE_RANGE_WRITE = 2
 _STATX_BTIME = 0x800
 _STATX_SIZE = 256
 _STATX_BTIME_OFFSET = 80  # struct statx: stx_btime follows stx_atime, which is at 64
@@ -29,6 +30,7 @@ _SYS_FCHMODAT2 = 452  # the same number on every architecture (Linux 6.6)
 _renameat2 = function("renameat2", CInt, CBytes, CInt, CBytes, CUInt)
 _fallocate = function("fallocate64", CInt, CInt, COff, COff)
 _syncfs = function("syncfs", CInt)
+_sync_file_range = function("sync_file_range", CInt, COff, COff, CUInt)
 _statx = function("statx", CInt, CBytes, CInt, CUInt, CBytes)
 _fchmodat2 = syscall(_SYS_FCHMODAT2, CInt, CBytes, CUInt, CInt)
 
@@ -64,6 +66,11 @@ def clone(source_fd: int, target_fd: int) -> None:
 def allocate(fd: int, mode: int, offset: int, length: int) -> None:
     """Allocate, punch or zero a range: fallocate(2) with all its modes."""
     _fallocate(fd, mode, offset, length)
+
+
+def begin_writing(fd: int, offset: int, length: int) -> None:
+    """Have a range on its way to the disk, without waiting for it: sync_file_range(2)."""
+    _sync_file_range(fd, offset, length, _SYNC_FILE_RANGE_WRITE)
 
 
 def sync_filesystem(path: bytes) -> None:

@@ -69,7 +69,7 @@ class CopyUp:
         """
         copies_data = self.size_bytes > 0 and self._reader is not None
         if copies_data and self._reader is not None:
-            self._reader.copy_to(self.staged.fd, self.size_bytes)
+            self._reader.copy_to(self.staged.fd, self.size_bytes, syncs_soon=self.sync)
         if self._metadata is not None:
             inodes.give_metadata(self.staged.item, self._metadata)
         if copies_data and self.sync:

@@ -58,7 +58,7 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
     if is_reserved(name) and parent.cacheable:
         return None
-    found = upper_state(parent, name).found
+    found = Absence.MISSING if parent.upper is None else _find_in_upper(parent, name)
     if isinstance(found, Attributes):
         return Seen(upper_node(state, parent, name, found), found)
     if found is Absence.WHITEOUT:
@@ -72,6 +72,13 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
         in_upper = isinstance(upper_state(parent, name).found, Attributes)
         return Seen(node, node.place.attributes(), in_upper=in_upper)
     return Seen(node, sighting.attributes, in_upper=False)
+
+
+def _find_in_upper(parent: DirectoryNode, name: bytes) -> Finding:
+    upper = parent.require_upper()
+    found = upper.find(name)
+    is_deleted = found is Absence.MISSING and bool(parent.lowers) and upper.deletes(name)
+    return Absence.WHITEOUT if is_deleted else found
 
 
 def upper_state(parent: DirectoryNode, name: bytes) -> UpperState:
@@ -117,14 +124,16 @@ def names(node: DirectoryNode) -> list[bytes]:
 def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
     """Return the node of an object that was just seen in the upper."""
     ino = state.table.origins.get(found.ino, found.ino)
-    known = _known(state, parent, name, found._replace(ino=ino))
+    if ino != found.ino:
+        found = found._replace(ino=ino)
+    known = _known(state, parent, name, found)
     if known is not None:
         return known
     if not stat.S_ISDIR(found.mode):
         below = None
         if state.follows_metacopies and stat.S_ISREG(found.mode) and parent.cacheable:
             below = _data_below(state, parent, HostFile(parent.require_upper(), name), name, -1)
-        file = FileNode(found._replace(ino=ino), parent, name, below=below)
+        file = FileNode(found, parent, name, below=below)
         return _with_cacheability(file, parent)
     upper = HostDirectory(parent.require_upper().tree, parent.require_upper(), name)
     marks = upper.marks(with_opaque_file=bool(parent.lowers)) if parent.cacheable else None

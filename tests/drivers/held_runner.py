@@ -15,12 +15,14 @@ _DEADLINE_S = 30
 def hold(kind: type[DescriptorReader | PackReader]) -> None:
     copy_to = kind.copy_to
 
-    def copy_when_told(reader: DescriptorReader, target_fd: int, size: int) -> None:
+    def copy_when_told(
+        reader: DescriptorReader, target_fd: int, size: int, *, syncs_soon: bool = False
+    ) -> None:
         deadline = time.monotonic() + _DEADLINE_S
         while not os.path.exists(os.environ["GO"]):
             assert time.monotonic() < deadline, "nobody said go"
             time.sleep(0.005)
-        copy_to(reader, target_fd, size)
+        copy_to(reader, target_fd, size, syncs_soon=syncs_soon)
 
     kind.copy_to = copy_when_told
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.layers.reader import DescriptorReader, copy_data
+from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,30 @@ def test_a_copy_has_the_bytes_and_the_holes(
     assert os.pread(fd, size + 1, 0) == source.read(0, size)
     assert status.st_blocks * 512 <= 64 << 10
     os.close(fd)
+
+
+@pytest.mark.parametrize("syncs_soon", [False, True])
+def test_the_disk_is_told_of_what_is_synced_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, syncs_soon: bool
+) -> None:
+    data, told = os.urandom(20 << 20), []
+    (tmp_path / "source").write_bytes(data)
+    begin_writing = files.begin_writing
+
+    def noted(fd: int, offset: int, length: int) -> None:
+        told.append(range(offset, offset + length))
+        begin_writing(fd, offset, length)
+
+    monkeypatch.setattr(files, "begin_writing", noted)
+    reader = DescriptorReader(os.open(tmp_path / "source", os.O_RDONLY))
+    fd = os.open(tmp_path / "target", os.O_RDWR | os.O_CREAT)
+
+    reader.copy_to(fd, len(data), syncs_soon=syncs_soon)
+
+    assert os.pread(fd, len(data) + 1, 0) == data
+    assert sum(map(len, told)) == (len(data) if syncs_soon else 0)
+    os.close(fd)
+    reader.close()
 
 
 def test_a_source_that_has_shrunk_gives_zeros(tmp_path: Path) -> None:
