@@ -38,11 +38,16 @@ def make_upper(upper: bytes, like: bytes) -> None:
 
 
 def throwaway_upper(spec: StackSpec, scratch: bytes) -> StackSpec:
-    """Return the stack with an upper in an empty directory, which is not worth a sync."""
+    """Return the stack with an upper in an empty directory, which is not worth a sync.
+
+    Nobody mounts it again, so that metacopies, which the kernel reads only if told to, do no harm.
+    """
     upper, work = os.path.join(scratch, b"upper"), os.path.join(scratch, b"work")
     make_upper(upper, like=spec.lower[0])
     os.mkdir(work)
-    return replace(spec, upper=upper, work=work, volatile=True)
+    return replace(
+        spec, upper=upper, work=work, volatile=True, metacopy=spec.redirect_dir or spec.metacopy
+    )
 
 
 def _root_of(layer: bytes) -> _Root:
