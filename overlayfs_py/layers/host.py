@@ -284,7 +284,7 @@ class OpenFile(HeldFile):
         return self._fd, True
 
     def list_xattrs(self) -> list[bytes]:
-        return [os.fsencode(name) for name in os.listxattr(self._fd)]
+        return list_xattrs_of(self._fd)
 
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self._fd, name)

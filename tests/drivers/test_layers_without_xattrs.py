@@ -43,3 +43,24 @@ def test_such_a_layer_is_read_and_copied_up(stack: Stack, layer: Path, *, alone:
 
     assert (stack.upper / "file").read_bytes() == b"data, and more"
     assert (layer / "file").read_bytes() == b"data"
+
+
+def test_a_copy_in_such_an_upper_has_none(stack: Stack) -> None:
+    base = stack.base / "without"
+    base.mkdir()
+    served = Stack(base)
+    (stack.lower / "file").write_bytes(b"data")
+    for name in ("upper", "work"):
+        (served.lower / name).mkdir()
+    upper, work = (os.fsencode(served.target / name) for name in ("upper", "work"))
+    with (
+        serving(served.spec, served.plan, runner="no_xattrs_runner"),
+        serving(replace(stack.spec, upper=upper, work=work), stack.plan),
+    ):
+        (stack.target / "file").chmod(0o600)
+        names = os.listxattr(stack.target / "file")
+        status = (served.target / "upper/file").stat()
+
+    assert names == []
+    assert status.st_mode & 0o777 == 0o600
+    assert (served.upper / "upper/file").read_bytes() == b"data"
