@@ -18,6 +18,7 @@ import trio
 
 from overlayfs_py.drivers import direct_device
 from overlayfs_py.drivers.direct_device import Device
+from overlayfs_py.drivers.idle_polling import IdlePolling, Wakefulness
 from tests.drivers.serving import Stack, serving, with_driver
 from tests.drivers.test_copyups import fill
 
@@ -44,7 +45,7 @@ def kernel(ends: tuple[socket.socket, socket.socket]) -> socket.socket:
 
 @pytest.fixture
 def device(ends: tuple[socket.socket, socket.socket]) -> Device:
-    return Device(ends[1].fileno(), SIZE_BYTES)
+    return Device(ends[1].fileno(), SIZE_BYTES, Wakefulness(IdlePolling.OFF))
 
 
 async def wait_for_one_that_comes_soon(device: Device, kernel: socket.socket) -> None:
@@ -143,7 +144,7 @@ async def test_with_one_processor_it_never_polls(
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(allowed)})
     try:
-        device = Device(ends[1].fileno(), SIZE_BYTES)
+        device = Device(ends[1].fileno(), SIZE_BYTES, Wakefulness(IdlePolling.OFF))
     finally:
         os.sched_setaffinity(0, allowed)
     for _ in range(20):
