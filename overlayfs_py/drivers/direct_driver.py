@@ -208,11 +208,9 @@ class Server:
         device = self._device
         self.wakefulness.heed(device.requests)
         for _ in range(_BURST):
-            message = device.try_read()
+            message = device.poll()
             if message is None:
-                message = device.poll()
-                if message is None:
-                    return device.gone
+                return device.gone
             self._take(message, tasks)
         return True
 
@@ -234,6 +232,8 @@ class Server:
             return
         if isinstance(answer, bytes | memoryview):
             self._answer(header, answer)
+        elif isinstance(answer, int):
+            self._device.answer(replies.failure(header.unique, answer))
         else:
             scope = trio.CancelScope()
             self._waiting[header.unique] = scope, header.pid

@@ -1,7 +1,8 @@
 """The union answers the kernel's requests: each handler calls, maps, wraps.
 
 A handler returns the payload of its answer, or an awaitable of one where it may have to wait.
-Errors leave as exceptions. Nodes are known to the kernel by their inode numbers, the root by 1.
+Errors leave as exceptions, those that are ordinary answers as their numbers. Nodes are known to
+the kernel by their inode numbers, the root by 1.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import Attributes
     from overlayfs_py.wire.requests import Body, Header
 
-    Answer = bytes | memoryview | Awaitable[bytes]
+    Answer = bytes | memoryview | int | Awaitable[bytes]
 else:
     trio = LateModule("trio")
 
@@ -395,7 +396,10 @@ class DirectOperations:
     def getxattr(self, header: Header, body: Body) -> Answer:
         """GETXATTR."""
         wanted = cast("requests.Getxattr", body)
-        value = self._union.get_xattr(self._node(header.node), wanted.name)
+        node = self._node(header.node)
+        if self._union.lacks_xattr(node, wanted.name):
+            return errno.ENODATA
+        value = self._union.get_xattr(node, wanted.name)
         return sized(value, wanted.size)
 
     def listxattr(self, header: Header, body: Body) -> Answer:

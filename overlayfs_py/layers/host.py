@@ -29,6 +29,7 @@ from overlayfs_py.layers.values import (
     Marks,
 )
 from overlayfs_py.layers.xattrs import find_xattr, lacks_data, list_xattrs_of
+from overlayfs_py.syscalls import xattrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,6 +169,9 @@ class HostObject:
     def list_xattrs(self) -> list[bytes]:
         return list_xattrs_of(self.path(), follow=False)
 
+    def lacks_xattr(self, name: bytes) -> bool:
+        return xattrs.is_absent(*self.place(), name)
+
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self.path(), name, follow_symlinks=False)
 
@@ -249,6 +253,9 @@ class HeldFile(HostFile):
     def list_xattrs(self) -> list[bytes]:
         return list_xattrs_of(self.path())
 
+    def lacks_xattr(self, name: bytes) -> bool:
+        return False  # no call takes a descriptor of O_PATH
+
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self.path(), name)
 
@@ -273,6 +280,9 @@ class OpenFile(HeldFile):
 
     def list_xattrs(self) -> list[bytes]:
         return [os.fsencode(name) for name in os.listxattr(self._fd)]
+
+    def lacks_xattr(self, name: bytes) -> bool:
+        return xattrs.is_absent_from(self._fd, name)
 
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self._fd, name)
