@@ -381,11 +381,14 @@ class DirectOperations:
         return self._entry_held(node, found) + plain if plus else plain
 
     def _dots(self, directory: Node, offset: int, *, plus: bool) -> list[bytes]:
-        """The entries "." and "..", of which the kernel takes no reference."""
+        """The entries "." and "..", of which the kernel takes nothing but name and number.
+
+        Node 0 in their place does not say that they are missing (fuse_direntplus_link).
+        """
         above = self._union.parent(directory)
         dots = ((SELF_COOKIE, b".", directory), (PARENT_COOKIE, b"..", above))
         return [
-            (replies.entry(0, self._union.attributes(node), 0) if plus else b"")
+            (replies.ABSENT if plus else b"")
             + replies.directory_entry(node.ino, cookie, stat.S_IFDIR, name)
             for cookie, name, node in dots
             if cookie > offset

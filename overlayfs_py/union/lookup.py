@@ -57,11 +57,12 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
     if is_reserved(name) and parent.cacheable:
         return None
-    found = upper_state(parent, name).found
-    if isinstance(found, Attributes):
-        return Seen(upper_node(state, parent, name, found), found)
-    if found is Absence.WHITEOUT:
-        return None
+    if parent.upper is not None:
+        found = upper_state(parent, name).found
+        if isinstance(found, Attributes):
+            return Seen(upper_node(state, parent, name, found), found)
+        if found is Absence.WHITEOUT:
+            return None
     sighting = find_lower(parent, name)
     if sighting is None:
         return None
