@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING
 
-from overlayfs_py.syscalls.mounts import MS_PRIVATE, MS_REC, mount
+from overlayfs_py.syscalls.mounts import MNT_DETACH, MS_BIND, MS_PRIVATE, MS_REC, mount, umount
 from overlayfs_py.syscalls.namespaces import CLONE_NEWNS, unshare
 
 if TYPE_CHECKING:
@@ -32,6 +34,19 @@ def hide_mounts() -> None:
     if os.geteuid() == 0:
         unshare(CLONE_NEWNS)
         mount(None, b"/", None, MS_REC | MS_PRIVATE)
+        _take_own_device()
+
+
+def _take_own_device() -> None:
+    """Cover /dev/fuse with a node like it: some tests change its mode, and put it back."""
+    status = os.stat("/dev/fuse")
+    with TemporaryDirectory() as directory:
+        mount(b"tmpfs", os.fsencode(directory), b"tmpfs", 0, None)
+        node = Path(directory) / "fuse"
+        os.mknod(node, stat.S_IFCHR, status.st_rdev)
+        node.chmod(stat.S_IMODE(status.st_mode))
+        mount(os.fsencode(node), b"/dev/fuse", None, MS_BIND)
+        umount(os.fsencode(directory), MNT_DETACH)  # the node stays, where it is bound
 
 
 class Room:
