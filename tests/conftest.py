@@ -1,19 +1,22 @@
-"""In CI a skipped test is a failed one: there everything that a test may need is there."""
+"""For all tests: in CI a skipped one has failed, and some are to be alone with the machine."""
 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.checkout import show_to_everybody
 from tests.support.lowers import NOT_OF_PACKS, as_packs
+from tests.support.workers import Room, hide_mounts, is_worker, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 _IN_CI = bool(os.environ.get("CI"))
+_ROOM = pytest.StashKey[Room | None]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     show_to_everybody(config.rootpath)
+    config.stash[_ROOM] = room_of(config)
+    if is_worker(config):
+        hide_mounts()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -45,6 +51,15 @@ def lowers(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with as_packs():
         yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # the time of waiting is not the test's
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    room = item.config.stash[_ROOM]
+    with nullcontext() if room is None else room.held(item, nextitem):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

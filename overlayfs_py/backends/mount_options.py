@@ -19,6 +19,7 @@ from overlayfs_py.backends.option_values import (
     parse_layers,
     parse_volume,
 )
+from overlayfs_py.drivers.idle_polling import IdlePolling
 from overlayfs_py.drivers.mounting import IoMode, MountPlan
 from overlayfs_py.union.values import StackSpec, WhiteoutStyle
 
@@ -57,6 +58,9 @@ _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
         plan, io=parse_choice(value, {mode.value: mode for mode in IoMode})
     ),
     "writeback": lambda plan, value: replace(plan, writeback=parse_choice(value, _SWITCH)),
+    "idlepoll": lambda plan, value: replace(
+        plan, idle_polling=parse_choice(value, {choice.value: choice for choice in IdlePolling})
+    ),
 }
 _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
     "volatile": lambda spec: replace(spec, volatile=True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -12,6 +11,7 @@ from overlayfs_py.backends.mount_options import OptionError, split_list
 from overlayfs_py.backends.option_values import parse_volume
 from overlayfs_py.cli.arguments import PATH, driver_option
 from overlayfs_py.cli.store_arguments import root_option
+from overlayfs_py.cli.temporary import temporary_directory
 from overlayfs_py.containers.failure import Failure, failure_of
 from overlayfs_py.containers.throwaway import Run, run
 
@@ -116,7 +116,7 @@ def command(
             layers=base.layers,
             command=words or base.command or _DEFAULT_COMMAND,
             environment=_environment((*base.environment, *variables)),
-            temporary=os.fsencode(tempfile.gettempdir()),
+            temporary=temporary_directory(),
             volumes=tuple(map(_parse_volume, volumes)),
             directory=directory or base.directory or "/",
             keep=None if keep is None else os.fsencode(keep),

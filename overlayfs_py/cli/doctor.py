@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.temporary import temporary_directory
 from overlayfs_py.containers import machine
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ _NO = "Mounting does not work yet."
 @click.command("doctor", help=_HELP)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def command(*, as_json: bool) -> int:
-    findings = machine.examine(os.fsencode(tempfile.gettempdir()))
+    findings = machine.examine(temporary_directory())
     works = machine.can_mount(findings)
     click.echo(_as_json(findings, works=works) if as_json else _as_text(findings, works=works))
     return 0 if works else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import click
 from overlayfs_py.cli.arguments import PATH, driver_option
 from overlayfs_py.cli.serving import serve
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
+from overlayfs_py.cli.temporary import temporary_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def command(
     defaults = (f"lowerdir=.,nosuid,nodev,fsname={_escaped(image)}",)
     request = interpret((*defaults, *options), os.fsencode(directory))
     request = replace(request, stack=replace(request.stack, lower=layers.lower))
-    temporary = os.fsencode(tempfile.gettempdir()) if writable else None
+    temporary = temporary_directory() if writable else None
     # The daemon inherits what keeps the layers; here it goes with the process.
     serve("overlayfs-py", request, driver=driver, foreground=foreground, scratch_below=temporary)
 

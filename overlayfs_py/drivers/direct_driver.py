@@ -20,6 +20,7 @@ from overlayfs_py.drivers.direct_handlers import handlers_of
 from overlayfs_py.drivers.direct_operations import OPENED, DirectOperations
 from overlayfs_py.drivers.direct_start import Announcement, answer_first, noted_signals
 from overlayfs_py.drivers.errnos import BugLog, errno_of
+from overlayfs_py.drivers.idle_polling import Wakefulness
 from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.drivers.mounting import IoMode
 from overlayfs_py.drivers.passthrough import BackingFiles, PassthroughOperations
@@ -74,6 +75,7 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
             os.close(mounted.fd)  # which ends the wait of that thread
             raise
         if server.has_ended and not postponed:
+            server.wakefulness.rest()
             os.close(mounted.fd)
             announcement.finish()
         else:
@@ -120,7 +122,8 @@ class Server:
             passthrough=mounted.io is IoMode.PASSTHROUGH,
             writeback=mounted.writeback,
         )
-        self._device = Device(mounted.fd, self._wishes.max_write + HEADER_ROOM)
+        self.wakefulness = Wakefulness(mounted.idle_polling)
+        self._device = Device(mounted.fd, self._wishes.max_write + HEADER_ROOM, self.wakefulness)
         self._served = {0, os.geteuid()} if mounted.denies_others else None
         self._union = union
         self._backing: BackingFiles | None = None
@@ -167,6 +170,7 @@ class Server:
 
     def close(self) -> None:
         """Close the descriptor; whoever still waits for an answer is told that we are gone."""
+        self.wakefulness.rest()
         if self._fd is not None:
             trio.lowlevel.notify_closing(self._fd)
             os.close(self._fd)
@@ -202,12 +206,11 @@ class Server:
     def drain(self, tasks: Tasks) -> bool:
         """Answer what is there, up to a burst; False where the device has run dry."""
         device = self._device
+        self.wakefulness.heed(device.requests)
         for _ in range(_BURST):
-            message = device.try_read()
+            message = device.poll()
             if message is None:
-                message = device.poll()
-                if message is None:
-                    return device.gone
+                return device.gone
             self._take(message, tasks)
         return True
 
@@ -229,6 +232,8 @@ class Server:
             return
         if isinstance(answer, bytes | memoryview):
             self._answer(header, answer)
+        elif isinstance(answer, int):
+            self._device.answer(replies.failure(header.unique, answer))
         else:
             scope = trio.CancelScope()
             self._waiting[header.unique] = scope, header.pid

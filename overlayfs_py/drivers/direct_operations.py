@@ -1,7 +1,8 @@
 """The union answers the kernel's requests: each handler calls, maps, wraps.
 
 A handler returns the payload of its answer, or an awaitable of one where it may have to wait.
-Errors leave as exceptions. Nodes are known to the kernel by their inode numbers, the root by 1.
+Errors leave as exceptions, those that are ordinary answers as their numbers. Nodes are known to
+the kernel by their inode numbers, the root by 1.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import Attributes
     from overlayfs_py.wire.requests import Body, Header
 
-    Answer = bytes | memoryview | Awaitable[bytes]
+    Answer = bytes | memoryview | int | Awaitable[bytes]
 else:
     trio = LateModule("trio")
 
@@ -376,11 +377,14 @@ class DirectOperations:
         return self._entry_held(node, found) + plain if plus else plain
 
     def _dots(self, directory: Node, offset: int, *, plus: bool) -> list[bytes]:
-        """The entries "." and "..", of which the kernel takes no reference."""
+        """The entries "." and "..", of which the kernel takes nothing but name and number.
+
+        Node 0 in their place does not say that they are missing (fuse_direntplus_link).
+        """
         above = self._union.parent(directory)
         dots = ((SELF_COOKIE, b".", directory), (PARENT_COOKIE, b"..", above))
         return [
-            (replies.entry(0, self._union.attributes(node), 0) if plus else b"")
+            (replies.ABSENT if plus else b"")
             + replies.directory_entry(node.ino, cookie, stat.S_IFDIR, name)
             for cookie, name, node in dots
             if cookie > offset
@@ -391,7 +395,10 @@ class DirectOperations:
     def getxattr(self, header: Header, body: Body) -> Answer:
         """GETXATTR."""
         wanted = cast("requests.Getxattr", body)
-        value = self._union.get_xattr(self._node(header.node), wanted.name)
+        node = self._node(header.node)
+        if self._union.lacks_xattr(node, wanted.name):
+            return errno.ENODATA
+        value = self._union.get_xattr(node, wanted.name)
         return sized(value, wanted.size)
 
     def listxattr(self, header: Header, body: Body) -> Answer:

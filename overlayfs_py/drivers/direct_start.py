@@ -16,6 +16,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from overlayfs_py.drivers.direct_device import QUIET_MS
 from overlayfs_py.wire.errors import WireError
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTa
     loading = threading.Thread(target=_load_trio, daemon=True)
     try:
         while not postponed and not noted and not server.has_ended:
-            if server.drain(postponed) or poll.poll(_MOMENT_MS):
+            if server.drain(postponed) or poll.poll(QUIET_MS):
+                continue
+            server.wakefulness.rest()
+            if poll.poll(_MOMENT_MS):
                 continue
             if loading.ident is None:
                 loading.start()

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers import mountinfo
+from overlayfs_py.drivers.idle_polling import IdlePolling
 from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.syscalls import files, mounts
 
@@ -61,6 +62,7 @@ class MountPlan:
     io: IoMode = IoMode.CACHED
     # The kernel collects what is written and sends it later: at close(2), fsync(2), or by itself.
     writeback: bool = False
+    idle_polling: IdlePolling = IdlePolling.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Mounted:
     denies_others: bool
     io: IoMode = IoMode.CACHED
     writeback: bool = False
+    idle_polling: IdlePolling = IdlePolling.AUTO
 
     @property
     def leaves_umask(self) -> bool:
@@ -141,7 +144,14 @@ def mount(plan: MountPlan) -> Mounted:
         fd, by_ourselves = _mount_with_help(plan, target, refusal), False
     denies_others = plan.allow_root and not plan.allow_other
     return Mounted(
-        fd, target, _identify(target), by_ourselves, denies_others, plan.io, plan.writeback
+        fd,
+        target,
+        _identify(target),
+        by_ourselves,
+        denies_others,
+        plan.io,
+        plan.writeback,
+        plan.idle_polling,
     )
 
 

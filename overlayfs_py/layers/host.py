@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks as mark_forms
@@ -29,6 +29,7 @@ from overlayfs_py.layers.values import (
     Marks,
 )
 from overlayfs_py.layers.xattrs import find_xattr, lacks_data, list_xattrs_of
+from overlayfs_py.syscalls import files, xattrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,19 +104,23 @@ class HostTree:
             uid, gid, mode, rdev = parsed
         if not self.ids.changes_nothing:
             uid, gid = self.ids.seen_uid(uid), self.ids.seen_gid(gid)
-        return Attributes(
-            self.ino_of(status),
-            mode,
-            status.st_nlink,
-            uid,
-            gid,
-            rdev,
-            status.st_size,
-            status.st_blocks,
-            status.st_blksize,
-            status.st_atime_ns,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
+        # Half of what Attributes(...) takes, for every name that is looked up.
+        return tuple.__new__(
+            Attributes,
+            (
+                self.ino_of(status),
+                mode,
+                status.st_nlink,
+                uid,
+                gid,
+                rdev,
+                status.st_size,
+                status.st_blocks,
+                status.st_blksize,
+                status.st_atime_ns,
+                status.st_mtime_ns,
+                status.st_ctime_ns,
+            ),
         )
 
     def paths_of(self, file: HostFile) -> list[tuple[bytes, ...]]:
@@ -171,6 +176,9 @@ class HostObject:
 
     def list_xattrs(self) -> list[bytes]:
         return list_xattrs_of(self.path(), follow=False)
+
+    def lacks_xattr(self, name: bytes) -> bool:
+        return xattrs.is_absent(*self.place(), name)
 
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self.path(), name, follow_symlinks=False)
@@ -253,6 +261,9 @@ class HeldFile(HostFile):
     def list_xattrs(self) -> list[bytes]:
         return list_xattrs_of(self.path())
 
+    def lacks_xattr(self, name: bytes) -> bool:
+        return False  # no call takes a descriptor of O_PATH
+
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self.path(), name)
 
@@ -285,6 +296,9 @@ class OpenFile(HeldFile):
 
     def list_xattrs(self) -> list[bytes]:
         return list_xattrs_of(self._fd)
+
+    def lacks_xattr(self, name: bytes) -> bool:
+        return xattrs.is_absent_from(self._fd, name)
 
     def get_xattr(self, name: bytes) -> bytes:
         return os.getxattr(self._fd, name)
@@ -356,7 +370,7 @@ class HostDirectory(HostObject):
             assert directory.parent is not None
             directory = directory.parent
             start = directory._known_fd()  # noqa: SLF001 - the same class
-        fd = os.dup(start)
+        fd = _open_directory(start, names.pop())
         while names:
             below = _open_directory(fd, names.pop())
             os.close(fd)
@@ -451,18 +465,26 @@ class HostDirectory(HostObject):
             self._xattr_whiteouts = found
         return self._xattr_whiteouts
 
+    def list_xattrs(self) -> list[bytes]:
+        known = self._known_fd()
+        if known is not None:
+            with suppress(OSError):  # a descriptor that cannot list: see `_open_directory`
+                return [os.fsencode(name) for name in os.listxattr(known)]
+        return super().list_xattrs()
+
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
-        marks = mark_forms.read_marks(self.list_xattrs(), self.get_xattr)
+        if with_opaque_file:
+            self.fd()  # needed below, and the xattrs cost less by it than by a path
+        names = self.list_xattrs()
+        if self.tree.read_only:
+            self._xattr_whiteouts = mark_forms.holds_whiteout_xattrs(names, self.get_xattr)
+        marks = mark_forms.read_marks(names, self.get_xattr)
         if with_opaque_file and not marks.opaque and self._has(mark_forms.AUFS_OPAQUE):
             return Marks(opaque=True, redirect=marks.redirect)
         return marks
 
     def _has(self, name: bytes) -> bool:
-        try:
-            os.stat(name, dir_fd=self.fd(), follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return True
+        return files.exists_at(self.fd(), name)
 
     def directory(self, name: bytes) -> HostDirectory:
         return HostDirectory(self.tree, self, name)

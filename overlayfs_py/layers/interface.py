@@ -51,6 +51,9 @@ class LayerObject(Protocol):
     def list_xattrs(self) -> list[bytes]:
         """Return the names of its xattrs as they lie in the layer."""
 
+    def lacks_xattr(self, name: bytes) -> bool:
+        """Whether there is surely no such xattr; cheap. `get_xattr` tells where it is not sure."""
+
     def get_xattr(self, name: bytes) -> bytes:
         """Return one xattr's value; ENODATA if there is none."""
 

@@ -74,6 +74,9 @@ class SkeletonDirectory:
     def list_xattrs(self) -> list[bytes]:
         return []
 
+    def lacks_xattr(self, name: bytes) -> bool:
+        return True
+
     def get_xattr(self, name: bytes) -> bytes:
         _refuse(errno.ENODATA, name)
 

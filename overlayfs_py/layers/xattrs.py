@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 def find_xattr(item: LayerObject, name: bytes) -> bytes | None:
     """Return an xattr's value, None where the object has none or can have none."""
+    if item.lacks_xattr(name):
+        return None
     try:
         return item.get_xattr(name)
     except OSError as error:

@@ -137,6 +137,9 @@ class PackObject:
     def list_xattrs(self) -> list[bytes]:
         return list(self._xattrs())
 
+    def lacks_xattr(self, name: bytes) -> bool:
+        return name not in self._xattrs() and _why_no_xattr(name) == errno.ENODATA
+
     def get_xattr(self, name: bytes) -> bytes:
         value = self._xattrs().get(name)
         if value is None:

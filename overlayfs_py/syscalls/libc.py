@@ -63,6 +63,22 @@ def syscall(number: int, *arguments: type) -> Callable[..., int]:
     return numbered
 
 
+def system_call_errno(number: int, *arguments: type) -> Callable[..., int]:
+    """Return system call `number` as a callable that returns its errno, 0 where it succeeds.
+
+    For calls of which a failure is an ordinary answer: an exception takes longer than the call.
+    """
+    raw = _libc["syscall"]
+    raw.argtypes = (CLong, *arguments)
+    raw.restype = CLong
+    get_errno = ctypes.get_errno
+
+    def call(*values: object) -> int:
+        return get_errno() if raw(number, *values) == -1 else 0
+
+    return call
+
+
 def out_buffer(size: int) -> ctypes.Array[ctypes.c_char]:
     """Return a zeroed buffer for a call to fill, passed as CBytes; `.raw` is what is in it."""
     return ctypes.create_string_buffer(size)

@@ -158,6 +158,10 @@ class Union:
         """Return the names of a node's xattrs."""
         return metadata.list_xattrs(self._state, node)
 
+    def lacks_xattr(self, node: Node, name: bytes) -> bool:
+        """Whether there is surely no such xattr; where it is not sure `get_xattr` tells."""
+        return metadata.lacks_xattr(self._state, node, name)
+
     def get_xattr(self, node: Node, name: bytes) -> bytes:
         """Return an xattr's value; ENODATA if there is none."""
         return metadata.get_xattr(self._state, node, name)

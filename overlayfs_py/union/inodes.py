@@ -21,7 +21,6 @@ from overlayfs_py.layers.override_stat import (
     parse_override,
 )
 from overlayfs_py.layers.xattrs import find_xattr
-from overlayfs_py.packs.layer import PackObject
 from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
@@ -134,13 +133,16 @@ def owner_on_disk(ids: IdMap, source: LayerObject, known: Attributes) -> tuple[i
 
     An id that no range holds is shown as another, and stays what it is.
     """
-    if not ids.changes_nothing and isinstance(source, HostObject) and source.tree.ids == ids:
-        if source.tree.override is not None:
-            return _overridden(source)[:2]
-        status = source.status()
-        return status.st_uid, status.st_gid
-    if not ids.changes_nothing and isinstance(source, PackObject) and source.ids == ids:
-        return source.owner()
+    if not ids.changes_nothing:
+        from overlayfs_py.packs.layer import PackObject  # a start without packs does without it
+
+        if isinstance(source, HostObject) and source.tree.ids == ids:
+            if source.tree.override is not None:
+                return _overridden(source)[:2]
+            status = source.status()
+            return status.st_uid, status.st_gid
+        if isinstance(source, PackObject) and source.ids == ids:
+            return source.owner()
     return ids.disk_uid(known.uid), ids.disk_gid(known.gid)
 
 

@@ -58,11 +58,12 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
     if is_reserved(name) and parent.cacheable:
         return None
-    found = Absence.MISSING if parent.upper is None else _find_in_upper(parent, name)
-    if isinstance(found, Attributes):
-        return Seen(upper_node(state, parent, name, found), found)
-    if found is Absence.WHITEOUT:
-        return None
+    if parent.upper is not None:
+        found = _find_in_upper(parent, name)
+        if isinstance(found, Attributes):
+            return Seen(upper_node(state, parent, name, found), found)
+        if found is Absence.WHITEOUT:
+            return None
     sighting = find_lower(parent, name)
     if sighting is None:
         return None

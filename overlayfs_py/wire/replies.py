@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import struct
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ _INVAL_INODE = struct.Struct("=Qqq")
 _NOTIFY_INVAL_INODE = 2
 _STATFS = struct.Struct("=QQQQQIIII24x")
 _DIRENT = struct.Struct("=QQII")
+_TYPE_MASK = 0o170000
+_PADDING = tuple(bytes(-length % 8) for length in range(8))  # by the length of what is padded
 _IOCTL = struct.Struct("=iIII")
 _FSXATTR = struct.Struct("=IIIII8x")
 _STATX_HEAD = struct.Struct("=QII16x")
@@ -173,11 +174,9 @@ def extended_flags(flags: int) -> bytes:
 
 def directory_entry(ino: int, cookie: int, mode: int, name: bytes) -> bytes:
     """One name of READDIR, padded to 8 bytes; `cookie` is where reading goes on after it."""
-    return _DIRENT.pack(ino, cookie, len(name), stat.S_IFMT(mode) >> 12) + name + _padding(name)
-
-
-def _padding(name: bytes) -> bytes:
-    return bytes(-(_DIRENT.size + len(name)) % 8)
+    length = len(name)
+    head = _DIRENT.pack(ino, cookie, length, (mode & _TYPE_MASK) >> 12)
+    return head + name + _PADDING[length & 7]
 
 
 def statx(found: Attributes, birth_ns: int | None, ttl_s: int) -> bytes:

@@ -184,6 +184,7 @@ SIDES = {
         replace(_variant("passthrough", "io=passthrough"), by_default=True, spares_reads=True),
         _variant("metacopy", "metacopy=on"),
         _variant("volatile", "volatile"),
+        _variant("halting", "idlepoll=off"),
         _packs(),
         _image("squashfs"),
         _image("erofs"),

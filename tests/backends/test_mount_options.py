@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from overlayfs_py.backends.mount_options import OptionError, interpret
+from overlayfs_py.drivers.idle_polling import IdlePolling
 from overlayfs_py.drivers.mounting import IoMode, MountPlan
 from overlayfs_py.union.values import IdMap, IdRange, StackSpec, Volume, WhiteoutStyle
 
@@ -90,6 +91,9 @@ PLANS = {
     "writeback=1": replace(PLAN, writeback=True),
     "writeback,writeback=0": PLAN,
     "io=passthrough": replace(PLAN, io=IoMode.PASSTHROUGH),
+    "idlepoll=auto": PLAN,
+    "idlepoll=on": replace(PLAN, idle_polling=IdlePolling.ON),
+    "idlepoll=off": replace(PLAN, idle_polling=IdlePolling.OFF),
     "fsname=a": replace(PLAN, source="a"),
     r"fsname=a\,b": replace(PLAN, source="a,b"),
     "subtype=s": replace(PLAN, subtype="s"),
@@ -117,6 +121,7 @@ REFUSED = {
     "lowerdir=a::b:c": "lowerdir: c: below a layer for data only come no others",
     "writeback,volume=h:/p": ("writeback: it cannot be had with volumes, which others change"),
     "io=passthrough,writeback": "writeback: it cannot be had with io=passthrough",
+    "idlepoll=yes": "idlepoll: 'yes' is none of auto, on, off",
     "metacopy=yes": "metacopy: 'yes' is none of on, off",
     "metacopy=on,redirect_dir=off": (
         "metacopy: files without data are found by redirects: redirect_dir=on"

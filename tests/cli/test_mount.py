@@ -243,3 +243,17 @@ def test_the_mount_program_does_not_load_click(mount_program: Path) -> None:
     assert trace.stdout.startswith("fuse-overlayfs-py: version ")
     assert "fuse-overlayfs: version " in trace.stdout
     assert "click" not in trace.stderr
+
+
+def test_mounting_directories_loads_nothing_for_other_layers(
+    overlayfs_py: Path, scratch: Path, target: Path
+) -> None:
+    """It takes as long as half a dozen starts of an interpreter, each module a part of that."""
+    python = str(overlayfs_py.parent / "python")
+    command = [overlayfs_py, "mount", "-o", OPTIONS, target]
+    trace = attempt([python, "-X", "importtime", *command], cwd=scratch)
+    run([overlayfs_py, "umount", target])
+    loaded = {line.rpartition("|")[2].strip() for line in trace.stderr.splitlines()}
+
+    assert "overlayfs_py.union.core" in loaded
+    assert loaded.isdisjoint({"click", "pyfuse3", "lz4", "hashlib", "overlayfs_py.packs.layer"})

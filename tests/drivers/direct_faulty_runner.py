@@ -19,6 +19,9 @@ class FaultyUnion(Union):
     def read_link(self, node: Node) -> bytes:
         return b"x" * 8192 if node.name == b"answers-too-much" else super().read_link(node)
 
+    def lacks_xattr(self, node: Node, name: bytes) -> bool:
+        return False
+
     def get_xattr(self, node: Node, name: bytes) -> bytes:
         if name == b"user.enotsupp":
             raise OSError(524, "ENOTSUPP, which some filesystems of the kernel let out")

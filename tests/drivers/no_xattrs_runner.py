@@ -18,6 +18,9 @@ class UnionWithoutXattrs(Union):
     def list_xattrs(self, node: Node) -> list[bytes]:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
+    def lacks_xattr(self, node: Node, name: bytes) -> bool:
+        return False
+
     def get_xattr(self, node: Node, name: bytes) -> bytes:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 

@@ -30,6 +30,7 @@ def test_a_bug_is_eio_and_the_mount_lives(stack: Stack) -> None:
     assert "bug in getxattr, answered with EIO" in words
 
 
+@pytest.mark.alone  # it drops all caches
 def test_a_bug_in_forget_ends_nothing(stack: Stack) -> None:
     for number in range(10):
         (stack.lower / f"file-{number}").touch()

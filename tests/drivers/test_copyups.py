@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+# Delays are compared with the time of a copy, which others would share.
+pytestmark = pytest.mark.alone
+
 LARGE_BYTES = 300 << 20
 
 

@@ -7,9 +7,13 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
+from overlayfs_py.syscalls import mounts
 from tests.drivers.serving import Stack, serving
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MANY = 100_000
@@ -27,9 +31,18 @@ def test_dots_and_numbers(mount: Path) -> None:
     }
 
 
-def test_a_hundred_thousand_names(stack: Stack) -> None:
+@pytest.fixture
+def lower_in_memory(stack: Stack) -> Iterator[Path]:
+    """Where a hundred thousand files come into being in 1 s: on ext4 it may be 40."""
+    target = os.fsencode(stack.lower)
+    mounts.mount(b"tmpfs", target, b"tmpfs", 0, b"mode=755,nr_inodes=200k")
+    yield stack.lower
+    mounts.umount(target)
+
+
+def test_a_hundred_thousand_names(stack: Stack, lower_in_memory: Path) -> None:
     for number in range(MANY):
-        os.close(os.open(stack.lower / f"file-{number:06}", os.O_CREAT | os.O_WRONLY))
+        os.close(os.open(lower_in_memory / f"file-{number:06}", os.O_CREAT | os.O_WRONLY))
     expected = [f"file-{number:06}" for number in range(MANY)]
 
     with serving(stack.spec, stack.plan):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+# Others would drop caches, or take memory: both make the kernel forget and ask again.
+pytestmark = pytest.mark.alone
+
 FILES = 60
 NAMES = 1000
 SIZE_BYTES = 600

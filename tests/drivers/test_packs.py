@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import StackSpec
     from tests.drivers.serving import Stack
 
+# Caches are dropped here, those of all mounts.
+pytestmark = pytest.mark.alone
+
 CHUNK = 1 << 17
 
 

@@ -45,6 +45,7 @@ def appended(path: Path, count: int) -> int:
     return fd
 
 
+@pytest.mark.alone  # where memory is short the kernel writes sooner
 def test_many_small_writes_are_few_messages(daemon: Daemon) -> None:
     with metering(daemon) as spent:
         os.close(appended(daemon.target / "new", 1000))

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _own_mounts() -> Iterator[None]:
-    with private_mounts(), kernel_redirects_of_any_length():
+def _own_mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    note = tmp_path_factory.getbasetemp().with_name("redirect_max")  # beside those of all workers
+    with private_mounts(), kernel_redirects_of_any_length(note):
         yield
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     Mounter = Callable[["Trees"], AbstractContextManager[None]]
 
 _REDIRECT_MAX = Path("/sys/module/overlay/parameters/redirect_max")
+_ANY_LENGTH = "4096\n"  # PATH_MAX, as the kernel prints it
 _BUSY_S = 10.0
 
 
@@ -64,14 +66,24 @@ def _make(*directories: Path) -> None:
 
 
 @contextmanager
-def kernel_redirects_of_any_length() -> Iterator[None]:
-    """Let kernel overlayfs write what it reads: beyond 256 bytes it otherwise answers EXDEV."""
-    before = _REDIRECT_MAX.read_text()
-    _REDIRECT_MAX.write_text("4096")
-    try:
-        yield
-    finally:
-        _REDIRECT_MAX.write_text(before)
+def kernel_redirects_of_any_length(note: Path) -> Iterator[None]:
+    """Let kernel overlayfs write what it reads: beyond 256 bytes it otherwise answers EXDEV.
+
+    The limit is the machine's, and several workers may want it raised: the last of them puts back
+    what the first wrote into `note`.
+    """
+    with _REDIRECT_MAX.open("r+") as limit:
+        fcntl.flock(limit, fcntl.LOCK_SH)
+        if (before := limit.read()) != _ANY_LENGTH:
+            note.write_text(before)
+        _REDIRECT_MAX.write_text(_ANY_LENGTH)
+        try:
+            yield
+        finally:
+            with suppress(BlockingIOError):  # somebody else still needs it
+                fcntl.flock(limit, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if note.exists():
+                    _REDIRECT_MAX.write_text(note.read_text())
 
 
 def kernel_overlay(**options: str) -> Mounter:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import digest_of, hex_of, parse_digest
@@ -16,7 +19,7 @@ from tests.system.processes import attempt, run
 
 if TYPE_CHECKING:
     import subprocess
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.store.additions import Addition
@@ -62,6 +65,13 @@ class Podman:
         layout = self.base / f"{hex_of(digest_of(tag.encode()))}-{form}"
         run([*self.command, "push", "-q", f"--format={form}", tag, f"dir:{layout}"])
         add_image(store, layout, tag)
+
+
+@contextmanager
+def podman_of_its_own() -> Iterator[Podman]:
+    """A podman whose store goes at the end. Its paths are short: a runroot has 50 bytes at most."""
+    with TemporaryDirectory(prefix="podman-") as base:
+        yield Podman(Path(base))
 
 
 def add_image(store: Store, layout: Path, name: str) -> None:

@@ -11,9 +11,11 @@ from overlayfs_py.image.inspection import inspect_format
 from overlayfs_py.image.templates.errors import TemplateError
 from overlayfs_py.image.templates.template import parse_template
 from overlayfs_py.store.store import Store
-from tests.support.images import Podman
+from tests.support.images import Podman, podman_of_its_own
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from overlayfs_py.image.templates.values import Value
 
 _NAME = "localhost/sample:1"
@@ -153,10 +155,10 @@ def refused_by(podman: Podman, template: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
-    podman = Podman(tmp_path_factory.mktemp("podman"))
-    podman.build(_NAME, _DOCKERFILE, f="hello\n")
-    return podman
+def podman() -> Iterator[Podman]:
+    with podman_of_its_own() as podman:
+        podman.build(_NAME, _DOCKERFILE, f="hello\n")
+        yield podman
 
 
 @pytest.fixture(scope="module")

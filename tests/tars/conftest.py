@@ -7,7 +7,7 @@ import pytest
 from tests.tars.corpus import MAKERS, make_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -20,16 +20,20 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tar_by(tree: Path) -> Callable[[str], bytes]:
-    """Return the bytes of the tar that one of MAKERS makes; made once."""
-    made: dict[str, bytes] = {}
+def tar_by(tree: Path) -> Iterator[Callable[[str], bytes]]:
+    """Return the bytes of the tar that one of MAKERS makes; made once.
+
+    Kept as files: 300 MB of memory would make every fork of the tests to come slower.
+    """
+    made: dict[str, Path] = {}
 
     def get(maker: str) -> bytes:
         if maker not in made:
-            target = tree.with_name("made.tar")
+            target = tree.with_name(f"made{len(made)}.tar")
             MAKERS[maker](tree, target)
-            made[maker] = target.read_bytes()
-            target.unlink()
-        return made[maker]
+            made[maker] = target
+        return made[maker].read_bytes()
 
-    return get
+    yield get
+    for path in made.values():
+        path.unlink()

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.store.store import Store
-from tests.support.images import Podman
+from tests.support.images import Podman, podman_of_its_own
 from tests.system.processes import run
 from tests.transfer.registries import ours, registry, serve
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _BASE = """FROM scratch
@@ -25,12 +26,12 @@ FILES = {"one": "1\n", "two": "22\n", "three": "333\n"}
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Podman:
+def podman() -> Iterator[Podman]:
     """podman with two images, `base:1` and on top of it `app:1`."""
-    engine = Podman(tmp_path_factory.mktemp("podman"))
-    engine.build("localhost/base:1", _BASE, **FILES)
-    engine.build("localhost/app:1", _APP, **FILES)
-    return engine
+    with podman_of_its_own() as engine:
+        engine.build("localhost/base:1", _BASE, **FILES)
+        engine.build("localhost/app:1", _APP, **FILES)
+        yield engine
 
 
 @pytest.fixture(scope="session")
