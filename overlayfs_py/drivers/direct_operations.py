@@ -1,8 +1,7 @@
 """The union answers the kernel's requests: each handler calls, maps, wraps.
 
 A handler returns the payload of its answer, or an awaitable of one where it may have to wait.
-Errors leave as exceptions, those that are ordinary answers as their numbers. Nodes are known to
-the kernel by their inode numbers, the root by 1.
+Errors leave as exceptions, ordinary ones as numbers. Nodes go by inode number, the root by 1.
 """
 
 from __future__ import annotations
