@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks as mark_forms
+from overlayfs_py.layers.directory_fd import open_directory
 from overlayfs_py.layers.override_stat import parse_override
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.layers.shared_inodes import paths_of_shared_inodes
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerFile
     from overlayfs_py.layers.values import Metacopy
 
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -370,9 +370,9 @@ class HostDirectory(HostObject):
             assert directory.parent is not None
             directory = directory.parent
             start = directory._known_fd()  # noqa: SLF001 - the same class
-        fd = _open_directory(start, names.pop())
+        fd = open_directory(start, names.pop())
         while names:
-            below = _open_directory(fd, names.pop())
+            below = open_directory(fd, names.pop())
             os.close(fd)
             fd = below
         return fd
@@ -432,7 +432,7 @@ class HostDirectory(HostObject):
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
-            # The descriptor is one that cannot list: see `_open_directory`.
+            # The descriptor is one that cannot list: see `open_directory`.
             reason = os.strerror(errno.EACCES)
             raise PermissionError(errno.EACCES, reason, self.name) from None
 
@@ -468,7 +468,7 @@ class HostDirectory(HostObject):
     def list_xattrs(self) -> list[bytes]:
         known = self._known_fd()
         if known is not None:
-            with suppress(OSError):  # a descriptor that cannot list: see `_open_directory`
+            with suppress(OSError):  # a descriptor that cannot list: see `open_directory`
                 return [os.fsencode(name) for name in os.listxattr(known)]
         return super().list_xattrs()
 
@@ -496,16 +496,3 @@ class HostDirectory(HostObject):
 def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:
     """Return what a regular file says of where its data lies, None if that is its own."""
     return mark_forms.read_metacopy(file.list_xattrs(), file.get_xattr, name)
-
-
-def _open_directory(parent_fd: int, name: bytes) -> int:
-    """Open for listing, without touching the access time where that is allowed."""
-    try:
-        return os.open(name, _OPEN_DIRECTORY | os.O_NOATIME, dir_fd=parent_fd)
-    except PermissionError:
-        pass
-    try:
-        return os.open(name, _OPEN_DIRECTORY, dir_fd=parent_fd)
-    except PermissionError:
-        # Search permission without read permission: enough for everything but a listing.
-        return os.open(name, _OPEN_DIRECTORY | os.O_PATH, dir_fd=parent_fd)
