@@ -263,10 +263,12 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[HeldTransfer]:
     control = HeldTransfer()
     copy = DescriptorReader.copy_to
 
-    def copy_when_told(reader: DescriptorReader, target_fd: int, size: int) -> None:
+    def copy_when_told(
+        reader: DescriptorReader, target_fd: int, size: int, *, syncs_soon: bool = False
+    ) -> None:
         control.started.set()
         assert control.go_on.wait(20)
-        copy(reader, target_fd, size)
+        copy(reader, target_fd, size, syncs_soon=syncs_soon)
 
     monkeypatch.setattr(DescriptorReader, "copy_to", copy_when_told)
     yield control

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.drivers.serving import Stack, serving, wait_until, with_driver
+from tests.drivers.serving import Stack, is_copying_up, serving, wait_until, with_driver
 
 if TYPE_CHECKING:
     import pytest
@@ -35,7 +35,7 @@ def test_a_finished_copy_up_is_heard_of_in_a_read_in_vain(
     ):
         opening = pool.submit(os.open, stack.target / "file", os.O_WRONLY)
         try:
-            assert wait_until(lambda: any((stack.work / "work").glob("#*")))
+            assert wait_until(lambda: is_copying_up(stack, daemon))
             withdraw.touch()
             assert wait_until(blocks_in_read)
             go.touch()
