@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.ids import IdMap
-    from overlayfs_py.layers.interface import LayerFile
-    from overlayfs_py.layers.values import Metacopy
 
 _OPEN_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -173,6 +171,14 @@ class HostObject:
 
     def attributes(self) -> Attributes:
         return self.tree.attributes_of(self.status(), self._override())
+
+    def owner_behind(self, ids: IdMap) -> tuple[int, int] | None:
+        if self.tree.ids != ids:
+            return None
+        status = self.status()
+        value = self._override()
+        known = None if value is None else parse_override(value, status.st_mode)
+        return (known.uid, known.gid) if known else (status.st_uid, status.st_gid)
 
     def list_xattrs(self) -> list[bytes]:
         return list_xattrs_of(self.path(), follow=False)
@@ -491,8 +497,3 @@ class HostDirectory(HostObject):
 
     def file(self, name: bytes) -> HostFile:
         return HostFile(self, name)
-
-
-def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:
-    """Return what a regular file says of where its data lies, None if that is its own."""
-    return mark_forms.read_metacopy(file.list_xattrs(), file.get_xattr, name)

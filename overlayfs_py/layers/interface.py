@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.values import Attributes, Entry, Finding, Marks
 
 
@@ -44,6 +45,9 @@ class LayerObject(Protocol):
 
     def attributes(self) -> Attributes:
         """Return its attributes, owner ids as the mount shows them."""
+
+    def owner_behind(self, ids: IdMap) -> tuple[int, int] | None:
+        """Return its owner as it lies in the layer; None if `ids` are not how it is shown."""
 
     def read_link(self) -> bytes:
         """Return a symbolic link's target."""

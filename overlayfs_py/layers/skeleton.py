@@ -21,6 +21,7 @@ from overlayfs_py.layers.values import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import LayerFile
 
 
@@ -48,6 +49,9 @@ class SkeletonDirectory:
         links = 2 + len(self._children)
         mode = stat.S_IFDIR | 0o755
         return Attributes(self._ino, mode, links, 0, 0, 0, 0, 0, 4096, now, now, now)
+
+    def owner_behind(self, ids: IdMap) -> None:
+        pass  # it lies nowhere
 
     def entries(self) -> Iterator[Entry]:
         return (Entry(name, stat.S_IFDIR) for name in self._children)

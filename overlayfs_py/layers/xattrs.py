@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers import marks
 
 if TYPE_CHECKING:
-    from overlayfs_py.layers.interface import LayerObject
+    from overlayfs_py.layers.interface import LayerFile, LayerObject
+    from overlayfs_py.layers.values import Metacopy
 
 
 def find_xattr(item: LayerObject, name: bytes) -> bytes | None:
@@ -41,3 +42,8 @@ def lacks_data(fd: int) -> bool:
     some of its data. Asking takes 0.3 us (measured, ext4).
     """
     return any(name in marks.METACOPY for name in list_xattrs_of(fd))
+
+
+def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:
+    """Return what a regular file says of where its data lies, None if that is its own."""
+    return marks.read_metacopy(file.list_xattrs(), file.get_xattr, name)

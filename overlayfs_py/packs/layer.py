@@ -115,13 +115,9 @@ class PackObject:
         """Return the pack's record of it."""
         return self._layer.pack.index.inode(self._number)
 
-    @property
-    def ids(self) -> IdMap:
-        """How its owner is shown."""
-        return self._layer.ids
-
-    def owner(self) -> tuple[int, int]:
-        """Return its owner as the pack has it, shown or not."""
+    def owner_behind(self, ids: IdMap) -> tuple[int, int] | None:
+        if self._layer.ids != ids:
+            return None
         inode = self.inode()
         return inode.uid, inode.gid
 

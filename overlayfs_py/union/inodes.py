@@ -11,7 +11,6 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.host import HostObject
 from overlayfs_py.layers.marks import ESCAPED_PREFIXES, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import (
     LEGACY_XATTR,
@@ -24,6 +23,7 @@ from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
+    from overlayfs_py.layers.host import HostObject
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import LayerObject
     from overlayfs_py.layers.values import Attributes
@@ -133,17 +133,8 @@ def owner_on_disk(ids: IdMap, source: LayerObject, known: Attributes) -> tuple[i
 
     An id that no range holds is shown as another, and stays what it is.
     """
-    if not ids.changes_nothing:
-        from overlayfs_py.packs.layer import PackObject  # a start without packs does without it
-
-        if isinstance(source, HostObject) and source.tree.ids == ids:
-            if source.tree.override is not None:
-                return _overridden(source)[:2]
-            status = source.status()
-            return status.st_uid, status.st_gid
-        if isinstance(source, PackObject) and source.ids == ids:
-            return source.owner()
-    return ids.disk_uid(known.uid), ids.disk_gid(known.gid)
+    stored = None if ids.changes_nothing else source.owner_behind(ids)
+    return stored or (ids.disk_uid(known.uid), ids.disk_gid(known.gid))
 
 
 def _give_xattr(target: HostObject, name: bytes, value: bytes) -> None:

@@ -8,9 +8,10 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import CorruptLayer
-from overlayfs_py.layers.host import HostDirectory, HostFile, find_metacopy
+from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
+from overlayfs_py.layers.xattrs import find_metacopy
 from overlayfs_py.union.copy_up import link_upper
 from overlayfs_py.union.lowers import find_lower, index_of, lower_names
 from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node

@@ -12,6 +12,7 @@ from overlayfs_py.layers.host import HostDirectory, HostFile, HostObject
 from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
 from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
@@ -119,9 +120,7 @@ def birth_time_ns(state: State, node: Node) -> int | None:
 
 def get_flags(state: State, node: Node) -> int:
     """Return an inode's flags, as lsattr(1) shows them; a pack keeps none."""
-    from overlayfs_py.packs.layer import PackObject  # a start without packs does without it
-
-    if isinstance(place_of(state, node), PackObject):
+    if not isinstance(place_of(state, node), HostObject | SkeletonDirectory):
         return 0
     if isinstance(node, FileNode) and node.below is not None and isinstance(node.place, HostFile):
         fd = node.place.open_inode(os.O_RDONLY)

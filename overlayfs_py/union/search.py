@@ -8,8 +8,8 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from overlayfs_py.layers.host import find_metacopy
 from overlayfs_py.layers.values import Absence, Attributes
+from overlayfs_py.layers.xattrs import find_metacopy
 from overlayfs_py.union.lowers import index_of, sight
 from overlayfs_py.union.nodes import Backing
 
