@@ -472,7 +472,7 @@ class HostDirectory(HostObject):
         return self._xattr_whiteouts
 
     def list_xattrs(self) -> list[bytes]:
-        known = self._known_fd()
+        known = None if self.tree.plain else self._known_fd()  # as in `status`
         if known is not None:
             with suppress(OSError):  # a descriptor that cannot list: see `open_directory`
                 return [os.fsencode(name) for name in os.listxattr(known)]

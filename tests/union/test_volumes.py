@@ -314,3 +314,18 @@ def test_marks_mean_nothing_in_a_volume(make_world: MakeWorld, host: Path) -> No
     assert stat.S_ISCHR(world.at("data/null").mode)
     world.put("data/.wh.b")
     assert (host / ".wh.b").exists()
+
+
+def test_names_and_values_of_xattrs_are_of_one_directory(make_world: MakeWorld, host: Path) -> None:
+    """Of the one that is there now, as attributes are, where somebody else replaced it."""
+    world = make_world(_IMAGE, volumes=_volume(host, "/data"))
+    node = world.at("data/d")
+    world.names("data/d")  # leaves a descriptor of the old one
+    (host / "d").rename(host / "moved")
+    (host / "d").mkdir()
+    os.setxattr(host / "moved", b"user.old", b"")
+    os.setxattr(host / "d", b"user.new", b"")
+
+    assert world.union.list_xattrs(node) == [b"user.new"]
+    assert world.union.get_xattr(node, b"user.new") == b""
+    assert world.union.lacks_xattr(node, b"user.old")
