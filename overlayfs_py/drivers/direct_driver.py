@@ -20,7 +20,7 @@ from overlayfs_py.drivers.direct_handlers import handlers_of
 from overlayfs_py.drivers.direct_operations import OPENED, DirectOperations
 from overlayfs_py.drivers.direct_start import Announcement, answer_first, noted_signals
 from overlayfs_py.drivers.errnos import BugLog, errno_of
-from overlayfs_py.drivers.idle_polling import Wakefulness
+from overlayfs_py.drivers.idle_polling import IdlePolling, Wakefulness
 from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.drivers.mounting import IoMode
 from overlayfs_py.drivers.passthrough import BackingFiles, PassthroughOperations
@@ -122,7 +122,7 @@ class Server:
             passthrough=mounted.io is IoMode.PASSTHROUGH,
             writeback=mounted.writeback,
         )
-        self.wakefulness = Wakefulness(mounted.idle_polling)
+        self.wakefulness = mounted.wakefulness or Wakefulness(IdlePolling.OFF)
         self._device = Device(mounted.fd, self._wishes.max_write + HEADER_ROOM, self.wakefulness)
         self._served = {0, os.geteuid()} if mounted.denies_others else None
         self._union = union

@@ -15,11 +15,17 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import contextmanager
 from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
-_DEVICE = "/dev/cpu_dma_latency"
+_DEVICES = "/dev"
+_DEVICE = "cpu_dma_latency"
 _POLL = bytes(4)  # no microsecond: the form is that of a number in memory (kernel/power/qos.c)
 _IDLE_DRIVER = "/sys/devices/system/cpu/cpuidle/current_driver"
 # The idle driver for virtual machines: it knows to poll and to halt, and nothing between them.
@@ -44,9 +50,16 @@ class Wakefulness:
     """Whether the idle processors poll on our behalf."""
 
     def __init__(self, wanted: IdlePolling) -> None:
+        """Open what is needed of the machine; to be called before the mount exists.
+
+        Where it covers /dev or /sys, who serves it would wait for itself there.
+        """
         self._wanted = wanted
-        self._is_possible = wanted is not IdlePolling.OFF
+        self._devices_fd: int | None = None  # None: it is not to be, or cannot
         self._fd: int | None = None  # while they do
+        if wanted is IdlePolling.ON or (wanted is IdlePolling.AUTO and _is_small_guest()):
+            with self._telling():
+                self._devices_fd = os.open(_DEVICES, os.O_PATH | os.O_DIRECTORY)
         self._since_ns = 0
         self._seen = 0
 
@@ -65,8 +78,8 @@ class Wakefulness:
         self._since_ns, self._seen = now_ns, requests
         if not pays:
             self.rest()
-        elif self._fd is None and self._is_possible:
-            self._rouse()
+        elif self._fd is None and self._devices_fd is not None:
+            self._rouse(self._devices_fd)
 
     def rest(self) -> None:
         """Let processors halt again."""
@@ -74,18 +87,28 @@ class Wakefulness:
             os.close(self._fd)
             self._fd = None
 
-    def _rouse(self) -> None:
-        if self._wanted is IdlePolling.AUTO and not _is_small_guest():
-            self._is_possible = False
-            return
-        try:
-            self._fd = os.open(_DEVICE, os.O_WRONLY)
+    def close(self) -> None:
+        """Let them halt, and do without from now on."""
+        self.rest()
+        if self._devices_fd is not None:
+            os.close(self._devices_fd)
+            self._devices_fd = None
+
+    def _rouse(self, devices_fd: int) -> None:
+        with self._telling():
+            self._fd = os.open(_DEVICE, os.O_WRONLY, dir_fd=devices_fd)
             os.write(self._fd, _POLL)
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Go on without it where it cannot be had, and say so to who asked for it."""
+        try:
+            yield
         except OSError as error:
-            self._is_possible = False
-            self.rest()
+            self.close()
             if self._wanted is IdlePolling.ON:
-                log.warning("idlepoll=on: %s: %s; going on without", _DEVICE, error.strerror)
+                place = f"{_DEVICES}/{_DEVICE}"
+                log.warning("idlepoll=on: %s: %s; going on without", place, error.strerror)
 
 
 def _is_small_guest() -> bool:

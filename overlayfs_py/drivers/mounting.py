@@ -21,6 +21,7 @@ from overlayfs_py.syscalls import files, mounts
 
 if TYPE_CHECKING:
     from overlayfs_py.drivers import fusermount
+    from overlayfs_py.drivers.idle_polling import Wakefulness
 else:
     # With subprocess, sockets and archives, for those who cannot mount by themselves.
     fusermount = LateModule("overlayfs_py.drivers.fusermount")
@@ -78,7 +79,7 @@ class Mounted:
     denies_others: bool
     io: IoMode = IoMode.CACHED
     writeback: bool = False
-    idle_polling: IdlePolling = IdlePolling.AUTO
+    wakefulness: Wakefulness | None = None  # its owner's to close
 
     @property
     def leaves_umask(self) -> bool:
@@ -128,7 +129,7 @@ class Mounted:
                 file.write(str(_READ_AHEAD_KIB))
 
 
-def mount(plan: MountPlan) -> Mounted:
+def mount(plan: MountPlan, wakefulness: Wakefulness | None = None) -> Mounted:
     """Mount as planned; the kernel lets everyone wait there until a driver serves.
 
     Raises:
@@ -151,7 +152,7 @@ def mount(plan: MountPlan) -> Mounted:
         denies_others,
         plan.io,
         plan.writeback,
-        plan.idle_polling,
+        wakefulness,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 from overlayfs_py.drivers import mounting
+from overlayfs_py.drivers.idle_polling import Wakefulness
 from overlayfs_py.union.core import Union
 
 if TYPE_CHECKING:
@@ -54,8 +55,12 @@ def serve(
     """
     chosen = _load(driver)
     # The union first: a layer that contains the mount point must not show what is mounted there.
-    with _many_open_files(), closing(Union(spec)) as union:
-        mounted = mounting.mount(_enforce_read_only(mount, spec))
+    with (
+        _many_open_files(),
+        closing(Union(spec)) as union,
+        closing(Wakefulness(mount.idle_polling)) as wakefulness,
+    ):
+        mounted = mounting.mount(_enforce_read_only(mount, spec), wakefulness)
         try:
             _require_apart(spec, mounted)
             chosen.run(union, mounted, on_ready)

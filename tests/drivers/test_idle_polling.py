@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,16 @@ def somebody_who_asks(target: Path) -> Iterator[None]:
         thread.join()
 
 
+def ask_closely(wakefulness: Wakefulness) -> None:
+    """Report many requests, for longer than it takes to decide."""
+    wakefulness.heed(0)
+    end = time.monotonic_ns() + 2 * idle_polling._WINDOW_NS
+    asked = 0
+    while time.monotonic_ns() < end:
+        asked += 1000
+        wakefulness.heed(asked)
+
+
 def test_as_long_as_requests_come(stack: Stack) -> None:
     plan = replace(stack.plan, idle_polling=IdlePolling.ON)
     with serving(stack.spec, plan) as daemon:
@@ -90,6 +101,23 @@ def test_not_for_requests_far_apart() -> None:
         wakefulness.heed(number * 10)
 
         assert not wakefulness.holds
+    wakefulness.close()
+
+
+def test_not_by_a_path_that_the_mount_may_cover(
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who serves a mount over /dev would wait there for an answer of its own."""
+    devices = scratch / "dev"
+    devices.mkdir()
+    os.mknod(devices / "cpu_dma_latency", stat.S_IFCHR | 0o600, DEVICE.stat().st_rdev)
+    monkeypatch.setattr(idle_polling, "_DEVICES", str(devices))
+    with closing(Wakefulness(IdlePolling.ON)) as wakefulness:
+        devices.rename(scratch / "elsewhere")
+        ask_closely(wakefulness)
+
+        assert wakefulness.holds
+    assert not wakefulness.holds
 
 
 def test_not_where_it_is_not_wanted(stack: Stack) -> None:
@@ -124,16 +152,12 @@ def test_by_itself_on_small_virtual_machines_alone(
     monkeypatch.setattr(idle_polling, "_IDLE_DRIVER", str(described))
     monkeypatch.setattr(os, "cpu_count", lambda: processors)
     wakefulness = Wakefulness(IdlePolling.AUTO)
-    wakefulness.heed(0)
-    end = time.monotonic_ns() + 2 * idle_polling._WINDOW_NS
-    asked = 0
-    while time.monotonic_ns() < end:
-        asked += 1000
-        wakefulness.heed(asked)
+    ask_closely(wakefulness)
 
     assert wakefulness.holds is is_held
     wakefulness.rest()
     assert not wakefulness.holds
+    wakefulness.close()
 
 
 def test_who_may_not_is_told_once_and_served(stack: Stack) -> None:
