@@ -12,8 +12,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +28,8 @@ from scripts.benchmarks import (
     starting,
     table,
 )
-from scripts.benchmarks.mounts import Place, unmount
-from scripts.benchmarks.processes import run
+from scripts.benchmarks.ground import Ground, scratch_on
+from scripts.benchmarks.mounts import Place
 from scripts.benchmarks.results import Results
 from scripts.benchmarks.session import measure
 from scripts.benchmarks.sides import SIDES
@@ -39,8 +37,6 @@ from scripts.benchmarks.stacks import CACHE, Stacks
 from scripts.benchmarks.workload import QUICK, Scale
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from scripts.benchmarks.sides import Side
     from scripts.benchmarks.workload import Workload
 
@@ -61,7 +57,7 @@ def main() -> None:
     scale = QUICK if arguments.quick else Scale()
     rounds = arguments.rounds or (1 if arguments.quick else _ROUNDS)
     CACHE.mkdir(parents=True, exist_ok=True)
-    with _scratch(in_memory=arguments.on == "memory") as scratch:
+    with scratch_on(Ground(arguments.on), CACHE) as scratch:
         bench = Bench(scratch, scale, arguments.only, arguments.sides)
         where = machine.described() | {"rounds": rounds, "on": arguments.on}
         where["quick"] = arguments.quick
@@ -70,20 +66,6 @@ def main() -> None:
         except KeyboardInterrupt:
             _say("interrupted: these are the figures so far")
     _publish(bench, where, arguments.output)
-
-
-@contextmanager
-def _scratch(*, in_memory: bool) -> Iterator[Path]:
-    """Give a directory for mounts and uppers: on the layers' disk, or in a tmpfs."""
-    with tempfile.TemporaryDirectory(prefix="run-", dir=CACHE) as name:
-        scratch = Path(name)
-        if in_memory:
-            run(["mount", "-t", "tmpfs", "-o", "mode=0755", "bench", scratch])
-        try:
-            yield scratch
-        finally:
-            if in_memory:
-                unmount(scratch)
 
 
 def _parse() -> argparse.Namespace:
@@ -109,9 +91,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help=f"default: {_ROUNDS}; 1 with --quick")
     parser.add_argument(
         "--on",
-        choices=["disk", "memory"],
-        default="disk",
-        help="where uppers lie (default: %(default)s, that of the layers)",
+        choices=[ground.value for ground in Ground],
+        default=Ground.DISK.value,
+        help="where uppers lie (default: %(default)s, that of the layers; ext4: a new one)",
     )
     parser.add_argument("--quick", action="store_true", help="smaller sizes, for trying things out")
     parser.add_argument(

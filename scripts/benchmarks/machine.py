@@ -14,6 +14,7 @@ _VERSION_OF = {
     "fuse-overlayfs": ["dpkg-query", "-W", "-f", "${Version}", "fuse-overlayfs"],
     "unionfs-fuse": ["dpkg-query", "-W", "-f", "${Version}", "unionfs-fuse"],
 }
+_GROUNDS = {"disk": "on disk", "ext4": "on an ext4 of their own", "memory": "in memory"}
 
 
 def described() -> dict[str, object]:
@@ -39,7 +40,7 @@ def caption(machine: dict[str, object]) -> str:
     return (
         f"{machine['date']}, kernel {machine['kernel']}, {machine['processors']} processors,"
         f" commit {commit}{changed}, load before {machine['load']:.1f},"
-        f" uppers {'in memory' if machine['on'] == 'memory' else 'on disk'},"
+        f" uppers {_GROUNDS[str(machine['on'])]},"
         f" {machine['rounds']} rounds{', quick' if machine['quick'] else ''}"
     )
 
