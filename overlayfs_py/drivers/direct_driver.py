@@ -140,8 +140,8 @@ class Server:
         self._features = Features()
         self._session: Session | None = None
         # By `unique`, from before the task runs (an INTERRUPT may be the next message) until its
-        # end: the scope to cancel, and who waits for the answer.
-        self._waiting: dict[int, tuple[trio.CancelScope, int]] = {}
+        # end.
+        self._waiting: dict[int, _Waiting] = {}
         self.broken: WireError | None = None  # what `run` ended for
         # Requests by opcode, for tests and benchmarks: messages are what a mount costs.
         self.messages: Counter[int] = Counter()
@@ -162,7 +162,7 @@ class Server:
 
     def report(self) -> None:
         """Log in one line of JSON how many requests of each kind came, and the nodes kept."""
-        import json  # for this alone
+        import json  # for this alone; `direct_start` has loaded it
 
         counts = {_name_of(opcode): count for opcode, count in self.messages.most_common()}
         # As a warning: whoever sends the signal wants to see it, whatever else is logged.
@@ -235,9 +235,8 @@ class Server:
         elif isinstance(answer, int):
             self._device.answer(replies.failure(header.unique, answer))
         else:
-            scope = trio.CancelScope()
-            self._waiting[header.unique] = scope, header.pid
-            tasks.start_soon(self._finish, header, scope, answer)
+            waiting = self._waiting[header.unique] = _Waiting(header.pid)
+            tasks.start_soon(self._finish, header, waiting, answer)
 
     def _is_turned_away(self, header: Header) -> bool:
         """Whether only the mounting user and root are served, and this is neither.
@@ -260,11 +259,9 @@ class Server:
         self._bugs.note(error, _name_of(header.opcode))
         self._device.answer(replies.failure(header.unique, errno_of(error)))
 
-    async def _finish(
-        self, header: Header, scope: trio.CancelScope, answer: Awaitable[bytes]
-    ) -> None:
+    async def _finish(self, header: Header, waiting: _Waiting, answer: Awaitable[bytes]) -> None:
         """Wait for an answer and give it, unless its caller was killed meanwhile."""
-        with scope:
+        with waiting.scope as scope:
             try:
                 payload = await answer
             except Exception as error:
@@ -283,10 +280,10 @@ class Server:
         regular file, and the signals that runtimes send themselves would hit every large copy-up.
         """
         while unique in self._waiting:
-            scope, pid = self._waiting[unique]
-            if is_being_killed(pid):
+            waiting = self._waiting[unique]
+            if is_being_killed(waiting.pid):
                 # What is under way in a thread goes on; the change that waits for it is not made.
-                scope.cancel()
+                waiting.scope.cancel()
                 self._device.answer(replies.failure(unique, errno.EINTR))
                 return
             await trio.sleep(_LOOK_AGAIN_S)
@@ -337,6 +334,18 @@ class Server:
             self._backing.allowed = agreed
             if not agreed:
                 log.warning("io=passthrough needs root and Linux 6.9; going on with io=cached")
+
+
+class _Waiting:
+    """A request whose answer takes long: who waits for it, and what cancels it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    @cached_property
+    def scope(self) -> trio.CancelScope:
+        """Made by the first task that needs it: there is no trio yet where a request may come."""
+        return trio.CancelScope()
 
 
 def _name_of(opcode: int) -> str:

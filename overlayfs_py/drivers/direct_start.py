@@ -1,8 +1,8 @@
 """The first moments of a mount, before trio is loaded: that takes as long as all the rest.
 
 Who mounts looks at once at what is there, and what such requests ask for needs no task. So they
-are answered in a plain loop, until one comes that takes longer, or trio is there: a thread loads it
-once nobody asks for a moment. An unmount that comes in between ends the loop as well.
+are answered in a plain loop until trio is there: a thread loads it once nobody asks for a moment,
+or somebody has to wait for it. An unmount that comes in between ends the loop as well.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _MOMENT_MS = 30
 # Guess: how long a request may have to wait for the loading thread to let go of the interpreter;
 # 5 ms by default, several times a request.
 _SWITCH_S = 0.0005
+_NEEDED_LATER = ("overlayfs_py.drivers.supervision", "json")
 _HEARD_LATER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -85,39 +86,69 @@ class Announcement:
             raise self._error
 
 
-def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTasks:
-    """Answer until trio is loaded or needed: for a task, or for one of the signals in `noted`.
+class _Loading:
+    """A thread that loads what needs trio. `fd` is readable from when it is done.
 
-    Returns the tasks that have to be waited for.
+    Never the thread that answers: the mount may cover the very modules.
+    """
+
+    def __init__(self) -> None:
+        self.fd, self._done = os.pipe()
+        # Not waited for where the mount is gone first: without it the process ends at once.
+        self._thread = threading.Thread(target=self._load, daemon=True)
+
+    def begin(self) -> None:
+        """Start, if it has not been."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all is loaded, or cannot be."""
+        return self._thread.ident is not None and not self._thread.is_alive()
+
+    def leave(self) -> None:
+        """Close `fd`: nobody waits any more."""
+        os.close(self.fd)
+        if self._thread.ident is None:
+            os.close(self._done)
+
+    def _load(self) -> None:
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+        try:
+            for module in _NEEDED_LATER:
+                importlib.import_module(module)
+        finally:
+            sys.setswitchinterval(before)
+            os.close(self._done)
+
+
+def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTasks:
+    """Answer until trio is loaded, or the mount is gone.
+
+    It is loaded once nobody asks for a moment, a task has to wait, or there is one of the signals
+    in `noted`. Returns the tasks that have to be waited for.
     """
     postponed = PostponedTasks()
+    loading = _Loading()
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    # Not waited for where the mount is gone first: without it the process ends at once.
-    loading = threading.Thread(target=_load_trio, daemon=True)
+    poll.register(loading.fd, select.POLLIN)
     try:
-        while not postponed and not noted and not server.has_ended:
+        while not server.has_ended and not loading.is_over:
+            if postponed or noted:
+                loading.begin()
             if server.drain(postponed) or poll.poll(QUIET_MS):
                 continue
             server.wakefulness.rest()
-            if poll.poll(_MOMENT_MS):
-                continue
-            if loading.ident is None:
-                loading.start()
-            elif not loading.is_alive():
-                break
+            if not poll.poll(_MOMENT_MS):
+                loading.begin()
     except WireError as error:
         server.broken = error
-    return postponed
-
-
-def _load_trio() -> None:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_S)
-    try:
-        importlib.import_module("overlayfs_py.drivers.supervision")  # which needs it
     finally:
-        sys.setswitchinterval(before)
+        loading.leave()
+    return postponed
 
 
 @contextmanager

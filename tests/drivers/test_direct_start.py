@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+TIMEOUT_S = 20
 HAMMER = """
 import os, sys
 number = 0
@@ -37,7 +40,9 @@ while True:
 @pytest.fixture
 def stack(scratch: Path) -> Stack:
     with_driver.set("direct")
-    return Stack(scratch)
+    stack = Stack(scratch)
+    (stack.lower / "file").write_text("from below")
+    return stack
 
 
 @pytest.fixture
@@ -55,8 +60,22 @@ def loading(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
 def test_requests_are_answered_while_trio_is_loaded(loading: Daemon) -> None:
     (loading.target / "new").write_text("written meanwhile")
 
-    assert os.listdir(loading.target) == ["new"]
+    assert sorted(os.listdir(loading.target)) == ["file", "new"]
     assert (loading.target / "new").read_text() == "written meanwhile"
+
+
+def test_who_has_to_wait_for_trio_holds_up_nobody(stack: Stack, loading: Daemon) -> None:
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit((loading.target / "file").chmod, 0o600)
+        try:
+            listing = pool.submit(os.listdir, loading.target)
+            assert listing.result(TIMEOUT_S) == ["file"]
+            assert not waiting.done()
+        finally:
+            (stack.base / "go").touch()
+        waiting.result(TIMEOUT_S)
+
+    assert (stack.upper / "file").stat().st_mode & 0o777 == 0o600
 
 
 def test_an_unmount_ends_the_daemon_while_trio_is_loaded(loading: Daemon) -> None:
@@ -81,3 +100,24 @@ def test_a_signal_is_heeded_by_a_mount_that_is_never_left_alone(stack: Stack) ->
 
     assert ended == 0
     assert not daemon.is_mounted
+
+
+def test_a_mount_over_its_own_modules_answers(stack: Stack) -> None:
+    """What is loaded late comes from the mount itself; the first change has to wait for it."""
+    modules = os.fsencode(sys.prefix)
+    spec = replace(stack.spec, lower=(modules,))
+    plan = replace(stack.plan, target=modules)
+    private = ("unshare", "--mount", "--propagation", "private", "--")
+    with serving(spec, plan, prefix=private) as daemon:
+        subprocess.run(
+            [
+                *("nsenter", f"--target={daemon.process.pid}", "--mount"),
+                *("chmod", "0600", f"{sys.prefix}/pyvenv.cfg"),
+            ],
+            check=True,
+            timeout=TIMEOUT_S,
+        )
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+
+    assert (stack.upper / "pyvenv.cfg").stat().st_mode & 0o777 == 0o600
