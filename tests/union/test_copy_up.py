@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl
 from tests.support.snapshot import differences
 from tests.support.trees import Device, Dir, Fifo, File, HardLink, Socket, Symlink, build
+from tests.union.refusal import refused
 from tests.union.view import view
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ _ACL = acl.build(
     ]
 )
 _OLD = 1_000_000_000_123_456_789
+_APPEND_ONLY = 0x20  # FS_APPEND_FL
+_USER = 1000
 
 _OBJECTS: dict[str, Node] = {
     "file": File(b"data", mode=0o640, uid=1, gid=2, mtime_ns=_OLD),
@@ -285,3 +290,21 @@ def test_xattrs_that_go_during_a_transfer_stay_gone(make_world: MakeWorld, *, ca
 
     assert os.listxattr(world.upper / "f") == ["user.b"]
     assert world.read("f") == b"data"
+
+
+@pytest.mark.parametrize("changed", ["f", "d"])
+def test_a_directory_whose_times_cannot_be_set_takes_copies(
+    make_world: MakeWorld, changed: str
+) -> None:
+    world = make_world({"f": File(b"data"), "d": Dir()})
+    root_fd = world.union._state.upper.tree.root_fd()
+    flags = files.get_flags(root_fd)
+    files.set_flags(root_fd, flags | _APPEND_ONLY)
+    try:
+        world.change(changed, mode=0o700)
+        world.change(changed, mode=0o500)
+    finally:
+        files.set_flags(root_fd, flags)
+
+    assert world.mode(changed) == stat.S_IMODE((world.upper / changed).stat().st_mode) == 0o500
+    assert set(os.listdir(world.work / "work")) <= {"whiteout"}
