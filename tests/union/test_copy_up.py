@@ -292,6 +292,29 @@ def test_xattrs_that_go_during_a_transfer_stay_gone(make_world: MakeWorld, *, ca
     assert world.read("f") == b"data"
 
 
+def test_xattrs_are_given_anew_by_who_may_not_write_the_file(make_world: MakeWorld) -> None:
+    """An ordinary user can change those of no file that is read-only, its own as little."""
+    lower = {"f": File(b"data", mode=0o444, uid=_USER, xattrs={"user.a": b"1", "user.b": b"2"})}
+    world = make_world(lower, metacopy=True)
+    upper = world.union._state.upper
+    for path in (world.upper, upper.stage.fd()):
+        os.chown(path, _USER, 0)
+    upper.prefix = b"user.overlay."
+
+    node = world.at("f")
+    os.seteuid(_USER)
+    try:
+        copy = _transferred_of(world, "f")
+        world.change("f", mode=0o600)
+        world.union.remove_xattr(node, b"user.a")
+        world.union.commit_copy_up(copy)
+    finally:
+        os.seteuid(0)
+
+    assert os.listxattr(world.upper / "f") == ["user.b"]
+    assert (world.mode("f"), world.read("f")) == (0o600, b"data")
+
+
 @pytest.mark.parametrize("changed", ["f", "d"])
 def test_a_directory_whose_times_cannot_be_set_takes_copies(
     make_world: MakeWorld, changed: str
