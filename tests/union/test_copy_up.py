@@ -331,3 +331,25 @@ def test_a_directory_whose_times_cannot_be_set_takes_copies(
 
     assert world.mode(changed) == stat.S_IMODE((world.upper / changed).stat().st_mode) == 0o500
     assert set(os.listdir(world.work / "work")) <= {"whiteout"}
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["lower", "upper"])
+def test_a_file_that_may_only_grow_keeps_what_it_holds(
+    make_world: MakeWorld, *, written: bool
+) -> None:
+    """As it stays open for writing, and who holds it open is not asked again."""
+    world = make_world({"f": File(b"data")})
+    if written:
+        world.write("f", b"DATA")
+    node, before = world.at("f"), world.read("f")
+    flags = world.union.get_flags(node)
+    world.union.set_flags(node, flags | _APPEND_ONLY)
+    try:
+        with refused(errno.EPERM):
+            world.write("f", b"lost")
+    finally:
+        world.union.set_flags(node, flags)
+
+    assert world.read("f") == before
+    world.write("f", b"more")
+    assert world.read("f") == b"more"
