@@ -358,3 +358,22 @@ def test_a_file_whose_other_name_is_hidden_is_linked_again(make_world: MakeWorld
 
     assert world.read("new") == b"data"
     assert world.union.attributes(file).nlink == 1
+
+
+@pytest.mark.parametrize("can", [True, False], ids=["nameless", "named"])
+def test_a_file_whose_other_name_is_hidden_takes_that_of_a_removed_one(
+    make_world: MakeWorld, *, can: bool
+) -> None:
+    world = make_world(
+        {"a": File(b"data"), "b": HardLink("a"), "c": File(b"other")}, upper={"b": Whiteout()}
+    )
+    world.union._state.upper.makes_nameless = can
+    file = world.at("a")
+    world.unlink("a")
+    world.unlink("c")
+
+    world.union.link(file, world.union.root, b"c")
+
+    assert world.names() == {b"c"}
+    assert world.read("c") == b"data"
+    assert set(os.listdir(world.work / "work")) <= {"whiteout"}
