@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import stat
 import struct
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +21,7 @@ from tests.union.refusal import refused
 from tests.union.view import view
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from overlayfs_py.union.core import CopyUp
@@ -353,3 +356,38 @@ def test_a_file_that_may_only_grow_keeps_what_it_holds(
     assert world.read("f") == before
     world.write("f", b"more")
     assert world.read("f") == b"more"
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["named", "removed"])
+@pytest.mark.parametrize("room", range(8))
+def test_without_a_descriptor_nothing_is_half_done(
+    make_world: MakeWorld, room: int, *, removed: bool
+) -> None:
+    world = make_world({"f": File(b"data", xattrs={"user.a": b"1"}), "g": File()})
+    world.change("g", mode=0o600)
+    node = world.at("f")
+    if removed:
+        world.unlink("f")
+
+    with _descriptors_left(room), suppress(OSError):
+        world.union.write(node, 0, b"DATA")
+
+    assert set(os.listdir(world.work / "work")) <= {"whiteout"}
+    world.union.write(node, 4, b"more")
+    assert world.union.read(node, 0, 10) in (b"datamore", b"DATAmore")
+
+
+@contextmanager
+def _descriptors_left(room: int) -> Iterator[None]:
+    """Let this process open `room` more files, and no others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    while taken[-1] < max(map(int, os.listdir("/proc/self/fd"))) - 1:
+        taken.append(os.dup(taken[0]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1 + room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)
