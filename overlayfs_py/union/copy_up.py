@@ -268,7 +268,11 @@ def link_upper(state: State, node: FileNode, parent: DirectoryNode, name: bytes)
     directory = copy_up_directory(state, parent)
     staged = upper.new_name()
     link(node.writable, upper.stage, staged)
-    upper.place_unseen(staged, directory, name)
+    try:
+        upper.place_unseen(staged, directory, name)
+    except OSError:
+        upper.discard(staged)
+        raise
     state.table.add_name(node, parent, name)
 
 
