@@ -350,12 +350,13 @@ def test_a_file_that_may_only_grow_keeps_what_it_holds(
     try:
         with refused(errno.EPERM):
             world.write("f", b"lost")
+        world.write("f", b"grown", len(before))
     finally:
         world.union.set_flags(node, flags)
 
-    assert world.read("f") == before
+    assert world.read("f") == before + b"grown"
     world.write("f", b"more")
-    assert world.read("f") == b"more"
+    assert world.read("f") == b"moregrown"
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["named", "removed"])
