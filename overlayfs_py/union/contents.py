@@ -64,7 +64,13 @@ def _begin(reader: Reader, offset: int, size: int) -> bytes | Callable[[], bytes
 
 def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:
     """Write all of `data` at `offset`; returns how much, less only on a full disk."""
-    fd = writable_fd(state, require_regular(node))
+    file = require_regular(node)
+    try:
+        fd = writable_fd(state, file)
+    except PermissionError:
+        if offset != file.place.attributes().size:
+            raise
+        return _append_only(file, data)
     view = memoryview(data)
     written = os.pwrite(fd, view, offset)
     while written < len(view):
@@ -73,6 +79,15 @@ def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> in
         except OSError:
             break  # the next write is told; of this one, what is there counts
     return written
+
+
+def _append_only(file: FileNode, data: bytes | memoryview) -> int:
+    """Write at the end of a file that can be opened for nothing else (chattr(1), `a`)."""
+    fd = file.writable.open(os.O_WRONLY | os.O_APPEND)
+    try:
+        return os.write(fd, data)
+    finally:
+        os.close(fd)
 
 
 def append(state: State, node: Node, data: bytes | memoryview) -> int:

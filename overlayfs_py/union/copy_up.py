@@ -77,12 +77,19 @@ class CopyUp:
             os.fsync(self.staged.fd)
             self.sync_took_s = time.monotonic() - begun
 
-    def undress(self) -> None:
-        """Take back the xattrs, for others to be given."""
-        if self._metadata is not None:
-            for name, _ in self._metadata.xattrs:
-                if find_xattr(self.staged.item, name) is not None:
-                    inodes.remove_xattr(self.staged.item, name)
+    def undress(self, place: HostFile) -> None:
+        """Let it be given the metadata of `place`: take back the xattrs that are none of that.
+
+        The others stay to be written over: nobody may remove a label of SELinux's.
+        """
+        if self._metadata is None:
+            return
+        item = self.staged.item
+        if item.tree.override is None:
+            inodes.set_mode(item, stat.S_IRUSR | stat.S_IWUSR)  # see `inodes.give_metadata`
+        for name, _ in self._metadata.xattrs:
+            if find_xattr(item, name) is not None and find_xattr(place, name) is None:
+                inodes.remove_xattr(item, name)
 
     def discard(self) -> None:
         """Close both files; the copy is gone unless it was put in place."""
@@ -141,7 +148,7 @@ def commit(state: State, copy: CopyUp) -> None:
 
 def _complete(state: State, copy: CopyUp) -> None:
     """Give data to a metacopy, which may have become one, and have changed, during a transfer."""
-    copy.undress()
+    copy.undress(copy.node.writable)
     upper, name = state.require_upper(), copy.staged.name_on_stage()
     try:
         metacopies.complete(state, copy.node, name)
@@ -261,7 +268,11 @@ def link_upper(state: State, node: FileNode, parent: DirectoryNode, name: bytes)
     directory = copy_up_directory(state, parent)
     staged = upper.new_name()
     link(node.writable, upper.stage, staged)
-    upper.place_unseen(staged, directory, name)
+    try:
+        upper.place_unseen(staged, directory, name)
+    except OSError:
+        upper.discard(staged)
+        raise
     state.table.add_name(node, parent, name)
 
 

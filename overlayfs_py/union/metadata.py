@@ -135,6 +135,8 @@ def set_flags(state: State, node: Node, flags: int) -> None:
     """Set an inode's flags, as chattr(1) does."""
     make_writable(state, node)
     files.set_flags(_flags_fd(state, node), flags)
+    # Whether a file may be written is asked when it is opened (fs/namei.c, may_open).
+    state.readers.drop(node)
 
 
 def _flags_fd(state: State, node: Node) -> int:

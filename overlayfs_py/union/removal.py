@@ -116,7 +116,9 @@ def require_empty(node: DirectoryNode) -> None:
 def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> Iterator[None]:
     """While the body takes a name away: keep the file for its holders, and the books right."""
     held = _hold_last_name(state, node, parent, name)
-    ino_on_disk = _ino_if_last(node) if held is None and node.lower is None else None
+    # Not of a name that shows a copy and is no link of it, since the disk was full.
+    is_link = node.lower is None and (parent, name) in node.names()
+    ino_on_disk = _ino_if_last(node) if held is None and is_link else None
     try:
         yield
     except OSError:

@@ -87,14 +87,21 @@ class StagedFile:
     def place_unseen(self, directory: HostDirectory, name: bytes) -> None:
         """Put it in place; the directory keeps its times."""
         if self._name is None:
-            self._upper.link_nameless_unseen(self.fd, directory, name)
-        else:
-            self._upper.place_unseen(self._name, directory, name)
-            self._name = None
+            try:
+                self._upper.link_nameless_unseen(self.fd, directory, name)
+            except FileExistsError:
+                self._name = self.name_on_stage()  # a whiteout, which only a rename replaces
+            else:
+                return
+        self._upper.place_unseen(self._name, directory, name)
+        self._name = None
 
     def hold(self) -> HeldFile:
         """Let it go on without a name, and without the right to get one: link(2) is refused."""
-        return StagedName(self._upper, self.name_on_stage()).hold()
+        self._name = self.name_on_stage()
+        held = StagedName(self._upper, self._name).hold()
+        self._name = None
+        return held
 
     def take_fd(self) -> int:
         """Return the descriptor, the caller's from now on."""

@@ -220,6 +220,15 @@ class Upper:
 
 
 def _put_times_back(directory: HostDirectory, times: os.stat_result) -> None:
+    """Set them where that is allowed: what is in place is in place, whatever its directory says.
+
+    The kernel's is done as well as can be, too (fs/overlayfs/copy_up.c, ovl_copy_up_tmpfile).
+    """
+    with suppress(OSError):
+        _set_times(directory, times)
+
+
+def _set_times(directory: HostDirectory, times: os.stat_result) -> None:
     try:
         os.utime(directory.fd(), ns=(times.st_atime_ns, times.st_mtime_ns))
     except OSError as error:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import socket
 import stat
 import struct
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl
 from tests.support.snapshot import differences
 from tests.support.trees import Device, Dir, Fifo, File, HardLink, Socket, Symlink, build
+from tests.union.refusal import refused
 from tests.union.view import view
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from overlayfs_py.union.core import CopyUp
@@ -34,6 +40,8 @@ _ACL = acl.build(
     ]
 )
 _OLD = 1_000_000_000_123_456_789
+_APPEND_ONLY = 0x20  # FS_APPEND_FL
+_USER = 1000
 
 _OBJECTS: dict[str, Node] = {
     "file": File(b"data", mode=0o640, uid=1, gid=2, mtime_ns=_OLD),
@@ -285,3 +293,102 @@ def test_xattrs_that_go_during_a_transfer_stay_gone(make_world: MakeWorld, *, ca
 
     assert os.listxattr(world.upper / "f") == ["user.b"]
     assert world.read("f") == b"data"
+
+
+def test_xattrs_are_given_anew_by_who_may_not_write_the_file(make_world: MakeWorld) -> None:
+    """An ordinary user can change those of no file that is read-only, its own as little."""
+    lower = {"f": File(b"data", mode=0o444, uid=_USER, xattrs={"user.a": b"1", "user.b": b"2"})}
+    world = make_world(lower, metacopy=True)
+    upper = world.union._state.upper
+    for path in (world.upper, upper.stage.fd()):
+        os.chown(path, _USER, 0)
+    upper.prefix = b"user.overlay."
+
+    node = world.at("f")
+    os.seteuid(_USER)
+    try:
+        copy = _transferred_of(world, "f")
+        world.change("f", mode=0o600)
+        world.union.remove_xattr(node, b"user.a")
+        world.union.commit_copy_up(copy)
+    finally:
+        os.seteuid(0)
+
+    assert os.listxattr(world.upper / "f") == ["user.b"]
+    assert (world.mode("f"), world.read("f")) == (0o600, b"data")
+
+
+@pytest.mark.parametrize("changed", ["f", "d"])
+def test_a_directory_whose_times_cannot_be_set_takes_copies(
+    make_world: MakeWorld, changed: str
+) -> None:
+    world = make_world({"f": File(b"data"), "d": Dir()})
+    root_fd = world.union._state.upper.tree.root_fd()
+    flags = files.get_flags(root_fd)
+    files.set_flags(root_fd, flags | _APPEND_ONLY)
+    try:
+        world.change(changed, mode=0o700)
+        world.change(changed, mode=0o500)
+    finally:
+        files.set_flags(root_fd, flags)
+
+    assert world.mode(changed) == stat.S_IMODE((world.upper / changed).stat().st_mode) == 0o500
+    assert set(os.listdir(world.work / "work")) <= {"whiteout"}
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["lower", "upper"])
+def test_a_file_that_may_only_grow_keeps_what_it_holds(
+    make_world: MakeWorld, *, written: bool
+) -> None:
+    """As it stays open for writing, and who holds it open is not asked again."""
+    world = make_world({"f": File(b"data")})
+    if written:
+        world.write("f", b"DATA")
+    node, before = world.at("f"), world.read("f")
+    flags = world.union.get_flags(node)
+    world.union.set_flags(node, flags | _APPEND_ONLY)
+    try:
+        with refused(errno.EPERM):
+            world.write("f", b"lost")
+        world.write("f", b"grown", len(before))
+    finally:
+        world.union.set_flags(node, flags)
+
+    assert world.read("f") == before + b"grown"
+    world.write("f", b"more")
+    assert world.read("f") == b"moregrown"
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["named", "removed"])
+@pytest.mark.parametrize("room", range(8))
+def test_without_a_descriptor_nothing_is_half_done(
+    make_world: MakeWorld, room: int, *, removed: bool
+) -> None:
+    world = make_world({"f": File(b"data", xattrs={"user.a": b"1"}), "g": File()})
+    world.change("g", mode=0o600)
+    node = world.at("f")
+    if removed:
+        world.unlink("f")
+
+    with _descriptors_left(room), suppress(OSError):
+        world.union.write(node, 0, b"DATA")
+
+    assert set(os.listdir(world.work / "work")) <= {"whiteout"}
+    world.union.write(node, 4, b"more")
+    assert world.union.read(node, 0, 10) in (b"datamore", b"DATAmore")
+
+
+@contextmanager
+def _descriptors_left(room: int) -> Iterator[None]:
+    """Let this process open `room` more files, and no others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    while taken[-1] < max(map(int, os.listdir("/proc/self/fd"))) - 1:
+        taken.append(os.dup(taken[0]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1 + room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in taken:
+            os.close(fd)

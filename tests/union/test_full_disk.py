@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.syscalls import mounts
-from tests.support.trees import Dir, build
+from tests.support.trees import Dir, File, HardLink, build
 from tests.union.changes import CHANGES, LOWER, UPPER
 from tests.union.invariants import check_invariants
 from tests.union.refusal import refused
@@ -116,4 +116,22 @@ def test_what_a_write_has_room_for_is_written(
     assert 0 < written < 2 << 20
     assert world.stat("file").size == written
     assert world.union.read(node, 0, 4 << 20) == b"x" * written
+    world.close()
+
+
+def test_a_file_keeps_its_number_when_a_name_goes_that_found_no_room(
+    make_world: MakeWorld, small: Path
+) -> None:
+    (small / "upper").mkdir()
+    world = make_world({"a": File(b"data"), "b": HardLink("a")}, upper=small / "upper")
+    world.put("new", b"new")
+    file = world.at("a")
+    _fill(small, free=1)
+
+    world.write("a", b"DATA")
+    assert (small / "upper" / "a").stat().st_nlink == 1
+    world.rename("new", "b")
+
+    assert world.at("a") is file
+    assert (world.read("a"), world.read("b")) == (b"DATA", b"new")
     world.close()

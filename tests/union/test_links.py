@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from overlayfs_py.syscalls import files
 from tests.support.trees import Dir, File, HardLink, Symlink, Whiteout
 from tests.union.deep import dig, make_file
 from tests.union.refusal import refused
@@ -27,6 +28,7 @@ _LINKED = {
     "e/f/g": HardLink("a"),
 }
 _NAMES = ("a", "b", "d/c", "e/f/g")
+_IMMUTABLE = 0x10  # FS_IMMUTABLE_FL
 
 
 @pytest.mark.parametrize("known", [(), ("b",), _NAMES], ids=["none", "one", "all"])
@@ -358,3 +360,40 @@ def test_a_file_whose_other_name_is_hidden_is_linked_again(make_world: MakeWorld
 
     assert world.read("new") == b"data"
     assert world.union.attributes(file).nlink == 1
+
+
+@pytest.mark.parametrize("can", [True, False], ids=["nameless", "named"])
+def test_a_file_whose_other_name_is_hidden_takes_that_of_a_removed_one(
+    make_world: MakeWorld, *, can: bool
+) -> None:
+    world = make_world(
+        {"a": File(b"data"), "b": HardLink("a"), "c": File(b"other")}, upper={"b": Whiteout()}
+    )
+    world.union._state.upper.makes_nameless = can
+    file = world.at("a")
+    world.unlink("a")
+    world.unlink("c")
+
+    world.union.link(file, world.union.root, b"c")
+
+    assert world.names() == {b"c"}
+    assert world.read("c") == b"data"
+    assert set(os.listdir(world.work / "work")) <= {"whiteout"}
+
+
+def test_a_link_that_has_no_place_is_none(make_world: MakeWorld) -> None:
+    world = make_world({"a": File(b"data"), "d/b": HardLink("a")}, upper={"d": Dir()})
+    directory_fd = os.open(world.upper / "d", os.O_RDONLY)
+    try:
+        flags = files.get_flags(directory_fd)
+        files.set_flags(directory_fd, flags | _IMMUTABLE)
+        with refused(errno.EPERM):
+            world.write("a", b"DATA")
+        files.set_flags(directory_fd, flags)
+    finally:
+        os.close(directory_fd)
+
+    assert set(os.listdir(world.work / "work")) <= {"whiteout"}
+    world.write("a", b"DATA")
+    assert world.read("d/b") == b"DATA"
+    assert world.stat("a").nlink == 2
