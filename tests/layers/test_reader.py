@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,36 @@ def test_a_copy_has_the_bytes_and_the_holes(
     assert status.st_size == size
     assert os.pread(fd, size + 1, 0) == source.read(0, size)
     assert status.st_blocks * 512 <= 64 << 10
+    os.close(fd)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_from_one_filesystem_to_another_the_kernel_copies_if_it_can(
+    source: DescriptorReader, monkeypatch: pytest.MonkeyPatch, *, refuses: bool
+) -> None:
+    asked: list[int] = []
+    by_hand: list[int] = []
+    sendfile, pwrite = os.sendfile, os.pwrite
+
+    def written(target_fd: int, data: bytes, offset: int) -> int:
+        by_hand.append(len(data))
+        return pwrite(target_fd, data, offset)
+
+    def noted(target_fd: int, source_fd: int, offset: int, size: int) -> int:
+        asked.append(size)
+        if refuses:  # as for files of some filesystems
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return sendfile(target_fd, source_fd, offset, size)
+
+    monkeypatch.setattr(os, "sendfile", noted)
+    monkeypatch.setattr(os, "pwrite", written)
+    fd = os.open("/dev/shm", os.O_TMPFILE | os.O_RDWR)
+
+    source.copy_to(fd, _LENGTH)
+
+    assert os.pread(fd, _LENGTH + 1, 0) == source.read(0, _LENGTH)
+    assert len(asked) == 2  # stretches of data
+    assert len(by_hand) == (2 if refuses else 0)
     os.close(fd)
 
 
