@@ -70,12 +70,13 @@ def somebody_who_asks(target: Path) -> Iterator[None]:
 
 
 def ask_closely(wakefulness: Wakefulness) -> None:
-    """Report many requests, for longer than it takes to decide."""
+    """Report many requests, for longer than it takes to decide, however slow the machine is."""
     wakefulness.heed(0)
     end = time.monotonic_ns() + 2 * idle_polling._WINDOW_NS
-    asked = 0
-    while time.monotonic_ns() < end:
-        asked += 1000
+    asked, decided = 0, False
+    while not decided:
+        decided = time.monotonic_ns() >= end
+        asked += 10**9
         wakefulness.heed(asked)
 
 
