@@ -6,8 +6,7 @@ Nothing here touches the filesystem; the union names the directory that it canno
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.backends.option_text import split_list, split_options, unescape
 from overlayfs_py.backends.option_values import (
@@ -31,73 +30,73 @@ __all__ = ["MountRequest", "OptionError", "interpret", "split_list"]
 _SWITCH = {"on": True, "off": False, "1": True, "0": False, "yes": True, "no": False}
 
 _PLAN_FLAGS: dict[str, Callable[[MountPlan], MountPlan]] = {
-    "ro": lambda plan: replace(plan, read_only=True),
-    "rw": lambda plan: replace(plan, read_only=False),
-    "suid": lambda plan: replace(plan, suid=True),
-    "nosuid": lambda plan: replace(plan, suid=False),
-    "dev": lambda plan: replace(plan, dev=True),
-    "nodev": lambda plan: replace(plan, dev=False),
-    "exec": lambda plan: replace(plan, exec=True),
-    "noexec": lambda plan: replace(plan, exec=False),
-    "atime": lambda plan: replace(plan, noatime=False),
-    "noatime": lambda plan: replace(plan, noatime=True),
-    "sync": lambda plan: replace(plan, sync=True),
-    "async": lambda plan: replace(plan, sync=False, dirsync=False),
-    "dirsync": lambda plan: replace(plan, dirsync=True),
-    "allow_other": lambda plan: replace(plan, allow_other=True),
+    "ro": lambda plan: plan._replace(read_only=True),
+    "rw": lambda plan: plan._replace(read_only=False),
+    "suid": lambda plan: plan._replace(suid=True),
+    "nosuid": lambda plan: plan._replace(suid=False),
+    "dev": lambda plan: plan._replace(dev=True),
+    "nodev": lambda plan: plan._replace(dev=False),
+    "exec": lambda plan: plan._replace(exec=True),
+    "noexec": lambda plan: plan._replace(exec=False),
+    "atime": lambda plan: plan._replace(noatime=False),
+    "noatime": lambda plan: plan._replace(noatime=True),
+    "sync": lambda plan: plan._replace(sync=True),
+    "async": lambda plan: plan._replace(sync=False, dirsync=False),
+    "dirsync": lambda plan: plan._replace(dirsync=True),
+    "allow_other": lambda plan: plan._replace(allow_other=True),
     # More than the mounting user, less than everybody: it takes back what is allowed by default.
-    "allow_root": lambda plan: replace(plan, allow_other=False, allow_root=True),
-    "default_permissions": lambda plan: replace(plan, default_permissions=True),
-    "writeback": lambda plan: replace(plan, writeback=True),
+    "allow_root": lambda plan: plan._replace(allow_other=False, allow_root=True),
+    "default_permissions": lambda plan: plan._replace(default_permissions=True),
+    "writeback": lambda plan: plan._replace(writeback=True),
 }
 _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
-    "fsname": lambda plan, value: replace(plan, source=unescape(value)),
-    "subtype": lambda plan, value: replace(plan, subtype=unescape(value)),
-    "context": lambda plan, value: replace(plan, selinux_context=value),
-    "io": lambda plan, value: replace(
-        plan, io=parse_choice(value, {mode.value: mode for mode in IoMode})
+    "fsname": lambda plan, value: plan._replace(source=unescape(value)),
+    "subtype": lambda plan, value: plan._replace(subtype=unescape(value)),
+    "context": lambda plan, value: plan._replace(selinux_context=value),
+    "io": lambda plan, value: plan._replace(
+        io=parse_choice(value, {mode.value: mode for mode in IoMode})
     ),
-    "writeback": lambda plan, value: replace(plan, writeback=parse_choice(value, _SWITCH)),
-    "idlepoll": lambda plan, value: replace(
-        plan, idle_polling=parse_choice(value, {choice.value: choice for choice in IdlePolling})
+    "writeback": lambda plan, value: plan._replace(writeback=parse_choice(value, _SWITCH)),
+    "idlepoll": lambda plan, value: plan._replace(
+        idle_polling=parse_choice(value, {choice.value: choice for choice in IdlePolling})
     ),
 }
 _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
-    "volatile": lambda spec: replace(spec, volatile=True),
-    "static_nlink": lambda spec: replace(spec, static_nlink=True),
-    "squash_to_root": lambda spec: replace(spec, ids=replace(spec.ids, squash_uid=0, squash_gid=0)),
+    "volatile": lambda spec: spec._replace(volatile=True),
+    "static_nlink": lambda spec: spec._replace(static_nlink=True),
+    "squash_to_root": lambda spec: spec._replace(ids=spec.ids._replace(squash_uid=0, squash_gid=0)),
 }
 _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "lowerdir": lambda spec, value: _with_layers(spec, parse_layers(value)),
-    "upperdir": lambda spec, value: replace(spec, upper=_path(value)),
-    "workdir": lambda spec, value: replace(spec, work=_path(value)),
-    "volume": lambda spec, value: replace(spec, volumes=(*spec.volumes, parse_volume(value))),
-    "uidmapping": lambda spec, value: replace(
-        spec, ids=replace(spec.ids, uids=parse_id_ranges(value))
+    "upperdir": lambda spec, value: spec._replace(upper=_path(value)),
+    "workdir": lambda spec, value: spec._replace(work=_path(value)),
+    "volume": lambda spec, value: spec._replace(volumes=(*spec.volumes, parse_volume(value))),
+    "uidmapping": lambda spec, value: spec._replace(
+        ids=spec.ids._replace(uids=parse_id_ranges(value))
     ),
-    "gidmapping": lambda spec, value: replace(
-        spec, ids=replace(spec.ids, gids=parse_id_ranges(value))
+    "gidmapping": lambda spec, value: spec._replace(
+        ids=spec.ids._replace(gids=parse_id_ranges(value))
     ),
-    "squash_to_uid": lambda spec, value: replace(
-        spec, ids=replace(spec.ids, squash_uid=parse_id(value))
+    "squash_to_uid": lambda spec, value: spec._replace(
+        ids=spec.ids._replace(squash_uid=parse_id(value))
     ),
-    "squash_to_gid": lambda spec, value: replace(
-        spec, ids=replace(spec.ids, squash_gid=parse_id(value))
+    "squash_to_gid": lambda spec, value: spec._replace(
+        ids=spec.ids._replace(squash_gid=parse_id(value))
     ),
-    "xattr_permissions": lambda spec, value: replace(
-        spec, xattr_permissions=parse_choice(value, {"0": 0, "1": 1, "2": 2})
+    "xattr_permissions": lambda spec, value: spec._replace(
+        xattr_permissions=parse_choice(value, {"0": 0, "1": 1, "2": 2})
     ),
-    "redirect_dir": lambda spec, value: replace(
-        spec, redirect_dir=parse_choice(value, {"on": True, "off": False})
+    "redirect_dir": lambda spec, value: spec._replace(
+        redirect_dir=parse_choice(value, {"on": True, "off": False})
     ),
-    "metacopy": lambda spec, value: replace(
-        spec, metacopy=parse_choice(value, {"on": True, "off": False})
+    "metacopy": lambda spec, value: spec._replace(
+        metacopy=parse_choice(value, {"on": True, "off": False})
     ),
-    "whiteout": lambda spec, value: replace(
-        spec, whiteout=parse_choice(value, {style.value: style for style in WhiteoutStyle})
+    "whiteout": lambda spec, value: spec._replace(
+        whiteout=parse_choice(value, {style.value: style for style in WhiteoutStyle})
     ),
-    "static_nlink": lambda spec, value: replace(spec, static_nlink=parse_choice(value, _SWITCH)),
-    "fsync": lambda spec, value: replace(spec, volatile=not parse_choice(value, _SWITCH)),
+    "static_nlink": lambda spec, value: spec._replace(static_nlink=parse_choice(value, _SWITCH)),
+    "fsync": lambda spec, value: spec._replace(volatile=not parse_choice(value, _SWITCH)),
 }
 
 # Understood, and without effect here: how long the kernel may cache is known (layers do not
@@ -112,13 +111,12 @@ _WITHOUT_EFFECT = frozenset(
 _OTHERS_PREFIXES = ("x-", "X-")  # mount(8): comments and options of others in userspace
 
 
-@dataclass(frozen=True, slots=True)
-class MountRequest:
+class MountRequest(NamedTuple):
     """What the options ask for."""
 
     stack: StackSpec
     plan: MountPlan
-    unknown: list[str] = field(default_factory=list)  # names of options that were ignored
+    unknown: list[str]  # names of options that were ignored
 
 
 def interpret(texts: Iterable[str], target: bytes, source: str | None = None) -> MountRequest:
@@ -178,7 +176,7 @@ def _require_agreement(spec: StackSpec, plan: MountPlan) -> None:
 
 
 def _with_layers(spec: StackSpec, layers: Layers) -> StackSpec:
-    return replace(spec, lower=layers.lower, data_only=layers.data_only)
+    return spec._replace(lower=layers.lower, data_only=layers.data_only)
 
 
 def _required(value: str | None) -> str:

@@ -9,7 +9,7 @@ callers pass on what their users wrote.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from overlayfs_py.backends.mount_options import MountRequest, OptionError, interpret
 
@@ -20,8 +20,7 @@ _WITHOUT_EFFECT = {"-s", "-n", "-v", "-w"}
 _READ_ONLY = {"-r"}
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
+class Invocation(NamedTuple):
     """A command line, read."""
 
     request: MountRequest
@@ -29,11 +28,10 @@ class Invocation:
     debug: bool
 
 
-@dataclass(slots=True)
-class _Words:
-    options: list[str] = field(default_factory=list)
-    flags: set[str] = field(default_factory=set)
-    places: list[str] = field(default_factory=list)
+class _Words(NamedTuple):
+    options: list[str]
+    flags: set[str]
+    places: list[str]
 
 
 def read(arguments: list[str]) -> Invocation:
@@ -54,11 +52,11 @@ def read(arguments: list[str]) -> Invocation:
 
 
 def _sort(arguments: list[str]) -> _Words:
-    words = _Words()
+    words = _Words([], set(), [])
     rest = iter(arguments)
     for word in rest:
         if word == "--":
-            words.places += rest
+            words.places.extend(rest)
         elif word == "-o":
             words.options.append(_value(word, next(rest, None)))
         elif word.startswith("-o"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -53,7 +52,7 @@ def command(
     _, layers = open_store(root).use_image(image)
     defaults = (f"lowerdir=.,nosuid,nodev,fsname={_escaped(image)}",)
     request = interpret((*defaults, *options), os.fsencode(directory))
-    request = replace(request, stack=replace(request.stack, lower=layers.lower))
+    request = request._replace(stack=request.stack._replace(lower=layers.lower))
     temporary = temporary_directory() if writable else None
     # The daemon inherits what keeps the layers; here it goes with the process.
     serve("overlayfs-py", request, driver=driver, foreground=foreground, scratch_below=temporary)

@@ -14,7 +14,6 @@ import select
 import signal
 import sys
 import traceback
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from overlayfs_py.containers.failure import Failure, failure_of
@@ -64,13 +63,13 @@ class Report:
         return True
 
 
-@dataclass(slots=True)
 class Child:
     """A process that we forked."""
 
-    pid: int
-    _report_fd: int
-    _status: int | None = field(default=None, init=False)  # known once it has been waited for
+    def __init__(self, pid: int, report_fd: int) -> None:
+        self.pid = pid
+        self._report_fd = report_fd
+        self._status: int | None = None  # known once it has been waited for
 
     def ready(self) -> bytes:
         """Wait until the child is ready and return what it says.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.packs.format import ROOT
@@ -45,8 +44,8 @@ def throwaway_upper(spec: StackSpec, scratch: bytes) -> StackSpec:
     upper, work = os.path.join(scratch, b"upper"), os.path.join(scratch, b"work")
     make_upper(upper, like=spec.lower[0])
     os.mkdir(work)
-    return replace(
-        spec, upper=upper, work=work, volatile=True, metacopy=spec.redirect_dir or spec.metacopy
+    return spec._replace(
+        upper=upper, work=work, volatile=True, metacopy=spec.redirect_dir or spec.metacopy
     )
 
 

@@ -10,9 +10,8 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.drivers import mountinfo
 from overlayfs_py.drivers.idle_polling import IdlePolling
@@ -38,8 +37,7 @@ class IoMode(Enum):
     PASSTHROUGH = "passthrough"  # the kernel uses the file behind; needs root and Linux 6.9
 
 
-@dataclass(frozen=True, slots=True)
-class MountPlan:
+class MountPlan(NamedTuple):
     """Where to mount, and what mount(8) shows and enforces.
 
     fusermount3 mounts nosuid and nodev whatever `suid` and `dev` say, unless root calls it.
@@ -66,8 +64,7 @@ class MountPlan:
     idle_polling: IdlePolling = IdlePolling.AUTO
 
 
-@dataclass(frozen=True, slots=True)
-class Mounted:
+class Mounted(NamedTuple):
     """A mount that waits for a driver on `fd`, which the driver closes."""
 
     fd: int

@@ -14,7 +14,6 @@ the daemon and share the host's page cache. Traps, each of which would cost data
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from overlayfs_py.drivers.direct_operations import DirectOperations
@@ -32,12 +31,14 @@ if TYPE_CHECKING:
 _CACHED = 0  # not an id: ids that the kernel gives begin at 1
 
 
-@dataclass(slots=True)
 class LiveOpens:
     """The opens of one node, all of one kind."""
 
-    backing: int  # the id of the backing file, or _CACHED
-    count: int
+    __slots__ = ("backing", "count")
+
+    def __init__(self, backing: int) -> None:
+        self.backing = backing  # the id of the backing file, or _CACHED
+        self.count = 0
 
 
 class BackingFiles:
@@ -53,7 +54,7 @@ class BackingFiles:
         """Count one more open of a node, and return what OPEN answers."""
         live = self._live.get(node.ino)
         if live is None:
-            live = self._live[node.ino] = LiveOpens(self._register(node), 0)
+            live = self._live[node.ino] = LiveOpens(self._register(node))
         live.count += 1
         if live.backing == _CACHED:
             return replies.opened(0, OpenFlag.KEEP_CACHE)

@@ -7,7 +7,6 @@ import importlib
 import os
 import resource
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, cast
 
 from overlayfs_py.drivers import mounting
@@ -87,7 +86,7 @@ def _load(driver: str) -> Driver:
 def _enforce_read_only(mount: MountPlan, spec: StackSpec) -> MountPlan:
     """Mount read-only what nobody can write: the kernel then says so, to access(2) too."""
     writable = spec.upper is not None or any(not volume.read_only for volume in spec.volumes)
-    return mount if writable else replace(mount, read_only=True)
+    return mount if writable else mount._replace(read_only=True)
 
 
 def _require_apart(spec: StackSpec, mounted: Mounted) -> None:

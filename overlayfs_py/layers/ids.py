@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _KERNEL_OVERFLOW = "/proc/sys/kernel/%s"
 
 
-@dataclass(frozen=True, slots=True)
-class IdRange:
+class IdRange(NamedTuple):
     """`length` ids from `disk` on disk are seen from `seen` on in the mount."""
 
     disk: int
@@ -16,8 +15,7 @@ class IdRange:
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class IdMap:
+class IdMap(NamedTuple):
     """Which uid and gid the mount shows for those on disk; empty maps show them unchanged.
 
     Squashing only changes what is shown at the very end: what is created keeps its creator's id,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import ReservedName
@@ -44,13 +43,15 @@ _SURE_TO_FIT_BYTES = 256
 _TOO_LARGE = (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
 
 
-@dataclass(slots=True)
 class End:
     """One end of a rename: a name in a directory, and the node that it shows."""
 
-    parent: DirectoryNode
-    name: bytes
-    node: Node | None
+    __slots__ = ("name", "node", "parent")
+
+    def __init__(self, parent: DirectoryNode, name: bytes, node: Node | None) -> None:
+        self.parent = parent
+        self.name = name
+        self.node = node
 
 
 class Rename(NamedTuple):

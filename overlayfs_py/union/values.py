@@ -7,7 +7,6 @@ disk happens inside `union`.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -83,8 +82,7 @@ class WhiteoutStyle(Enum):
     AUFS = "aufs"  # an empty file `.wh.NAME`, for filesystems without mknod
 
 
-@dataclass(frozen=True, slots=True)
-class Volume:
+class Volume(NamedTuple):
     """A host directory served at `target` (absolute, inside the mount) instead of the stack."""
 
     source: bytes
@@ -92,8 +90,7 @@ class Volume:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StackSpec:
+class StackSpec(NamedTuple):
     """All that is needed to open a union; host paths as bytes, relative to the working directory.
 
     `lower` is topmost first. Without `upper` (and its `work`, on the same filesystem) the union
@@ -106,7 +103,7 @@ class StackSpec:
     upper: bytes | None = None
     work: bytes | None = None
     volumes: tuple[Volume, ...] = ()
-    ids: IdMap = field(default_factory=IdMap)
+    ids: IdMap = IdMap()
     redirect_dir: bool = True  # False: renaming a merged or lower directory is EXDEV
     # 0: owner and mode lie in the inode. 1, 2: in an xattr beside the real ones
     # (`security.fuseoverlayfs.override_stat`, `user.containers.override_stat`).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from overlayfs_py.wire import protocol
 from overlayfs_py.wire.errors import WireError
@@ -50,8 +50,7 @@ _WANTED = (
 # kernel sends SETATTR with the size.
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What a mount wants beyond what every one does."""
 
     max_write: int = 1 << 20  # bytes of one READ or WRITE
@@ -63,8 +62,7 @@ class Wishes:
     passthrough: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """An agreement."""
 
     minor: int
@@ -73,8 +71,7 @@ class Session:
     max_write: int
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(NamedTuple):
     """The answer to INIT, and the session that it begins: None if the kernel must ask again."""
 
     payload: bytes

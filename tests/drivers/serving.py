@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,7 +118,7 @@ def start(
     assert process.stdout is not None
     assert process.stderr is not None
     lower = tuple(os.fsencode(as_served(Path(os.fsdecode(path)))) for path in spec.lower)
-    spec = replace(spec, lower=lower)
+    spec = spec._replace(lower=lower)
     with process.stdin:
         pickle.dump((spec, plan, driver or with_driver.get()), process.stdin)
     if process.stdout.readline() != b"ready\n":
@@ -148,7 +148,7 @@ def stop(daemon: Daemon) -> str:
 
 def read_only(spec: StackSpec) -> StackSpec:
     """Return the same stack without its upper."""
-    return replace(spec, upper=None, work=None)
+    return spec._replace(upper=None, work=None)
 
 
 def is_copying_up(stack: Stack, daemon: Daemon | None = None) -> bool:

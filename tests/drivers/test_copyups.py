@@ -10,7 +10,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -144,7 +143,7 @@ async def test_a_failed_one_leaves_nothing_and_can_be_repeated(stack: Stack) -> 
         for name in ("upper", "work"):
             (small / name).mkdir()
         upper, work = os.fsencode(small / "upper"), os.fsencode(small / "work")
-        union = Union(replace(stack.spec, upper=upper, work=work))
+        union = Union(stack.spec._replace(upper=upper, work=work))
         node = union.lookup(union.root, b"file")
         assert node is not None
         copy_ups = CopyUps(union)
@@ -168,7 +167,7 @@ def test_what_is_refused_is_not_copied_up(stack: Stack) -> None:
     fill(stack.lower / "large", 1 << 20)
     volume = stack.base / "volume"
     volume.mkdir()
-    spec = replace(stack.spec, volumes=(Volume(os.fsencode(volume), b"/volume"),))
+    spec = stack.spec._replace(volumes=(Volume(os.fsencode(volume), b"/volume"),))
 
     with serving(spec, stack.plan), pytest.raises(OSError, match="cross-device") as caught:
         os.rename(stack.target / "large", stack.target / "volume" / "large")
@@ -261,7 +260,7 @@ def test_a_daemon_that_ends_in_the_middle_leaves_all_or_nothing(
 def test_a_metacopy_changes_while_its_data_is_copied(stack: Stack) -> None:
     """Through another of its descriptors: the kernel lets them wait for the write, or not."""
     fill(stack.lower / "large", LARGE_BYTES)
-    spec = replace(stack.spec, metacopy=True)
+    spec = stack.spec._replace(metacopy=True)
     large = stack.target / "large"
     with serving(spec, stack.plan) as daemon, ThreadPoolExecutor() as pool:
         large.chmod(0o640)
@@ -284,7 +283,7 @@ def test_a_metacopy_changes_while_its_data_is_copied(stack: Stack) -> None:
 
 def test_a_metacopy_that_is_killed_on_its_way_to_data_has_all_or_none(stack: Stack) -> None:
     fill(stack.lower / "large", LARGE_BYTES)
-    spec = replace(stack.spec, metacopy=True)
+    spec = stack.spec._replace(metacopy=True)
     daemon = start(spec, stack.plan)
     (stack.target / "large").chmod(0o600)
     os.utime(stack.target / "large", ns=(1, 2))

@@ -10,7 +10,6 @@ import os
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -336,7 +335,7 @@ def test_statfs_in_a_volume_is_the_volume_s(stack: Stack) -> None:
     mounts.mount(b"tmpfs", os.fsencode(disk), b"tmpfs", 0, b"size=1m")
     (disk / "file").touch()
     (disk / "directory").mkdir()
-    spec = replace(stack.spec, volumes=(Volume(os.fsencode(disk), b"/volume"),))
+    spec = stack.spec._replace(volumes=(Volume(os.fsencode(disk), b"/volume"),))
     try:
         with serving(spec, stack.plan):
             volume = stack.target / "volume"

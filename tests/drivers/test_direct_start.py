@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,8 +104,8 @@ def test_a_signal_is_heeded_by_a_mount_that_is_never_left_alone(stack: Stack) ->
 def test_a_mount_over_its_own_modules_answers(stack: Stack) -> None:
     """What is loaded late comes from the mount itself; the first change has to wait for it."""
     modules = os.fsencode(sys.prefix)
-    spec = replace(stack.spec, lower=(modules,))
-    plan = replace(stack.plan, target=modules)
+    spec = stack.spec._replace(lower=(modules,))
+    plan = stack.plan._replace(target=modules)
     private = ("unshare", "--mount", "--propagation", "private", "--")
     with serving(spec, plan, prefix=private) as daemon:
         subprocess.run(

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,7 +80,7 @@ def ask_closely(wakefulness: Wakefulness) -> None:
 
 
 def test_as_long_as_requests_come(stack: Stack) -> None:
-    plan = replace(stack.plan, idle_polling=IdlePolling.ON)
+    plan = stack.plan._replace(idle_polling=IdlePolling.ON)
     with serving(stack.spec, plan) as daemon:
         assert not holds(daemon)
 
@@ -122,7 +121,7 @@ def test_not_by_a_path_that_the_mount_may_cover(
 
 
 def test_not_where_it_is_not_wanted(stack: Stack) -> None:
-    plan = replace(stack.plan, idle_polling=IdlePolling.OFF)
+    plan = stack.plan._replace(idle_polling=IdlePolling.OFF)
     with serving(stack.spec, plan) as daemon:
         for number in range(MANY):
             assert not (daemon.target / f"missing-{number}").exists()
@@ -163,7 +162,7 @@ def test_by_itself_on_small_virtual_machines_alone(
 
 def test_who_may_not_is_told_once_and_served(stack: Stack) -> None:
     give_to_nobody(stack)
-    plan = replace(stack.plan, idle_polling=IdlePolling.ON, allow_other=False)
+    plan = stack.plan._replace(idle_polling=IdlePolling.ON, allow_other=False)
     look = (
         f"import os; os.chdir({os.fspath(stack.target)!r}); "
         f"print(sum(os.path.exists(str(number)) for number in range({MANY})))"

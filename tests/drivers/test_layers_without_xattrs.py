@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,7 +29,7 @@ def layer(stack: Stack) -> Iterator[Path]:
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "below another"])
 def test_such_a_layer_is_read_and_copied_up(stack: Stack, layer: Path, *, alone: bool) -> None:
     lower = [os.fsencode(layer)] if alone else [os.fsencode(stack.lower), os.fsencode(layer)]
-    with serving(replace(stack.spec, lower=tuple(lower)), stack.plan):
+    with serving(stack.spec._replace(lower=tuple(lower)), stack.plan):
         assert sorted(os.listdir(stack.target)) == ["directory", "file"]
         assert (stack.target / "file").read_bytes() == b"data"
         assert os.listxattr(stack.target / "file") == []
@@ -55,7 +54,7 @@ def test_a_copy_in_such_an_upper_has_none(stack: Stack) -> None:
     upper, work = (os.fsencode(served.target / name) for name in ("upper", "work"))
     with (
         serving(served.spec, served.plan, runner="no_xattrs_runner"),
-        serving(replace(stack.spec, upper=upper, work=work), stack.plan),
+        serving(stack.spec._replace(upper=upper, work=work), stack.plan),
     ):
         (stack.target / "file").chmod(0o600)
         names = os.listxattr(stack.target / "file")

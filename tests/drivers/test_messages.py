@@ -10,7 +10,6 @@ import mmap
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -223,7 +222,7 @@ def test_a_directory_is_listed_once_and_tells_all_of_its_entries(stack: Stack) -
 def test_an_ordinary_user_opens_without_messages_too(stack: Stack, way: str) -> None:
     give_to_nobody(stack)
     prefix: Sequence[str | Path] = AS_NOBODY
-    plan = replace(stack.plan, allow_other=False)
+    plan = stack.plan._replace(allow_other=False)
     if way == "in a user namespace":
         prefix = (*AS_NOBODY, *IN_USER_NAMESPACE)
     with (

@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,7 +36,7 @@ def mount_options(target: Path) -> set[str]:
 
 
 def test_the_table_of_mounts_shows_source_and_type(stack: Stack) -> None:
-    plan = replace(stack.plan, source="my, source", subtype="my-type")
+    plan = stack.plan._replace(source="my, source", subtype="my-type")
 
     with serving(stack.spec, plan):
         found = mountinfo.topmost(os.fsencode(stack.target))
@@ -55,8 +54,8 @@ def test_a_plain_mount_has_no_restrictions(stack: Stack) -> None:
 
 
 def test_what_the_plan_restricts_is_restricted(stack: Stack) -> None:
-    plan = replace(
-        stack.plan, suid=False, dev=False, exec=False, noatime=True, sync=True, dirsync=True
+    plan = stack.plan._replace(
+        suid=False, dev=False, exec=False, noatime=True, sync=True, dirsync=True
     )
 
     with serving(stack.spec, plan):
@@ -69,7 +68,7 @@ def test_what_the_plan_restricts_is_restricted(stack: Stack) -> None:
 def test_a_read_only_mount_says_so_to_access(stack: Stack, kind: str) -> None:
     (stack.lower / "file").touch()
     spec = stack.spec if kind == "planned" else read_only(stack.spec)
-    plan = replace(stack.plan, read_only=kind == "planned")
+    plan = stack.plan._replace(read_only=kind == "planned")
 
     with serving(spec, plan):
         writable = os.access(stack.target / "file", os.W_OK)
@@ -82,7 +81,7 @@ def test_a_read_only_mount_says_so_to_access(stack: Stack, kind: str) -> None:
 
 def test_others_are_kept_out_where_the_plan_says_so(stack: Stack) -> None:
     for allow_root in (False, True):
-        plan = replace(stack.plan, allow_other=False, allow_root=allow_root)
+        plan = stack.plan._replace(allow_other=False, allow_root=allow_root)
         with serving(stack.spec, plan):
             refused = subprocess.run(
                 [*AS_NOBODY, "ls", stack.target], capture_output=True, text=True, check=False
@@ -245,7 +244,7 @@ def test_a_target_that_is_missing_or_no_directory_is_named(stack: Stack) -> None
     for name, error in (("missing", "FileNotFoundError"), ("file", "NotADirectoryError")):
         target = os.fsencode(stack.base / name)
         with pytest.raises(AssertionError, match=f"{error}.*{name}"):
-            start(stack.spec, replace(stack.plan, target=target))
+            start(stack.spec, stack.plan._replace(target=target))
 
 
 def test_an_unknown_driver_is_named(stack: Stack) -> None:
@@ -254,7 +253,7 @@ def test_an_unknown_driver_is_named(stack: Stack) -> None:
 
 
 def test_a_layer_may_contain_the_mount_point(stack: Stack) -> None:
-    spec = replace(stack.spec, lower=(os.fsencode(stack.base),), upper=None, work=None)
+    spec = stack.spec._replace(lower=(os.fsencode(stack.base),), upper=None, work=None)
 
     with serving(spec, stack.plan):
         names = os.listdir(stack.target)
@@ -267,7 +266,7 @@ def test_a_layer_may_contain_the_mount_point(stack: Stack) -> None:
 def test_a_volume_may_contain_the_mount_point(stack: Stack) -> None:
     volume = Volume(os.fsencode(stack.base), b"/volume")
 
-    with serving(replace(stack.spec, volumes=(volume,)), stack.plan):
+    with serving(stack.spec._replace(volumes=(volume,)), stack.plan):
         (stack.target / "volume" / "target" / "hidden").touch()
         names = os.listdir(stack.target / "volume")
         below = os.listdir(stack.target / "volume" / "target")
@@ -282,15 +281,15 @@ def test_an_upper_must_not_contain_the_mount_point(stack: Stack) -> None:
     target.mkdir()
 
     with pytest.raises(AssertionError, match="the mount point lies inside"):
-        start(stack.spec, replace(stack.plan, target=os.fsencode(target)))
+        start(stack.spec, stack.plan._replace(target=os.fsencode(target)))
 
     assert not os.path.ismount(target)
 
 
 def test_no_layer_must_contain_the_mount_point_of_an_ordinary_user(stack: Stack) -> None:
     give_to_nobody(stack)
-    spec = read_only(replace(stack.spec, lower=(os.fsencode(stack.base),)))
-    plan = replace(stack.plan, allow_other=False)
+    spec = read_only(stack.spec._replace(lower=(os.fsencode(stack.base),)))
+    plan = stack.plan._replace(allow_other=False)
 
     with (
         fuse_device_for_everyone(),
@@ -304,7 +303,7 @@ def test_no_layer_must_contain_the_mount_point_of_an_ordinary_user(stack: Stack)
 def test_root_of_a_user_namespace_may_have_the_mount_point_in_a_layer(stack: Stack) -> None:
     """Even in /: there are mounts below it, which a user namespace must not uncover."""
     give_to_nobody(stack)
-    spec = replace(stack.spec, lower=(b"/",))
+    spec = stack.spec._replace(lower=(b"/",))
     inner = os.fsencode(stack.target).lstrip(b"/")
 
     with (
@@ -346,7 +345,7 @@ def test_an_ordinary_user_mounts_with_fusermount3(stack: Stack) -> None:
     give_to_nobody(stack)
     (stack.lower / "file").write_bytes(b"from below")
     os.chown(stack.lower / "file", NOBODY, NOBODY)
-    plan = replace(stack.plan, allow_other=False)
+    plan = stack.plan._replace(allow_other=False)
 
     with fuse_device_for_everyone(), serving(stack.spec, plan, prefix=AS_NOBODY) as daemon:
         script = 'cd "$0" && umask 027 && cat file && touch new && mkdir new.d && ls -ln'
@@ -378,8 +377,8 @@ def test_a_directory_that_the_server_may_not_list_is_permission_denied(stack: St
     (stack.lower / "closed/file").write_bytes(b"readable")
     above = stack.base / "above"
     (above / "closed").mkdir(parents=True)
-    spec = replace(stack.spec, lower=(os.fsencode(above), os.fsencode(stack.lower)))
-    plan = replace(stack.plan, allow_other=False)
+    spec = stack.spec._replace(lower=(os.fsencode(above), os.fsencode(stack.lower)))
+    plan = stack.plan._replace(allow_other=False)
 
     with fuse_device_for_everyone(), serving(spec, plan, prefix=AS_NOBODY):
         script = 'cd "$0" || exit; ls closed; cat closed/file; rm -rf closed'
@@ -418,7 +417,7 @@ def test_what_fusermount3_says_is_passed_on(stack: Stack) -> None:
         fuse_device_for_everyone(),
         pytest.raises(AssertionError, match="no write access to mountpoint"),
     ):
-        start(stack.spec, replace(stack.plan, allow_other=False), prefix=AS_NOBODY)
+        start(stack.spec, stack.plan._replace(allow_other=False), prefix=AS_NOBODY)
 
 
 def test_root_of_a_user_namespace_mounts_by_itself(stack: Stack) -> None:

@@ -11,7 +11,6 @@ import shutil
 import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,7 +37,7 @@ CHUNK = 1 << 17
 def packed(stack: Stack) -> StackSpec:
     """The stack with its lower layer as a pack."""
     made = pack(stack.lower, stack.base)
-    return replace(stack.spec, lower=(os.fsencode(made),))
+    return stack.spec._replace(lower=(os.fsencode(made),))
 
 
 def drop_caches() -> None:
@@ -60,7 +59,7 @@ TREE = {
 
 def test_a_pack_shows_what_its_directory_shows(stack: Stack) -> None:
     build(stack.lower, TREE)
-    plain = replace(read_only(stack.spec), lower=(os.fsencode(stack.lower),))
+    plain = read_only(stack.spec)._replace(lower=(os.fsencode(stack.lower),))
     with serving(plain, stack.plan):
         expected = snapshot(stack.target, mtime=True)
 
@@ -77,7 +76,7 @@ def test_packs_and_directories_mix(stack: Stack) -> None:
     build(top, {"a/top": File(b"top"), "b/shown": File(b"shown")})
     lower = (top, pack(middle, stack.base), bottom)
 
-    with serving(replace(stack.spec, lower=tuple(map(os.fsencode, lower))), stack.plan):
+    with serving(stack.spec._replace(lower=tuple(map(os.fsencode, lower))), stack.plan):
         found = {path: entry.content for path, entry in snapshot(stack.target).items()}
     files = {path: content for path, content in found.items() if content is not None}
 
@@ -181,7 +180,7 @@ def test_a_pack_that_is_cut_while_mounted_kills_nobody(stack: Stack) -> None:
             writer.add_file((b"file%d" % number,), Metadata(), [b"x" * 100])
         writer.finish()
     lower = (os.fsencode(large), *packed(stack).lower)
-    daemon = start(replace(read_only(stack.spec), lower=lower), stack.plan)
+    daemon = start(read_only(stack.spec)._replace(lower=lower), stack.plan)
     errors = set()
     try:
         (stack.target / "file1").stat()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +23,7 @@ def host(stack: Stack) -> Iterator[Path]:
     """A host directory, which is the volume `/volume` of the mount."""
     host = stack.base / "host"
     host.mkdir()
-    spec = replace(stack.spec, volumes=(Volume(os.fsencode(host), b"/volume"),))
+    spec = stack.spec._replace(volumes=(Volume(os.fsencode(host), b"/volume"),))
     with serving(spec, stack.plan):
         yield host
 

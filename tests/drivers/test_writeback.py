@@ -6,7 +6,6 @@ import errno
 import mmap
 import os
 import subprocess
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,7 +32,7 @@ def stack(scratch: Path) -> Stack:
 def daemon(stack: Stack) -> Iterator[Daemon]:
     (stack.lower / "log").write_bytes(b"old\n" * 1000)
     (stack.lower / "log").chmod(0o200)  # the kernel reads what its caller may only write
-    with serving(stack.spec, replace(stack.plan, writeback=True)) as daemon:
+    with serving(stack.spec, stack.plan._replace(writeback=True)) as daemon:
         yield daemon
 
 
@@ -99,7 +98,7 @@ def test_a_mapping_is_written_back(stack: Stack, daemon: Daemon) -> None:
 
 
 def test_what_was_written_survives_an_unmount(stack: Stack) -> None:
-    plan = replace(stack.plan, writeback=True)
+    plan = stack.plan._replace(writeback=True)
     with serving(stack.spec, plan) as daemon:
         fd = appended(daemon.target / "new", 10)
         os.link(daemon.target / "new", daemon.target / "linked")
@@ -142,10 +141,10 @@ def test_a_full_disk_is_told_at_the_close(stack: Stack) -> None:
     try:
         for name in ("upper", "work"):
             (small / name).mkdir()
-        spec = replace(
-            stack.spec, upper=os.fsencode(small / "upper"), work=os.fsencode(small / "work")
+        spec = stack.spec._replace(
+            upper=os.fsencode(small / "upper"), work=os.fsencode(small / "work")
         )
-        with serving(spec, replace(stack.plan, writeback=True)) as daemon:
+        with serving(spec, stack.plan._replace(writeback=True)) as daemon:
             fd = os.open(daemon.target / "new", os.O_WRONLY | os.O_CREAT)
             os.write(fd, b"x" * (1 << 20))
             with pytest.raises(OSError, match="No space") as caught:
