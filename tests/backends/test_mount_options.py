@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from overlayfs_py.backends.mount_options import OptionError, interpret
@@ -28,77 +26,77 @@ def plan_of(*texts: str) -> MountPlan:
 
 
 STACKS = {
-    "lowerdir=a": replace(BASE, lower=(b"a",)),
-    "lowerdir=/a:b/c:../d": replace(BASE, lower=(b"/a", b"b/c", b"../d")),
-    r"lowerdir=a\:b:c\,d": replace(BASE, lower=(b"a:b", b"c,d")),
-    "lowerdir=:a:b:": replace(BASE, lower=(b"a", b"b")),
-    "lowerdir=a:b::c::d": replace(BASE, lower=(b"a", b"b"), data_only=(b"c", b"d")),
-    "metacopy=on": replace(BASE, metacopy=True),
+    "lowerdir=a": BASE._replace(lower=(b"a",)),
+    "lowerdir=/a:b/c:../d": BASE._replace(lower=(b"/a", b"b/c", b"../d")),
+    r"lowerdir=a\:b:c\,d": BASE._replace(lower=(b"a:b", b"c,d")),
+    "lowerdir=:a:b:": BASE._replace(lower=(b"a", b"b")),
+    "lowerdir=a:b::c::d": BASE._replace(lower=(b"a", b"b"), data_only=(b"c", b"d")),
+    "metacopy=on": BASE._replace(metacopy=True),
     "metacopy=on,metacopy=off": BASE,
-    "lowerdir=caf\udce9": replace(BASE, lower=(b"caf\xe9",)),
-    "upperdir=u,workdir=w": replace(BASE, upper=b"u", work=b"w"),
-    r"upperdir=u\,1,workdir=w\\2": replace(BASE, upper=b"u,1", work=b"w\\2"),
-    "workdir=w,upperdir=u,": replace(BASE, upper=b"u", work=b"w"),
-    "volatile": replace(BASE, volatile=True),
-    "fsync=0": replace(BASE, volatile=True),
+    "lowerdir=caf\udce9": BASE._replace(lower=(b"caf\xe9",)),
+    "upperdir=u,workdir=w": BASE._replace(upper=b"u", work=b"w"),
+    r"upperdir=u\,1,workdir=w\\2": BASE._replace(upper=b"u,1", work=b"w\\2"),
+    "workdir=w,upperdir=u,": BASE._replace(upper=b"u", work=b"w"),
+    "volatile": BASE._replace(volatile=True),
+    "fsync=0": BASE._replace(volatile=True),
     "fsync=1": BASE,
-    "static_nlink": replace(BASE, static_nlink=True),
-    "static_nlink=1": replace(BASE, static_nlink=True),
+    "static_nlink": BASE._replace(static_nlink=True),
+    "static_nlink=1": BASE._replace(static_nlink=True),
     "static_nlink=0": BASE,
     "redirect_dir=on": BASE,
-    "redirect_dir=off": replace(BASE, redirect_dir=False),
+    "redirect_dir=off": BASE._replace(redirect_dir=False),
     "xattr_permissions=0": BASE,
-    "xattr_permissions=1": replace(BASE, xattr_permissions=1),
-    "xattr_permissions=2": replace(BASE, xattr_permissions=2),
+    "xattr_permissions=1": BASE._replace(xattr_permissions=1),
+    "xattr_permissions=2": BASE._replace(xattr_permissions=2),
     "whiteout=device": BASE,
-    "whiteout=aufs": replace(BASE, whiteout=WhiteoutStyle.AUFS),
-    "uidmapping=0:10:100": replace(BASE, ids=IdMap(uids=(IdRange(0, 10, 100),))),
-    "uidmapping=:0:100000:5000,gidmapping=:0:200000:5000": replace(
-        BASE, ids=IdMap(uids=(IdRange(0, 100000, 5000),), gids=(IdRange(0, 200000, 5000),))
+    "whiteout=aufs": BASE._replace(whiteout=WhiteoutStyle.AUFS),
+    "uidmapping=0:10:100": BASE._replace(ids=IdMap(uids=(IdRange(0, 10, 100),))),
+    "uidmapping=:0:100000:5000,gidmapping=:0:200000:5000": BASE._replace(
+        ids=IdMap(uids=(IdRange(0, 100000, 5000),), gids=(IdRange(0, 200000, 5000),))
     ),
-    "gidmapping=0:1000:1:1:110000:65536": replace(
-        BASE, ids=IdMap(gids=(IdRange(0, 1000, 1), IdRange(1, 110000, 65536)))
+    "gidmapping=0:1000:1:1:110000:65536": BASE._replace(
+        ids=IdMap(gids=(IdRange(0, 1000, 1), IdRange(1, 110000, 65536)))
     ),
-    "uidmapping=0:0:4294967295": replace(BASE, ids=IdMap(uids=(IdRange(0, 0, 4294967295),))),
-    "squash_to_root": replace(BASE, ids=IdMap(squash_uid=0, squash_gid=0)),
-    "squash_to_uid=7": replace(BASE, ids=IdMap(squash_uid=7)),
-    "squash_to_gid=8": replace(BASE, ids=IdMap(squash_gid=8)),
-    "volume=/h:/p": replace(BASE, volumes=(Volume(b"/h", b"/p"),)),
-    "volume=h:/p:ro": replace(BASE, volumes=(Volume(b"h", b"/p", read_only=True),)),
-    "volume=h:/p:rw": replace(BASE, volumes=(Volume(b"h", b"/p"),)),
-    "volume=h://p/q//": replace(BASE, volumes=(Volume(b"h", b"/p/q"),)),
-    r"volume=h\:1:/p\,2": replace(BASE, volumes=(Volume(b"h:1", b"/p,2"),)),
-    "volume=h:/p,volume=i:/p/q": replace(
-        BASE, volumes=(Volume(b"h", b"/p"), Volume(b"i", b"/p/q"))
+    "uidmapping=0:0:4294967295": BASE._replace(ids=IdMap(uids=(IdRange(0, 0, 4294967295),))),
+    "squash_to_root": BASE._replace(ids=IdMap(squash_uid=0, squash_gid=0)),
+    "squash_to_uid=7": BASE._replace(ids=IdMap(squash_uid=7)),
+    "squash_to_gid=8": BASE._replace(ids=IdMap(squash_gid=8)),
+    "volume=/h:/p": BASE._replace(volumes=(Volume(b"/h", b"/p"),)),
+    "volume=h:/p:ro": BASE._replace(volumes=(Volume(b"h", b"/p", read_only=True),)),
+    "volume=h:/p:rw": BASE._replace(volumes=(Volume(b"h", b"/p"),)),
+    "volume=h://p/q//": BASE._replace(volumes=(Volume(b"h", b"/p/q"),)),
+    r"volume=h\:1:/p\,2": BASE._replace(volumes=(Volume(b"h:1", b"/p,2"),)),
+    "volume=h:/p,volume=i:/p/q": BASE._replace(
+        volumes=(Volume(b"h", b"/p"), Volume(b"i", b"/p/q"))
     ),
 }
 
 PLANS = {
-    "ro": replace(PLAN, read_only=True),
+    "ro": PLAN._replace(read_only=True),
     "ro,rw": PLAN,
     "rw,suid,dev,exec,atime,async,default_permissions": PLAN,
-    "nosuid": replace(PLAN, suid=False),
+    "nosuid": PLAN._replace(suid=False),
     "nosuid,suid": PLAN,
-    "nodev": replace(PLAN, dev=False),
-    "noexec": replace(PLAN, exec=False),
-    "noatime": replace(PLAN, noatime=True),
-    "sync": replace(PLAN, sync=True),
-    "dirsync": replace(PLAN, dirsync=True),
+    "nodev": PLAN._replace(dev=False),
+    "noexec": PLAN._replace(exec=False),
+    "noatime": PLAN._replace(noatime=True),
+    "sync": PLAN._replace(sync=True),
+    "dirsync": PLAN._replace(dirsync=True),
     "allow_other": PLAN,
-    "allow_root": replace(PLAN, allow_other=False, allow_root=True),
+    "allow_root": PLAN._replace(allow_other=False, allow_root=True),
     "io=cached": PLAN,
-    "writeback": replace(PLAN, writeback=True),
-    "writeback=1": replace(PLAN, writeback=True),
+    "writeback": PLAN._replace(writeback=True),
+    "writeback=1": PLAN._replace(writeback=True),
     "writeback,writeback=0": PLAN,
-    "io=passthrough": replace(PLAN, io=IoMode.PASSTHROUGH),
+    "io=passthrough": PLAN._replace(io=IoMode.PASSTHROUGH),
     "idlepoll=auto": PLAN,
-    "idlepoll=on": replace(PLAN, idle_polling=IdlePolling.ON),
-    "idlepoll=off": replace(PLAN, idle_polling=IdlePolling.OFF),
-    "fsname=a": replace(PLAN, source="a"),
-    r"fsname=a\,b": replace(PLAN, source="a,b"),
-    "subtype=s": replace(PLAN, subtype="s"),
-    'context="u:r:t:s0:c1,c2"': replace(PLAN, selinux_context="u:r:t:s0:c1,c2"),
-    "context=u:r:t:s0": replace(PLAN, selinux_context="u:r:t:s0"),
+    "idlepoll=on": PLAN._replace(idle_polling=IdlePolling.ON),
+    "idlepoll=off": PLAN._replace(idle_polling=IdlePolling.OFF),
+    "fsname=a": PLAN._replace(source="a"),
+    r"fsname=a\,b": PLAN._replace(source="a,b"),
+    "subtype=s": PLAN._replace(subtype="s"),
+    'context="u:r:t:s0:c1,c2"': PLAN._replace(selinux_context="u:r:t:s0:c1,c2"),
+    "context=u:r:t:s0": PLAN._replace(selinux_context="u:r:t:s0"),
 }
 
 WITHOUT_EFFECT = [
