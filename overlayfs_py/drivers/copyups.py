@@ -59,7 +59,7 @@ class CopyUps:
         needs no thread must not pay for one. Otherwise anything may have happened to the node
         meanwhile, short of being forgotten: it may have lost its name or its data.
         """
-        while (running := self._running.get(node.ino)) is not None:
+        while (running := self._in_the_way(node, need)) is not None:
             await running.wait()
         # From here on to the first await nobody else can start one for this node.
         copy = self._union.begin_copy_up(node, need)
@@ -69,6 +69,14 @@ class CopyUps:
             self._transfer(copy)
         else:
             await self._transfer_in_thread(copy, node.ino)
+
+    def _in_the_way(self, node: Node, need: Need) -> trio.Event | None:
+        """The copy-up to wait for: the node's own, or the oldest where there are too many."""
+        own = self._running.get(node.ino)
+        if own is not None or len(self._running) < _MOST_THREADS:
+            return own
+        is_short = self._union.copy_up_size(node, need) <= self._inline_size_bytes
+        return None if is_short else next(iter(self._running.values()))
 
     def _transfer(self, copy: CopyUp) -> None:
         try:

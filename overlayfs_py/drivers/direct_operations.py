@@ -264,13 +264,10 @@ class DirectOperations:
     def fsync(self, header: Header, body: Body) -> Answer:
         """FSYNC and FSYNCDIR."""
         data_only = bool(cast("requests.Fsync", body).flags & protocol.FSYNC_FDATASYNC)
-        wait = self._union.sync(self._node(header.node), data_only=data_only)
-        return self._sync(wait)
+        return self._sync(self._node(header.node), data_only)
 
-    async def _sync(self, wait: Callable[[], None]) -> bytes:
-        # Shielded: `wait` owns a descriptor, which only calling it closes.
-        with trio.CancelScope(shield=True):
-            await self._syncs.run(wait)
+    async def _sync(self, node: Node, data_only: bool) -> bytes:
+        await self._syncs.run_begun(lambda: self._union.sync(node, data_only=data_only))
         return _NOTHING
 
     def release(self, _header: Header, _body: Body) -> Answer:

@@ -21,6 +21,7 @@ from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
 from overlayfs_py.drivers.pyfuse3_answers import at_once, waiting
 from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
+from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.union.values import AttributeChange, Creator, Need
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class UnionOperations(pyfuse3.Operations):
         self._leaves_umask = leaves_umask
         self._copy_ups = CopyUps(union)
         self._listings = Listings(union)
-        self._sync_limiter = trio.CapacityLimiter(_MOST_SYNCS)
+        self._syncs = Threads(_MOST_SYNCS)
         self._read_limiter = trio.CapacityLimiter(_MOST_READS)
 
     # Names and nodes
@@ -338,8 +339,7 @@ class UnionOperations(pyfuse3.Operations):
             await self._copy_ups.ensure(node, self._union.need_of_rename)
 
     async def _sync(self, node: Node, *, data_only: bool) -> None:
-        wait = self._union.sync(node, data_only=data_only)
-        await trio.to_thread.run_sync(wait, limiter=self._sync_limiter)
+        await self._syncs.run_begun(lambda: self._union.sync(node, data_only=data_only))
 
     def _kill_privileges(self, node: Node) -> None:
         """Clear the set-id bits of a file that one without CAP_FSETID is about to change.

@@ -28,3 +28,17 @@ class Threads:
         if self._limiter is None:
             self._limiter = trio.CapacityLimiter(self._most)
         return await trio.to_thread.run_sync(call, limiter=self._limiter)
+
+    async def run_begun(self, begin: Callable[[], Callable[[], Result]]) -> Result:
+        """Call `begin` once there is a free thread, and there what it returns.
+
+        So what `begin` opens is open as often as there are threads, however many wait.
+        """
+        if self._limiter is None:
+            self._limiter = trio.CapacityLimiter(self._most)
+        async with self._limiter:
+            call = begin()
+            # Whatever is cancelled: it has descriptors that only its end closes.
+            with trio.CancelScope(shield=True):
+                result = await trio.to_thread.run_sync(call, limiter=trio.CapacityLimiter(1))
+        return result

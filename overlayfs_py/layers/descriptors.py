@@ -19,10 +19,19 @@ class DescriptorCache(Generic[Open]):
     """
 
     def __init__(self, limit: int, close: Callable[[Open], None]) -> None:
-        """Hold at most `limit` values (at least 16: one operation uses a few at a time)."""
-        self._limit = max(16, limit)
+        """Hold at most `limit` values, see `limit`."""
+        self.limit = limit
         self._close = close
         self._held: OrderedDict[Hashable, Open] = OrderedDict()
+
+    @property
+    def limit(self) -> int:
+        """How many values are held at most (at least 16: one operation uses a few at a time)."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int) -> None:
+        self._limit = max(16, limit)
 
     def __len__(self) -> int:
         return len(self._held)

@@ -9,6 +9,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
+from overlayfs_py.layers.descriptor_budget import cached_each, require_room
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.host import HostDirectory, HostTree
 from overlayfs_py.layers.opening import open_directory_layer
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from overlayfs_py.union.opened import OpenMetacopy
     from overlayfs_py.union.values import StackSpec
 
-# Of the descriptors a process may have, the part that caches may fill; the rest is for
-# the layers' roots, removed files that are still open, and the driver.
-_CACHED_PART = 0.25
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -51,10 +49,9 @@ class State:
     def __init__(self, spec: StackSpec) -> None:
         """Open everything; nothing stays open where one part fails."""
         self.spec = spec
-        limit = int(os.sysconf("SC_OPEN_MAX") * _CACHED_PART)
-        self.directories: DescriptorCache[int] = DescriptorCache(limit, os.close)
+        self.directories: DescriptorCache[int] = DescriptorCache(0, os.close)
         self.readers: DescriptorCache[Reader | OpenMetacopy] = DescriptorCache(
-            limit, lambda reader: reader.close()
+            0, lambda reader: reader.close()
         )
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
@@ -71,6 +68,8 @@ class State:
             undo.callback(os.umask, os.umask(0))
             if not spec.lower and spec.upper is None:
                 raise OSError(errno.EINVAL, "a union needs at least one layer")
+            roots = len(spec.lower) + len(spec.data_only) + len(spec.volumes)
+            require_room(roots, writable=spec.upper is not None)
             self.upper = self._open_upper()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
@@ -79,7 +78,12 @@ class State:
             self.root = self._open_root()
             self.name_max = os.fstatvfs(self.root_fd).f_namemax
             self.table = NodeTable(self.root, self._drop)
+            self._limit_caches()
             self._undo = undo.pop_all()
+
+    def _limit_caches(self) -> None:
+        limit = cached_each() - len(self.spec.volumes) // 2  # which are opened after this
+        self.directories.limit = self.readers.limit = limit
 
     def close(self) -> None:
         """Close everything, removed files that are still held among it."""
