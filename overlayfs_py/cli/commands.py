@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+
 import click
 
 from overlayfs_py import __version__
@@ -56,9 +59,57 @@ command_line = LazyGroup(
             expose_value=False,
             callback=lambda context, _, asked: _show_version(context, asked=asked),
             help="Show the version and exit.",
-        )
+        ),
+        click.Option(
+            ["-D", "--debug"],
+            is_flag=True,
+            expose_value=False,
+            callback=lambda _, __, asked: _log_from("debug") if asked else None,
+            help="Log what is done.",
+        ),
+        click.Option(
+            ["-l", "--log-level"],
+            type=click.Choice(["debug", "info", "warn", "error", "fatal"]),
+            expose_value=False,
+            callback=lambda _, __, level: _log_from(level) if level else None,
+            help="Log from this level on.  [default: warn]",
+        ),
+        click.Option(
+            ["--config"],
+            expose_value=False,
+            metavar="DIR",
+            callback=lambda _, __, path: _use_docker_config(path),
+            help="Where docker's config.json with logins is.",
+        ),
+        # For scripts that say to docker which daemon they mean.
+        click.Option(
+            ["-H", "--host"],
+            expose_value=False,
+            multiple=True,
+            metavar="SOCKET",
+            callback=lambda _, __, hosts: _require_local(hosts),
+            help="Accepted for docker, if it is this machine.",
+        ),
     ],
 )
+
+
+def _log_from(level: str) -> None:
+    # Of our own modules alone: an HTTP library's may tell secrets.
+    logging.getLogger("overlayfs_py").setLevel(level.upper())
+
+
+def _use_docker_config(path: str | None) -> None:
+    if path is not None:
+        os.environ["DOCKER_CONFIG"] = path
+
+
+def _require_local(hosts: tuple[str, ...]) -> None:
+    for host in hosts:
+        if not host.startswith(("unix://", "fd://", "/")):
+            raise click.BadParameter(
+                f"{host!r}: there is no daemon here to talk to", param_hint="-H"
+            )
 
 
 def _show_version(context: click.Context, *, asked: bool) -> None:

@@ -24,4 +24,9 @@ MODULES = {
     "umount": "umount",
 }
 
-command = LazyGroup("image", help="Look at images, name them, remove them.", modules=MODULES)
+command = LazyGroup(
+    "image",
+    help="Look at images, name them, remove them.",
+    modules=MODULES,
+    aliases={"list": "ls", "remove": "rm"},
+)

@@ -12,7 +12,7 @@ from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 if TYPE_CHECKING:
     from pathlib import Path
 
-_HELP = r"""Show how an image was made, the last step first.
+_HELP = """Show how an image was made, the last step first.
 
 SIZE is what the files of the step's layer add up to.
 
@@ -23,13 +23,13 @@ SIZE is what the files of the step's layer add up to.
 \b
 Examples:
   overlayfs-py image history debian:12
-  overlayfs-py history --no-trunc --format '{{.Size}}\t{{.CreatedBy}}' debian:12
+  overlayfs-py history --no-trunc --format '{{.Size}}\\t{{.CreatedBy}}' debian:12
 """
 
 
 @click.command("history", help=_HELP)
 @root_option
-@click.option("-H", "--human", default=True, type=bool, help="Sizes and times for people.")
+@click.option("-H", "--human/--no-human", default=True, help="Sizes and times for people.")
 @click.option("--no-trunc", is_flag=True, help="Print whole commands and IDs.")
 @click.option("-q", "--quiet", is_flag=True, help="Print IDs only.")
 @click.option("--format", "form", help="json, a Go template, or a table of one.")
@@ -57,6 +57,7 @@ def command(
         shorten=not no_trunc,
     )
     table = history.TABLE if human else history.EXACT_TABLE
+    # As docker: a template counts more than -q.
+    table = history.IDS if quiet else table
     form = "json" if as_json else {None: table, "table": table}.get(form, form)
-    form = history.IDS if quiet else form
     click.echo(format_rows(form or table, history.COLUMNS, rows), nl=False)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.images import StoredImage
 
 _BAD_TEMPLATE = 64
-_HELP = r"""Show all there is to say of images: docker's keys, as JSON or through a Go template.
+_HELP = """Show all there is to say of images: docker's keys, as JSON or through a Go template.
 
 Size is what the files of all layers add up to, in bytes. Lists print as `[a b]`, where blanks
 inside are lost: `{{json .Config.Cmd}}` says where a word ends.
@@ -39,11 +39,17 @@ Examples:
 @click.command("inspect", help=_HELP)
 @root_option
 @click.option("-f", "--format", "form", default="", help="json, or a Go template.")
+@click.option("--type", "kind", default="", metavar="image", help="What to look for; images alone.")
+@click.option("-s", "--size", "_size", is_flag=True, help="Accepted for docker; no effect.")
 @click.argument("images", nargs=-1, required=True, type=IMAGE)
-def command(root: Path | None, images: tuple[str, ...], form: str) -> int:
+def command(
+    root: Path | None, images: tuple[str, ...], form: str, kind: str, *, _size: bool
+) -> int:
     from overlayfs_py.image.templates.errors import TemplateError
     from overlayfs_py.image.templates.template import parse_template
 
+    if kind not in {"", "image"}:
+        raise Failure(f"--type {kind}: there are only images here")
     try:
         template = parse_template(form) if form not in {"", "json"} else None
     except TemplateError as error:

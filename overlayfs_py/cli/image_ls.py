@@ -19,22 +19,30 @@ if TYPE_CHECKING:
     from overlayfs_py.image.listing import Listed
     from overlayfs_py.store.images import StoredImage
 
-_HELP = r"""List images, all or those that REPOSITORY[:TAG] fits (`*` and `?` stand for others).
+_HELP = """List images, all or those that REPOSITORY[:TAG] fits (`*` and `?` stand for others).
 
 SIZE is what the files of all layers add up to. Images without a name are `<none>`.
 
 \b
---format takes `json` (an object per line), a Go template, or `table` before one. Fields:
-  .ID .Repository .Tag .Digest .CreatedSince .CreatedAt .Size .SharedSize .UniqueSize
+--format takes `json` (an object per line), `raw`, a Go template, or `table` before one. Fields:
+  .ID .Repository .Tag .Digest .CreatedSince .CreatedAt .Size .VirtualSize .SharedSize .UniqueSize
+
+\b
+--filter takes
+  dangling=BOOL            without a name, or with one
+  label=KEY[=VALUE]        label!=KEY[=VALUE] for those without
+  before=IMAGE             made before that image
+  since=IMAGE              made after that image
+  until=TIME               made before a date, or so long ago: 24h
+  reference=PATTERN        as REPOSITORY[:TAG]
 
 \b
 Examples:
   overlayfs-py image ls
   overlayfs-py images -q 'team/*'
-  overlayfs-py image ls --format 'table {{.Repository}}:{{.Tag}}\t{{.Size}}'
+  overlayfs-py image ls --format 'table {{.Repository}}:{{.Tag}}\\t{{.Size}}'
   overlayfs-py image ls --filter dangling=true
 """
-_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 
 
 @click.command("ls", help=_HELP)
@@ -42,11 +50,9 @@ _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 @click.option("-q", "--quiet", is_flag=True, help="Print IDs only.")
 @click.option("--no-trunc", is_flag=True, help="Print whole IDs.")
 @click.option("--digests", is_flag=True, help="Print digests, too.")
-@click.option("-a", "--all", "_all", is_flag=True, help="All are shown always.")
-@click.option(
-    "-f", "--filter", "filters", multiple=True, help="dangling=BOOL, label=KEY[=VALUE], reference=."
-)
-@click.option("--format", "form", help="json, a Go template, or a table of one.")
+@click.option("-a", "--all", "_all", is_flag=True, help="Accepted for docker; no effect.")
+@click.option("-f", "--filter", "filters", multiple=True, help="Those alone that fit.")
+@click.option("--format", "form", help="json, raw, a Go template, or a table of one.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.argument("pattern", required=False, metavar="[REPOSITORY[:TAG]]", type=IMAGE)
 def command(
@@ -61,33 +67,27 @@ def command(
     _all: bool,
     as_json: bool,
 ) -> None:
+    from overlayfs_py.cli.image_filters import Filter, condition, parse_filter, references
     from overlayfs_py.image import listing
     from overlayfs_py.image.tables import format_rows
 
-    wanted = [_filter(text) for text in filters]
-    wanted += [("reference", pattern)] if pattern is not None else []
-    images = open_store(root).images()
+    wanted = [parse_filter(text) for text in filters]
+    wanted += [Filter("reference", pattern, is_denied=False)] if pattern is not None else []
+    store = open_store(root)
+    conditions = [condition(each, store) for each in wanted if each.name != "reference"]
+    images = store.images()
     shared = Counter(diff_id for image in images for diff_id in set(image.config.diff_ids))
-    listed = [_listed(image, shared) for image in images if _fits(image, wanted)]
+    listed = [_listed(each, shared) for each in images if all(fits(each) for fits in conditions)]
+    form = "json" if as_json else listing.format_of(form, quiet=quiet, digests=digests)
     rows = listing.image_rows(
-        _named(listed, wanted), time.time_ns(), digests=digests, shorten=not no_trunc
+        _named(listed, references(wanted)),
+        time.time_ns(),
+        digests=digests or listing.shows_digests(form),
+        shorten=not no_trunc,
     )
-    if quiet:
-        ids = dict.fromkeys(row["ID"] for row in rows)
-        click.echo("".join(f"{image_id}\n" for image_id in ids), nl=False)
-        return
-    table = listing.TABLE_WITH_DIGESTS if digests else listing.TABLE
-    form = "json" if as_json else {None: table, "table": table}.get(form, form)
-    click.echo(format_rows(form or table, listing.COLUMNS, rows), nl=False)
-
-
-def _filter(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or name not in {"dangling", "label", "reference"}:
-        raise click.BadParameter(f"{text!r} is not dangling=, label= or reference=")
-    if name == "dangling" and value not in _TRUTHS:
-        raise click.BadParameter(f"{text!r}: true or false")
-    return name, value
+    if form == listing.IDS:
+        rows = iter({row["ID"]: row for row in rows}.values())  # an image with two names once
+    click.echo(format_rows(form, listing.COLUMNS, rows), nl=False)
 
 
 def _listed(image: StoredImage, shared: Counter[Digest]) -> Listed:
@@ -105,23 +105,10 @@ def _listed(image: StoredImage, shared: Counter[Digest]) -> Listed:
     )
 
 
-def _fits(image: StoredImage, wanted: Sequence[tuple[str, str]]) -> bool:
-    labels = image.config.run.labels or {}
-    for name, value in wanted:
-        if name == "dangling" and _TRUTHS[value] is bool(image.references):
-            return False
-        if name == "label":
-            key, equals, text = value.partition("=")
-            if key not in labels or (equals and labels[key] != text):
-                return False
-    return True
-
-
-def _named(listed: Sequence[Listed], wanted: Sequence[tuple[str, str]]) -> list[Listed]:
+def _named(listed: Sequence[Listed], patterns: Sequence[str]) -> list[Listed]:
     """The images with only those names that some pattern fits; none is left without a name."""
     from dataclasses import replace
 
-    patterns = [value for name, value in wanted if name == "reference"]
     if not patterns:
         return list(listed)
     kept = [

@@ -27,8 +27,9 @@ Examples:
 @click.command("rm", help=_HELP)
 @root_option
 @click.option("-f", "--force", is_flag=True, help="By its ID, with all names that it has.")
+@click.option("--no-prune", "_no_prune", is_flag=True, help="Accepted for docker; no effect.")
 @click.argument("images", nargs=-1, required=True, type=IMAGE)
-def command(root: Path | None, images: tuple[str, ...], *, force: bool) -> int:
+def command(root: Path | None, images: tuple[str, ...], *, force: bool, _no_prune: bool) -> int:
     from overlayfs_py.image.reference import parse_reference
     from overlayfs_py.store.failures import NotInStore
 

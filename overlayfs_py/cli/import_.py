@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.image.platform import Platform
 
-_HELP = r"""Make an image of one layer from a root filesystem.
+_HELP = """Make an image of one layer from a root filesystem.
 
 SOURCE is a tar, compressed or not, or a directory; `-` is a tar on stdin. The image's ID is
 printed. With SOURCE_DATE_EPOCH set, the same SOURCE gives the same image.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.flag_values import plain_flags
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -14,16 +16,37 @@ if TYPE_CHECKING:
 class LazyGroup(click.Group):
     """A group of commands, each the `command` of a module of this package."""
 
-    def __init__(self, *args: object, modules: Mapping[str, str], **options: object) -> None:
+    def __init__(
+        self,
+        *args: object,
+        modules: Mapping[str, str],
+        aliases: Mapping[str, str] | None = None,  # not listed
+        **options: object,
+    ) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self._modules = modules
+        self._aliases = aliases or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = self._aliases.get(cmd_name, cmd_name)
         if cmd_name not in self._modules:
             return None
         found = importlib.import_module(f"overlayfs_py.cli.{self._modules[cmd_name]}").command
         assert isinstance(found, click.Command)
         return found
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, plain_flags(self, ctx, args) if args else args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and give it its words with all flags as click has them."""
+        name, found, words = super().resolve_command(ctx, args)
+        if found is None or ctx.resilient_parsing:
+            return name, found, words
+        own = click.Context(found, parent=ctx, info_name=name)
+        return name, found, plain_flags(found, own, words)

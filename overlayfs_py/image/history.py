@@ -66,11 +66,12 @@ def history_rows(
     """Yield a row for each step, newest first; `layer_sizes` are in bytes, base first."""
     for at, step in enumerate(steps(config)):
         created = parse_time(step.entry.created)
+        created_at = NOT_KNOWN if created is None else rfc3339(created // 10**9 * 10**9)
         size = 0 if step.layer is None else layer_sizes[step.layer]
         yield {
             "ID": _shown_id(config.image_id, shorten=shorten) if at == 0 else MISSING,
-            "CreatedSince": since(created, now_ns),
-            "CreatedAt": NOT_KNOWN if created is None else rfc3339(created // 10**9 * 10**9),
+            "CreatedSince": since(created, now_ns) if human else created_at,
+            "CreatedAt": created_at,
             "CreatedBy": _command(step.entry.created_by, shorten=shorten),
             "Size": human_size(size, 3) if human else str(size),
             "Comment": step.entry.comment,

@@ -28,6 +28,7 @@ COLUMNS = Columns.named(
         "CreatedSince": "CREATED",
         "CreatedAt": "CREATED AT",
         "Size": "SIZE",
+        "VirtualSize": "SIZE",
         "Containers": "CONTAINERS",
         "SharedSize": "SHARED SIZE",
         "UniqueSize": "UNIQUE SIZE",
@@ -38,6 +39,33 @@ TABLE_WITH_DIGESTS = (
     r"table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 )
 IDS = "{{.ID}}"
+_RAW_DIGEST = "digest: {{.Digest}}\n"
+_RAW = """repository: {{.Repository}}
+tag: {{.Tag}}
+%simage_id: {{.ID}}
+created_at: {{.CreatedAt}}
+virtual_size: {{.Size}}
+"""
+
+
+def format_of(word: str | None, *, quiet: bool, digests: bool) -> str:
+    """The format that `--format`, `-q` and `--digests` ask for together.
+
+    A template counts more than `-q`. Source: docker/cli, formatter/image.go (NewImageFormat).
+    """
+    if word in {None, "", "table"}:
+        return IDS if quiet else TABLE_WITH_DIGESTS if digests else TABLE
+    assert word is not None
+    if word == "raw":
+        return f"image_id: {IDS}" if quiet else _RAW % (_RAW_DIGEST if digests else "")
+    if word.startswith("table") and digests and not shows_digests(word):
+        return rf"{word}\t{{{{.Digest}}}}"
+    return word
+
+
+def shows_digests(form: str) -> bool:
+    """Whether a format asks for digests, so that each of an image's gets its row."""
+    return "{{.Digest}}" in form
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +108,7 @@ def _cells(image: Listed, now_ns: int, *, shorten: bool) -> dict[str, str]:
         "CreatedSince": since(created, now_ns),
         "CreatedAt": NOT_KNOWN if created is None else go_text(created // 10**9 * 10**9),
         "Size": human_size(image.size, 3),
+        "VirtualSize": human_size(image.size),
         "Containers": NOT_KNOWN,  # images know none here
         "SharedSize": human_size(image.shared_size, 3),
         "UniqueSize": human_size(image.size - image.shared_size, 3),

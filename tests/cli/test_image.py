@@ -255,8 +255,8 @@ def test_rmi_goes_on_after_what_it_cannot_remove(commands: Commands) -> None:
         (["tag", "one:1"], "Missing argument 'NAME' (see `overlayfs-py tag --help`)"),
         (
             ["images", "--filter", "x=y"],
-            "Invalid value: 'x=y' is not dangling=, label= or reference="
-            " (see `overlayfs-py images --help`)",
+            "Invalid value for --filter: 'x=y' is not before=, dangling=, label=, label!=,"
+            " reference=, since= or until= (see `overlayfs-py images --help`)",
         ),
     ],
 )
@@ -288,3 +288,72 @@ def test_without_a_root_the_store_is_where_data_belongs(overlayfs_py: Path, tmp_
 
     assert run([overlayfs_py, "images", "-q"], env=environment) == ""
     assert (tmp_path / "overlayfs-py" / "store.json").exists()
+
+
+def test_a_template_counts_more_than_quiet(commands: Commands) -> None:
+    one = hex_of(commands.one.image_id)[:12]
+
+    assert commands.run("images", "-q", "--format", "{{.Tag}}", "one") == "1\n"
+    assert commands.run("images", "-q", "--format", "table", "one") == f"{one}\n"
+    assert commands.run("history", "-q", "--format", "{{.Size}}", "one:1") == "10B\n"
+    assert commands.run("history", "-q", "one:1") == f"{one}\n"
+
+
+def test_ls_has_docker_s_word_raw(commands: Commands) -> None:
+    def fields(*words: str) -> list[str]:
+        lines = commands.run("images", "--format", "raw", *words, "one").splitlines()
+        return [line.partition(": ")[0] for line in lines if line]
+
+    assert fields() == ["repository", "tag", "image_id", "created_at", "virtual_size"]
+    assert fields("-q") == ["image_id"]
+    assert fields("--digests")[2] == "digest"
+
+
+def test_digests_adds_its_column_to_a_table(commands: Commands) -> None:
+    shown = commands.run("images", "--digests", "--format", "table {{.Tag}}", "one")
+
+    assert shown == "TAG       DIGEST\n1         <none>\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["before=two"], ["one:1"]),
+        (["since=one:1"], ["two:latest", "localhost:5000/team/two:2"]),
+        (["label!=k"], ["two:latest", "localhost:5000/team/two:2"]),
+        (["label!=k=w", "reference=one"], ["one:1"]),
+        (["until=2024-01-01"], ["one:1"]),
+        (["until=1h30m", "reference=one"], ["one:1"]),
+        (["until=1700000001"], ["one:1"]),
+        (["dangling=F", "reference=one"], ["one:1"]),
+    ],
+)
+def test_ls_has_docker_s_filters(commands: Commands, words: list[str], expected: list[str]) -> None:
+    filters = [word for text in words for word in ("--filter", text)]
+
+    shown = commands.run("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", *filters)
+
+    assert shown.split() == expected
+
+
+@pytest.mark.parametrize("text", ["before=nope", "until=soon", "dangling=maybe", "before!=one:1"])
+def test_a_filter_that_says_nothing_is_an_error(commands: Commands, text: str) -> None:
+    code, message = commands.refusal("images", "-f", text)
+
+    assert code in {2, 31}
+    assert text.partition("=")[2] in message
+
+
+def test_inspect_takes_docker_s_type(commands: Commands) -> None:
+    shown = commands.run("inspect", "--type=image", "-s", "-f", "{{.Id}}", "one:1")
+
+    assert shown.strip() == commands.one.image_id
+    assert commands.refusal("inspect", "--type", "volume", "one:1") == (
+        1,
+        "--type volume: there are only images here",
+    )
+
+
+def test_docker_s_other_names_of_commands(commands: Commands) -> None:
+    assert commands.run("image", "list", "-q", "one") == commands.run("images", "-q", "one")
+    assert commands.run("image", "remove", "--no-prune", "one:1").startswith("Untagged: one:1\n")
