@@ -26,7 +26,7 @@ _ROWS = (
     {"packs"},
     {"layers", "tars", "image"},
     {"syscalls"},
-    {"errors"},
+    {"errors", "late_import"},
 )
 _ROW_OF = {package: row for row, packages in enumerate(_ROWS) for package in packages}
 

@@ -7,7 +7,7 @@ import os
 
 import click
 
-from overlayfs_py import __version__
+from overlayfs_py.cli import version
 from overlayfs_py.cli.errors import refuse
 from overlayfs_py.cli.lazy import LazyGroup
 
@@ -114,7 +114,7 @@ def _require_local(hosts: tuple[str, ...]) -> None:
 
 def _show_version(context: click.Context, *, asked: bool) -> None:
     if asked:
-        click.echo(f"{NAME} {__version__}")
+        click.echo(version.OVERLAYFS_PY, nl=False)
         context.exit()
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.cli.flag_values import plain_flags
+from overlayfs_py.cli.summaries import SUMMARIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +28,11 @@ class LazyGroup(click.Group):
         self._modules = modules
         self._aliases = aliases or {}
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def module_of(self, name: str) -> str:
+        """Return the name of the module of a command."""
+        return self._modules[name]
+
+    def list_commands(self, _: click.Context | None) -> list[str]:
         return sorted(self._modules)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -50,3 +55,9 @@ class LazyGroup(click.Group):
             return name, found, words
         own = click.Context(found, parent=ctx, info_name=name)
         return name, found, plain_flags(found, own, words)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without loading them."""
+        rows = [(name, SUMMARIES[self.module_of(name)]) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from overlayfs_py.cli.errors import ending
+from overlayfs_py.cli import version
 
 
 def main() -> None:
     """Run `overlayfs-py COMMAND ...`."""
+    if version.was_shown(sys.argv[1:], version.OVERLAYFS_PY):
+        return
+    from overlayfs_py.cli.errors import ending
 
     def command() -> int:
         name, *arguments = sys.argv[1:] or [""]
@@ -26,6 +29,9 @@ def main() -> None:
 
 def mount_program() -> None:
     """Run `fuse-overlayfs-py -o OPTIONS MNT`."""
+    if version.was_shown(sys.argv[1:], version.FUSE_OVERLAYFS_PY):
+        return
+    from overlayfs_py.cli.errors import ending
 
     def command() -> None:
         from overlayfs_py.cli import program

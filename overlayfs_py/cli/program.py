@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from overlayfs_py import __version__
 from overlayfs_py.backends import mount_program
 from overlayfs_py.cli.serving import serve
+from overlayfs_py.cli.version import FUSE_OVERLAYFS_PY
 
 NAME = "fuse-overlayfs-py"
-# The second line is for callers that look for the program whose place we take, and its features.
-_VERSION = f"""\
-{NAME}: version {__version__}
-compatible with fuse-overlayfs: version 1.10
-"""
 _HELP = f"""\
 Usage: {NAME} [-f] [-d] [-o OPTION[,OPTION...]]... [SOURCE] MNT
 
@@ -34,7 +29,7 @@ Example:
 def run(arguments: list[str]) -> None:
     """Do what the arguments say."""
     if not {"-V", "--version"}.isdisjoint(arguments):
-        sys.stdout.write(_VERSION)
+        sys.stdout.write(FUSE_OVERLAYFS_PY)
     elif not {"-h", "--help"}.isdisjoint(arguments):
         sys.stdout.write(_HELP)
     else:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.drivers.threads import Threads
+from overlayfs_py.late_import import LateModule
 from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import select
 import time
 from typing import TYPE_CHECKING
 
-from overlayfs_py.drivers.late_import import LateModule
+from overlayfs_py.late_import import LateModule
 
 if TYPE_CHECKING:
     import trio

@@ -21,9 +21,9 @@ from overlayfs_py.drivers.direct_operations import OPENED, DirectOperations
 from overlayfs_py.drivers.direct_start import Announcement, answer_first, noted_signals
 from overlayfs_py.drivers.errnos import BugLog, errno_of
 from overlayfs_py.drivers.idle_polling import IdlePolling, Wakefulness
-from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.drivers.mounting import IoMode
 from overlayfs_py.drivers.passthrough import BackingFiles, PassthroughOperations
+from overlayfs_py.late_import import LateModule
 from overlayfs_py.wire import replies, requests
 from overlayfs_py.wire.errors import WireError
 from overlayfs_py.wire.protocol import HEADER_ROOM, InitFlag, Opcode

@@ -16,8 +16,8 @@ from overlayfs_py.drivers.callers import chown_to_nobody, xattrs_shown_to
 from overlayfs_py.drivers.cookies import PARENT_COOKIE, SELF_COOKIE, Listings
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.direct_values import change_of, entry_size, sized, ttl_s
-from overlayfs_py.drivers.late_import import LateModule
 from overlayfs_py.drivers.threads import Threads
+from overlayfs_py.late_import import LateModule
 from overlayfs_py.union import acl
 from overlayfs_py.union.values import AttributeChange, Creator, Need
 from overlayfs_py.wire import protocol, replies, requests

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.drivers import mountinfo
 from overlayfs_py.drivers.idle_polling import IdlePolling
-from overlayfs_py.drivers.late_import import LateModule
+from overlayfs_py.late_import import LateModule
 from overlayfs_py.syscalls import files, mounts
 
 if TYPE_CHECKING:

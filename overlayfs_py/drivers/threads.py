@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from overlayfs_py.drivers.late_import import LateModule
+from overlayfs_py.late_import import LateModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

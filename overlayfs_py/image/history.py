@@ -22,7 +22,7 @@ MISSING = "<missing>"  # a step whose image is not here, or never was an image o
 _LONGEST_COMMAND = 45
 _ELLIPSIS = "…"
 
-COLUMNS = Columns.named(
+COLUMNS = Columns(
     "formatter.historyContext",
     {
         "ID": "IMAGE",

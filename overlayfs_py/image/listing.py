@@ -18,7 +18,7 @@ NONE = "<none>"
 NOT_KNOWN = "N/A"
 SHORT_ID = 12  # hex digits that a person is shown of a digest
 
-COLUMNS = Columns.named(
+COLUMNS = Columns(
     "formatter.imageContext",
     {
         "ID": "IMAGE ID",

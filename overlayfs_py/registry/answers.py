@@ -7,7 +7,6 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import httpx
 import msgspec
 import trio
 
@@ -19,6 +18,7 @@ from overlayfs_py.registry.errors import (
     RegistryError,
     Unavailable,
 )
+from overlayfs_py.registry.httpx_library import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

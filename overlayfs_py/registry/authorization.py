@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-import httpx
 import msgspec
 import trio
 
 from overlayfs_py.registry.answers import ConnectionLost
 from overlayfs_py.registry.credentials import IdentityToken, Password
 from overlayfs_py.registry.errors import BadAnswer, Denied, Unavailable
+from overlayfs_py.registry.httpx_library import httpx
 from overlayfs_py.registry.transport import Call
 
 if TYPE_CHECKING:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import httpx
 import trio
 
 from overlayfs_py.registry.answers import ConnectionLost
 from overlayfs_py.registry.authorization import Access, Authorization
 from overlayfs_py.registry.challenges import parse_challenges
 from overlayfs_py.registry.errors import Denied, RegistryError, Unavailable
+from overlayfs_py.registry.httpx_library import httpx
 from overlayfs_py.registry.transport import Call, Transport, origin_of
 
 if TYPE_CHECKING:

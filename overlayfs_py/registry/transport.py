@@ -14,12 +14,12 @@ import ssl
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import httpx
 import trio
 
 from overlayfs_py import __version__
 from overlayfs_py.registry.answers import Answer, ConnectionLost
 from overlayfs_py.registry.errors import BadAnswer, Unavailable
+from overlayfs_py.registry.httpx_library import httpx
 from overlayfs_py.registry.patience import Patience, parse_retry_after
 from overlayfs_py.registry.proxies import Proxies
 from overlayfs_py.registry.tls import TlsFiles, make_context

@@ -11,27 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest
-from overlayfs_py.store import (
-    blobs,
-    checking,
-    collection,
-    durable,
-    images,
-    layers,
-    leases,
-    names,
-    records,
-    removal,
-    repairing,
-    resolving,
-    usage,
-)
-from overlayfs_py.store.additions import Addition
+from overlayfs_py.late_import import LateModule
+from overlayfs_py.store import blobs, images, layers, names, records, resolving
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.locks import StoreLock
 from overlayfs_py.store.places import Places
 from overlayfs_py.store.records import VERSION, StoreVersion
-from overlayfs_py.store.removal import Unnamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,10 +24,32 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from overlayfs_py.image.reference import Reference
+    from overlayfs_py.store import (
+        additions,
+        checking,
+        collection,
+        durable,
+        leases,
+        removal,
+        repairing,
+        usage,
+    )
+    from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.checking import Problem
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.layers import LayersInUse, StoredLayer
+    from overlayfs_py.store.removal import Unnamed
     from overlayfs_py.store.usage import Usage
+else:
+    # Who looks at images neither changes, checks nor measures a store: half the start.
+    additions = LateModule("overlayfs_py.store.additions")
+    checking = LateModule("overlayfs_py.store.checking")
+    collection = LateModule("overlayfs_py.store.collection")
+    durable = LateModule("overlayfs_py.store.durable")
+    leases = LateModule("overlayfs_py.store.leases")
+    removal = LateModule("overlayfs_py.store.removal")
+    repairing = LateModule("overlayfs_py.store.repairing")
+    usage = LateModule("overlayfs_py.store.usage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ class Store:
     def add(self) -> Addition:
         """Begin to add something; close it when all is added."""
         with self._lock.shared():
-            return Addition(self._places, self._lock, leases.start(self._places.staging))
+            return additions.Addition(self._places, self._lock, leases.start(self._places.staging))
 
     # Looking.
 
@@ -192,7 +199,7 @@ class Store:
 
     def collect(self) -> Removal:
         """Delete what no image needs, what killed processes left, and what is in quarantine."""
-        return self._remove(Unnamed, rubbish=True)
+        return self._remove(removal.Unnamed, rubbish=True)
 
     def _remove(self, names_away: Callable[[], Unnamed], *, rubbish: bool) -> Removal:
         with self._lock.exclusive():

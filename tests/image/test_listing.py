@@ -91,6 +91,25 @@ def test_json_is_an_object_per_line_with_sorted_keys() -> None:
     assert (json.loads(line)["Size"], json.loads(line)["UniqueSize"]) == ("212MB", "200MB")
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        *(listing.TABLE, listing.TABLE_WITH_DIGESTS, listing.IDS, "table {{.ID}}"),
+        r"{{.ID}}\t{{.Tag}}",
+    ],
+)
+def test_plain_fields_print_as_a_template_prints_them(form: str) -> None:
+    image = listed("h/a:1", "h:5/a:2", created_ns=NOW_NS)
+
+    # A comment, which prints nothing, needs the template engine.
+    assert shown(image, form=form) == shown(image, form=form + "{{/* */}}")
+
+
+def test_a_field_that_no_row_has_is_an_error() -> None:
+    with pytest.raises(ExecutionError, match="Nonsense"):
+        shown(listed(), form=r"{{.ID}}\t{{.Nonsense}}")
+
+
 def test_a_template_after_the_word_table_has_a_head() -> None:
     form = r"table {{.ID | lower}}\t{{.Size | truncate 3}}{{/* */}}"
     with pytest.raises(ExecutionError, match="expected string; found 3"):

@@ -1,0 +1,104 @@
+"""A command loads what it needs: each start waits for every module, and scripts start many."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from overlayfs_py.cli import commands, image, layer, store
+from overlayfs_py.cli.summaries import SUMMARIES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PROGRAM = "import sys; from overlayfs_py.cli.main import {entry}; {entry}()"
+_IMPORT_TIME = "import time:"
+
+
+def _loaded(*arguments: str, entry: str = "main") -> set[str]:
+    """The modules that a run loads beyond those of a bare interpreter."""
+    return _run(_PROGRAM.format(entry=entry), *arguments) - _run("pass")
+
+
+def _run(program: str, *arguments: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", program, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith(_IMPORT_TIME)]
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+def _foreign(modules: set[str]) -> set[str]:
+    """The packages of others among them, the standard library's left out."""
+    tops = {module.partition(".")[0] for module in modules}
+    # The standard library's copy asks for `org`, which Jython has.
+    return tops - sys.stdlib_module_names - {"overlayfs_py", "org"}
+
+
+def _own(modules: set[str]) -> set[str]:
+    """The rows of ours among them."""
+    return {module.split(".")[1] for module in modules if module.startswith("overlayfs_py.")}
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+@pytest.mark.parametrize("entry", ["main", "mount_program"])
+def test_a_version_loads_nothing(word: str, entry: str) -> None:
+    assert _loaded(word, entry=entry) == {
+        "__future__",
+        "overlayfs_py",
+        "overlayfs_py.cli",
+        "overlayfs_py.cli.main",
+        "overlayfs_py.cli.version",
+    }
+
+
+def test_a_version_that_cannot_be_written_is_a_failure(overlayfs_py: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [overlayfs_py, "--version"], check=False, stdout=full, stderr=subprocess.PIPE
+        )
+
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["image", "ls"], ["images", "-q"], ["image", "ls", "--digests", "--no-trunc"]]
+)
+def test_a_list_of_images_loads_what_reads_images(words: list[str], tmp_path: Path) -> None:
+    loaded = _loaded(*words, "--root", str(tmp_path))
+
+    assert _foreign(loaded) <= {"click", "msgspec", "typing_extensions"}
+    assert {"packs", "tars", "registry", "transfer"}.isdisjoint(_own(loaded))
+    assert not {module for module in loaded if "template" in module}
+    assert not {f"overlayfs_py.store.{name}" for name in ("checking", "collection")} & loaded
+
+
+def test_a_pull_does_not_load_the_command_line_of_httpx(tmp_path: Path) -> None:
+    loaded = _loaded("pull", "-q", "--root", str(tmp_path), "127.0.0.1:1/nothing")
+
+    assert "httpx" in loaded
+    assert {"rich", "pygments"}.isdisjoint(_foreign(loaded))
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["pull", "--help"], ["mount", "--help"], ["image", "--help"]]
+)
+def test_help_loads_no_store_and_no_driver(words: list[str]) -> None:
+    loaded = _loaded(*words)
+
+    assert _foreign(loaded) <= {"click", "typing_extensions"}
+    assert {"store", "registry", "transfer", "packs", "tars"}.isdisjoint(_own(loaded))
+
+
+def test_every_command_has_its_line_in_a_list() -> None:
+    groups = (commands.command_line, image.command, layer.command, store.command)
+    modules = {group.module_of(name) for group in groups for name in group.list_commands(None)}
+
+    assert modules == SUMMARIES.keys()
