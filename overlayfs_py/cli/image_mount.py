@@ -48,14 +48,23 @@ def command(
     foreground: bool,
 ) -> None:
     from overlayfs_py.backends.mount_options import interpret
+    from overlayfs_py.mounts.daemon import open_descriptors
 
+    callers_fds = open_descriptors()
     _, layers = open_store(root).use_image(image)
     defaults = (f"lowerdir=.,nosuid,nodev,fsname={_escaped(image)}",)
     request = interpret((*defaults, *options), os.fsencode(directory))
     request = request._replace(stack=request.stack._replace(lower=layers.lower))
     temporary = temporary_directory() if writable else None
     # The daemon inherits what keeps the layers; here it goes with the process.
-    serve("overlayfs-py", request, driver=driver, foreground=foreground, scratch_below=temporary)
+    serve(
+        "overlayfs-py",
+        request,
+        driver=driver,
+        foreground=foreground,
+        scratch_below=temporary,
+        callers_fds=callers_fds,
+    )
 
 
 def _escaped(text: str) -> str:

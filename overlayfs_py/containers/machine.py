@@ -17,8 +17,8 @@ from enum import Enum
 from pathlib import Path
 
 from overlayfs_py.containers import user_namespace
-from overlayfs_py.containers.failure import Failure
 from overlayfs_py.containers.trial_mount import Way, try_mount
+from overlayfs_py.errors import Failure
 
 _OLDEST_KERNEL = (4, 18)  # FUSE in user namespaces
 _PASSTHROUGH_KERNEL = (6, 9)

@@ -14,13 +14,13 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers import children
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts import children
 from overlayfs_py.syscalls import namespaces
 from overlayfs_py.syscalls.namespaces import IdExtent
 
 if TYPE_CHECKING:
-    from overlayfs_py.containers.children import Report
+    from overlayfs_py.mounts.children import Report
 
 _SUBORDINATE = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
 _LINE = re.compile(r"([^:]+):([0-9]+):([1-9][0-9]*)")

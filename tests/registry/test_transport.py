@@ -424,7 +424,7 @@ async def test_the_registrys_reason_is_shown_without_its_control_characters(serv
     async with client() as ours:
         with pytest.raises(NotThere) as failure:
             await ours.host(server.domain).check("it")
-    assert failure.value.strerror == "127.0.0.1: ?[31mno such?name: x"
+    assert failure.value.strerror == r"127.0.0.1: \x1b[31mno such\x0aname: x"
     assert failure.value.exit_code == 31
 
 

@@ -12,13 +12,13 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers import children
+from overlayfs_py.mounts import children
 from overlayfs_py.union.remove_tree import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from overlayfs_py.containers.children import Report
+    from overlayfs_py.mounts.children import Report
 
 _PREFIX = b"overlayfs-py-"
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -50,7 +50,9 @@ def scratch_directory(base: bytes) -> Iterator[bytes]:
 
 
 def _keep(report: Report, base: bytes, watch_fd: int) -> None:
-    os.setsid()  # out of reach of ^C, and of whoever ends a whole process group
+    os.setsid()  # out of reach of ^C, and of what ends a whole process group
+    # A caller that reads our output to its end must not wait for this process.
+    children.take_null_stdio(keep_stderr=True)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     directory = tempfile.mkdtemp(prefix=_PREFIX, dir=base)

@@ -16,7 +16,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, NoReturn
 
-from overlayfs_py.containers.failure import Failure, failure_of
+from overlayfs_py.errors import BUG, Failure, describe, exit_code_of
 from overlayfs_py.syscalls import namespaces
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BUG_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
 # What a pipe takes, and so gives, in one piece: the parent need not wait for the end of the file,
 # which a grandchild may keep away.
 _LONGEST_WORD = select.PIPE_BUF
@@ -40,11 +39,12 @@ class Report:
         """Say so; whether there was still somebody to hear it."""
         return self._send(b"+" + text)
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, error: OSError) -> None:
+        """Say so: the parent raises it again as a `Failure`."""
         if self.fd is None:
-            log.error("%s", failure)
+            log.error("%s", describe(error))
         else:
-            self._send(b"-%d %s" % (failure.exit_code, os.fsencode(str(failure))))
+            self._send(b"-%d %s" % (exit_code_of(error), os.fsencode(describe(error))))
 
     def close(self) -> None:
         """Leave the word to the processes that have been forked since."""
@@ -80,7 +80,7 @@ class Child:
         text = self.word()
         if text is None:
             status = self.wait()
-            raise Failure(f"a process of ours ended at once: {describe(status)}", status or 1)
+            raise Failure(f"a process of ours ended at once: {in_words(status)}", status or 1)
         return text
 
     def word(self) -> bytes | None:
@@ -132,13 +132,12 @@ def start(work: Callable[[Report], int | None]) -> Child:
 
 
 def _run(work: Callable[[Report], int | None], report: Report) -> NoReturn:
-    code: int | None = BUG_EXIT_CODE
+    code: int | None = BUG
     try:
         code = work(report)
     except OSError as error:
-        code = _fail(report, failure_of(error))
-    except Failure as failure:
-        code = _fail(report, failure)
+        report.failed(error)
+        code = exit_code_of(error)
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BaseException:
@@ -147,11 +146,6 @@ def _run(work: Callable[[Report], int | None], report: Report) -> NoReturn:
         # Never back into the parent's code, of which this process is a copy.
         sys.stderr.flush()
         os._exit(code or 0)
-
-
-def _fail(report: Report, failure: Failure) -> int:
-    report.failed(failure)
-    return failure.exit_code
 
 
 def die_with(parent_pidfd: int, number: signal.Signals) -> None:
@@ -166,13 +160,30 @@ def die_with(parent_pidfd: int, number: signal.Signals) -> None:
         signal.raise_signal(number)
 
 
+def take_null_stdio(*, keep_stderr: bool = False) -> None:
+    """Use /dev/null for stdin, stdout and stderr instead of the caller's files."""
+    null_fd = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1) if keep_stderr else (0, 1, 2):
+        os.dup2(null_fd, fd)
+    os.close(null_fd)
+
+
+def close_all_but(*kept: int) -> None:
+    """Close every descriptor but stdin, stdout, stderr and those in `kept`."""
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+
+
 def shell_status(status: int) -> int:
     """Return a wait status as `$?` has it."""
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
 
 
-def describe(status: int) -> str:
+def in_words(status: int) -> str:
     """Return what `shell_status` says in words."""
     if status > 128 and status - 128 in signal.valid_signals():
         return f"killed by {signal.Signals(status - 128).name}"

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.containers import children
-from overlayfs_py.containers.failure import Failure
-from overlayfs_py.errors import CorruptLayer
+from overlayfs_py.errors import BUG, CorruptLayer, Failure
+from overlayfs_py.mounts import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from overlayfs_py.containers.children import Report
+    from overlayfs_py.mounts.children import Report
 
 
 def test_a_child_says_that_it_is_ready_and_what_for() -> None:
@@ -46,7 +45,7 @@ def raise_failure(_: Report) -> None:
 @pytest.mark.parametrize(
     ("work", "words", "code"),
     [
-        (raise_missing, "dir/caf\udce9: No such file or directory", 1),
+        (raise_missing, r"dir/caf\xe9: No such file or directory", 1),
         (raise_corrupt, "etc/x: both a file and a whiteout", 20),
         (raise_failure, "thing: does not work", 9),
     ],
@@ -78,7 +77,7 @@ def test_a_bug_in_a_child_shows_its_traceback(capfd: pytest.CaptureFixture[str])
     child = children.start(stumble)
 
     assert child.word() is None
-    assert child.wait() == children.BUG_EXIT_CODE
+    assert child.wait() == BUG
     assert "KeyError: 'unforeseen'" in capfd.readouterr().err
 
 

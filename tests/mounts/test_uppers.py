@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.containers.uppers import throwaway_upper
+from overlayfs_py.mounts.uppers import throwaway_upper
 from overlayfs_py.union.core import Union
 from overlayfs_py.union.values import AttributeChange, StackSpec
 

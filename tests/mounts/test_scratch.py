@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.containers import children
-from overlayfs_py.containers.failure import Failure
-from overlayfs_py.containers.scratch import scratch_directory
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts import children
+from overlayfs_py.mounts.scratch import scratch_directory
 from tests.system.processes import wait_until
 
 if TYPE_CHECKING:
-    from overlayfs_py.containers.children import Report
+    from overlayfs_py.mounts.children import Report
 
 
 def fill(directory: Path) -> None:
