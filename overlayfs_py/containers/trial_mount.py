@@ -68,7 +68,7 @@ def try_mount(way: Way, temporary: bytes) -> Protocol:
 
 
 def _mount_and_read(target: bytes) -> bytes:
-    mounted = mounting.mount(MountPlan(target))
+    mounted = mounting.mount(MountPlan(target, allow_other=False))
     try:
         request = os.read(mounted.fd, _SMALLEST_BUFFER)
     finally:

@@ -64,6 +64,14 @@ def id_extents(kind: str, uid: int, own: int) -> list[IdExtent]:
     return extents
 
 
+def name_of(uid: int) -> str:
+    """Return a user's name; the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def _subordinate_ranges(table: Path, uid: int) -> list[tuple[int, int]]:
     """Return (first, length) of the user's lines of subuid(5), the others left out."""
     names = {str(uid)}
