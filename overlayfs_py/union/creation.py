@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import ReservedName
-from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile
+from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
 from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.layers.xattrs import find_xattr
@@ -86,14 +86,16 @@ def create_temporary(state: State, parent: DirectoryNode, mode: int, creator: Cr
     upper = state.upper
     made_in = directory if upper is None or directory.tree.plain else upper.stage
     flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-    held = HeldFile(directory.tree, os.open(b".", flags, 0o600, dir_fd=made_in.fd()))
+    fd = os.open(b".", flags, 0o600, dir_fd=made_in.fd())
+    held = state.nameless.keep_new(None if made_in is directory else upper, directory.tree, fd)
     try:
         _dress(held, new)
         node = FileNode(held.attributes(), parent, b"")
     except OSError:
         held.close()
         raise
-    node.parent, node.held, node.cacheable = None, held, parent.cacheable
+    node.parent, node.cacheable = None, parent.cacheable
+    state.keep_removed(node, held)
     return node
 
 
@@ -107,7 +109,7 @@ def make_link(state: State, node: FileNode, parent: DirectoryNode, name: bytes) 
         make_writable(state, node)
         _link_in_place(state.upper, node, directory, name, there)
         state.table.add_name(node, parent, name)
-        node.let_go()
+        state.let_go(node)
     if state.upper is not None and there.by_file:
         state.upper.remove_twin(directory, name)
     return node

@@ -217,7 +217,7 @@ def _known(state: State, parent: DirectoryNode, name: bytes, found: Attributes) 
     elif isinstance(node, FileNode) and (found.nlink > 1 or node.parent is None):
         # Without a name it was known by one that is gone, and this is another.
         state.table.add_name(node, parent, name)
-        node.let_go()
+        state.let_go(node)
     return node
 
 
@@ -230,7 +230,7 @@ def _follow(state: State, node: Node, parent: DirectoryNode, name: bytes) -> Non
     if isinstance(node, DirectoryNode):
         node.require_upper().move(parent.require_upper(), name)
     elif isinstance(node, FileNode):
-        node.let_go()
+        state.let_go(node)
 
 
 def _with_cacheability(node: Node, parent: DirectoryNode) -> Node:

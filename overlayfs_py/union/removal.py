@@ -8,10 +8,10 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HeldFile
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.lookup import look, names, shown_below
+from overlayfs_py.union.nameless import keep_file, require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import opened
 from overlayfs_py.union.values import WhiteoutStyle
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.host import HostDirectory
     from overlayfs_py.union.lookup import Seen
+    from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
     from overlayfs_py.union.upper import Upper
@@ -47,6 +48,12 @@ def remove_directory(state: State, parent: DirectoryNode, name: bytes) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
     require_empty(node)
     directory = copy_up_directory(state, parent)
+    if parks(state, node):
+        upper = require_stage(state.upper, directory, name)
+        with losing_directory(state, node, parent, name, is_parked=True):
+            staged = _move_away(upper, parent, directory, name)
+            park(state, upper, node, staged)
+        return
     with losing_directory(state, node, parent, name):
         _remove_empty(state, node, parent, directory, name)
 
@@ -69,22 +76,52 @@ def _remove_empty(
         os.rmdir(name, dir_fd=directory.fd())
 
 
+def _move_away(upper: Upper, parent: DirectoryNode, directory: HostDirectory, name: bytes) -> bytes:
+    """Rename a directory to the stage; returns its name there."""
+    if not shown_below(parent, name):
+        return upper.unplace(directory, name)
+    if upper.style is WhiteoutStyle.AUFS:
+        upper.add_whiteout(directory, name)
+        return upper.unplace(directory, name)
+    staged = upper.stage_whiteout()
+    upper.place(staged, directory, name, RENAME_EXCHANGE)
+    return staged
+
+
+def parks(state: State, node: DirectoryNode) -> bool:
+    """Whether a directory that goes, and is in use, has to lie on the stage from then on."""
+    known = state.table.find(node.ino) is node
+    return known and node.upper is not None and state.nameless.is_full
+
+
+def park(state: State, upper: Upper, node: DirectoryNode, staged: bytes) -> None:
+    """Let the node of a directory that is gone know it on the stage."""
+    directory = node.require_upper()
+    directory.move(upper.stage, staged)
+    state.directories.drop(directory)
+
+
 @contextmanager
 def losing_directory(
-    state: State, node: DirectoryNode, parent: DirectoryNode, name: bytes
+    state: State,
+    node: DirectoryNode,
+    parent: DirectoryNode,
+    name: bytes,
+    *,
+    is_parked: bool = False,
 ) -> Iterator[None]:
     """While the body takes a directory away: keep it for its holders, and the books right."""
     upper = node.upper
     ino_on_disk = None
     if upper is not None:
         ino_on_disk = upper.tree.ino_of(upper.status())
-        if state.table.find(node.ino) is node:
-            upper.hold()
+        if state.table.find(node.ino) is node and not is_parked:
+            state.nameless.hold_directory(upper)
     try:
         yield
     except OSError:
         if upper is not None:
-            upper.let_go()
+            state.nameless.let_go_directory(upper)
         raise
     if ino_on_disk is not None:
         state.table.origins.pop(ino_on_disk, None)
@@ -128,7 +165,7 @@ def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes
     if node.lower is not None:
         state.count_removed_link(node)
     elif held is not None:
-        node.held = held
+        state.keep_removed(node, held)
     elif ino_on_disk is not None:
         state.table.origins.pop(ino_on_disk, None)
     state.table.lose_name(node, parent, name)
@@ -136,17 +173,15 @@ def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes
 
 def _hold_last_name(
     state: State, node: FileNode, parent: DirectoryNode, name: bytes
-) -> HeldFile | None:
+) -> Removed | None:
     if node.lower is not None or state.table.find(node.ino) is not node:
         return None
     if node.names() != [(parent, name)]:
         return None
-    known = opened(state, node)
+    known = None if state.nameless.is_full else opened(state, node)
     if known is not None:
-        return HeldFile(known.tree, os.dup(known.fd))
-    directory = parent.require_upper()
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    return HeldFile(directory.tree, os.open(name, flags, dir_fd=directory.fd()))
+        return state.nameless.hold(known.tree, os.dup(known.fd))
+    return keep_file(state.nameless, state.upper, parent.require_upper(), name)
 
 
 def _ino_if_last(node: FileNode) -> int | None:

@@ -9,7 +9,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.descriptor_budget import cached_each, require_room
+from overlayfs_py.layers.descriptor_budget import cached_each, left_for_removed, require_room
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.host import HostDirectory, HostTree
 from overlayfs_py.layers.opening import open_directory_layer
@@ -19,6 +19,7 @@ from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes
 from overlayfs_py.union.moves import Moves
+from overlayfs_py.union.nameless import Nameless, ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
 from overlayfs_py.union.table import NodeTable
 from overlayfs_py.union.upper import Upper
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile, Reader
     from overlayfs_py.layers.values import Attributes
+    from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.opened import OpenMetacopy
     from overlayfs_py.union.values import StackSpec
 
@@ -53,6 +55,7 @@ class State:
         self.readers: DescriptorCache[Reader | OpenMetacopy] = DescriptorCache(
             0, lambda reader: reader.close()
         )
+        self.nameless = Nameless()
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
         # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
@@ -84,6 +87,7 @@ class State:
     def _limit_caches(self) -> None:
         limit = cached_each() - len(self.spec.volumes) // 2  # which are opened after this
         self.directories.limit = self.readers.limit = limit
+        self.nameless.most = left_for_removed() - len(self.spec.volumes)
 
     def close(self) -> None:
         """Close everything, removed files that are still held among it."""
@@ -264,15 +268,34 @@ class State:
             if removed is not None and removed.links >= node.lower.attributes().nlink:
                 del self.removed_links[node.ino]  # its last name: nobody will ask again
         elif isinstance(node, FileNode) and node.held is not None:
-            status = node.held.status()
-            if status.st_nlink == 0:
-                self.table.origins.pop(node.held.tree.ino_of(status), None)
-            node.held.close()
-            node.held = None
+            if node.held.is_gone:
+                number = node.held.tree.ino_of(node.held.status())
+                self.table.origins.pop(number, None)
+            self._close_held(node)
 
     def _drop_directory(self, upper: HostDirectory) -> None:
         self.directories.drop(upper)
-        upper.let_go()
+        self.nameless.let_go_directory(upper)
+        if self.upper is not None and upper.parent is self.upper.stage:
+            self.upper.discard(upper.name)  # removed, see `nameless`
+
+    def keep_removed(self, node: FileNode, held: Removed) -> None:
+        """Let a file that has no name any more go on as `held`."""
+        node.held = held
+        if isinstance(held, ParkedFile):
+            self.removed_links[node.ino] = RemovedLinks(1, 0)  # its name on the stage
+
+    def let_go(self, node: FileNode) -> None:
+        """Close what holds a file, once it can be reached by a name again."""
+        if node.held is not None and node.parent is not None:
+            self._close_held(node)
+
+    def _close_held(self, node: FileNode) -> None:
+        assert node.held is not None
+        if isinstance(node.held, ParkedFile):
+            self.removed_links.pop(node.ino, None)
+        node.held.close()
+        node.held = None
 
 
 def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:

@@ -7,7 +7,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HeldFile
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.link_walk import follow
 from overlayfs_py.union.creation import create
@@ -51,9 +50,9 @@ def require_itself(state: State, node: FileNode) -> None:
     if node.held is not None or _is_itself(node):
         return
     known = state.readers.find(node)
-    if not isinstance(known, DescriptorReader):
+    if not isinstance(known, DescriptorReader) or state.nameless.is_full:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), node.name)
-    node.held = HeldFile(node.writable.tree, os.dup(known.fd))
+    node.held = state.nameless.hold(node.writable.tree, os.dup(known.fd))
     for name in node.names():
         state.table.lose_name(node, *name)
 
