@@ -28,28 +28,34 @@ if TYPE_CHECKING:
         additions,
         checking,
         collection,
+        containers,
         durable,
         leases,
         removal,
         repairing,
         usage,
+        volumes,
     )
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.checking import Problem
+    from overlayfs_py.store.containers import Containers
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.layers import LayersInUse, StoredLayer
     from overlayfs_py.store.removal import Unnamed
     from overlayfs_py.store.usage import Usage
+    from overlayfs_py.store.volumes import Volumes
 else:
     # Who looks at images neither changes, checks nor measures a store: half the start.
     additions = LateModule("overlayfs_py.store.additions")
     checking = LateModule("overlayfs_py.store.checking")
     collection = LateModule("overlayfs_py.store.collection")
+    containers = LateModule("overlayfs_py.store.containers")
     durable = LateModule("overlayfs_py.store.durable")
     leases = LateModule("overlayfs_py.store.leases")
     removal = LateModule("overlayfs_py.store.removal")
     repairing = LateModule("overlayfs_py.store.repairing")
     usage = LateModule("overlayfs_py.store.usage")
+    volumes = LateModule("overlayfs_py.store.volumes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,16 @@ class Store:
     @property
     def root(self) -> Path:
         return self._places.root
+
+    @property
+    def containers(self) -> Containers:
+        """What was made of its images."""
+        return containers.Containers(self._places, self._lock)
+
+    @property
+    def volumes(self) -> Volumes:
+        """What outlives containers."""
+        return volumes.Volumes(self._places, self._lock)
 
     def add(self) -> Addition:
         """Begin to add something; close it when all is added."""
