@@ -57,6 +57,15 @@ class ReservedXattr(OverlayError):
         super().__init__(errno.EPERM, "this xattr describes the layer itself", name)
 
 
+class UpperInUse(OverlayError):
+    """Another mount writes to the upper."""
+
+    REASON = "Device or resource busy: another mount uses it"
+
+    def __init__(self, option: bytes) -> None:
+        super().__init__(errno.EBUSY, self.REASON, option)
+
+
 def describe(error: OSError) -> str:
     """Return an operating system's error as one line: what it is about, and the reason."""
     reason = error.strerror or " ".join(map(str, error.args)) or type(error).__name__

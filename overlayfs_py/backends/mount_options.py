@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MountRequest", "OptionError", "interpret", "split_list"]
 
 _SWITCH = {"on": True, "off": False, "1": True, "0": False, "yes": True, "no": False}
+_ON_OFF = {"on": True, "off": False}
 
 _PLAN_FLAGS: dict[str, Callable[[MountPlan], MountPlan]] = {
     "ro": lambda plan: plan._replace(read_only=True),
@@ -57,6 +58,8 @@ _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
         io=parse_choice(value, {mode.value: mode for mode in IoMode})
     ),
     "writeback": lambda plan, value: plan._replace(writeback=parse_choice(value, _SWITCH)),
+    # The kernel's index needs an upper of its own; ours needs no index for what it is for.
+    "index": lambda plan, value: plan._replace(shares_upper=not parse_choice(value, _ON_OFF)),
     "idlepoll": lambda plan, value: plan._replace(
         idle_polling=parse_choice(value, {choice.value: choice for choice in IdlePolling})
     ),

@@ -79,6 +79,11 @@ class Union:
         return self._state.root
 
     @property
+    def spec(self) -> StackSpec:
+        """What it was opened from."""
+        return self._state.spec
+
+    @property
     def read_only(self) -> bool:
         """Whether only volumes can be written."""
         return self._state.read_only

@@ -194,7 +194,7 @@ def _cover(upper: Upper, directory: HostDirectory, name: bytes, *, taken: int) -
     if upper.style is WhiteoutStyle.AUFS:
         upper.add_whiteout(directory, name)
         if taken:
-            upper.discard(upper.unplace(directory, name))
+            _take_away(upper, directory, name)
     elif taken == stat.S_IFDIR:
         staged = upper.stage_whiteout()
         upper.place(staged, directory, name, RENAME_EXCHANGE)
@@ -203,3 +203,13 @@ def _cover(upper: Upper, directory: HostDirectory, name: bytes, *, taken: int) -
         upper.place(upper.stage_whiteout(), directory, name)
     else:
         upper.add_whiteout(directory, name)
+
+
+def _take_away(upper: Upper, directory: HostDirectory, name: bytes) -> None:
+    """Remove what stands beside its whiteout file, or else the whiteout: nothing is deleted."""
+    try:
+        staged = upper.unplace(directory, name)
+    except OSError:
+        upper.remove_twin(directory, name)
+        raise
+    upper.discard(staged)

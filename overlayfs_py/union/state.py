@@ -21,6 +21,7 @@ from overlayfs_py.union import inodes
 from overlayfs_py.union.moves import Moves
 from overlayfs_py.union.nameless import Nameless, ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
+from overlayfs_py.union.overlaps import about, require_apart
 from overlayfs_py.union.table import NodeTable
 from overlayfs_py.union.upper import Upper
 from overlayfs_py.union.values import path_of
@@ -73,6 +74,7 @@ class State:
                 raise OSError(errno.EINVAL, "a union needs at least one layer")
             roots = len(spec.lower) + len(spec.data_only) + len(spec.volumes)
             require_room(roots, writable=spec.upper is not None)
+            require_apart(spec)
             self.upper = self._open_upper()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
@@ -124,15 +126,16 @@ class State:
             return None
         if spec.work is None:
             raise OSError(errno.EINVAL, "an upperdir needs a workdir on the same filesystem")
-        upper_fd = _open_directory(spec.upper)
+        upper_fd = _open_directory("upperdir", spec.upper)
         override = OVERRIDE_XATTRS.get(spec.xattr_permissions)
         tree = self._add_tree(0, upper_fd, spec.ids, override=override, read_only=False)
-        work_fd = _open_directory(spec.work)
+        work_fd = _open_directory("workdir", spec.work)
         try:
-            upper = Upper(tree, work_fd, spec)
-        except OSError as error:
+            with about("workdir", spec.work):
+                upper = Upper(tree, work_fd, spec)
+        except OSError:
             os.close(work_fd)
-            raise OSError(error.errno, error.strerror, error.filename or spec.work) from error
+            raise
         self._undo.callback(upper.close)
         if override is not None and find_xattr(tree.root, override) is None:
             # Its root says how to read it, should it become a layer.
@@ -152,10 +155,11 @@ class State:
 
     def _open_layer(self, position: int) -> Layer:
         path = self.spec.lower[position]
-        if os.path.isdir(path):
-            layer: Layer = self._open_directory_layer(position + 1, path)
-        else:
-            layer = self._open_file_layer(position + 1, path)
+        with about("lowerdir", path):
+            if os.path.isdir(path):
+                layer: Layer = self._open_directory_layer(position + 1, path)
+            else:
+                layer = self._open_file_layer(position + 1, path)
         if position == 0:
             self._first_fd = layer.fd
         return layer
@@ -163,10 +167,6 @@ class State:
     def _open_directory_layer(self, index: int, path: bytes) -> HostTree:
         tree = open_directory_layer(index, path, self.spec.ids, self.directories)
         self._undo.callback(tree.close)
-        if self.upper is not None and os.path.sameopenfile(
-            tree.root_fd(), self.upper.tree.root_fd()
-        ):
-            raise OSError(errno.EINVAL, "a layer cannot be the upperdir as well", path)
         return tree
 
     def _open_file_layer(self, index: int, path: bytes) -> Layer:
@@ -182,11 +182,11 @@ class State:
         return layer
 
     def _open_data_layers(self) -> tuple[LayerDirectory, ...]:
-        first = len(self.roots) + 1
-        return tuple(
-            self._open_directory_layer(first + position, path).root
-            for position, path in enumerate(self.spec.data_only)
-        )
+        roots = []
+        for position, path in enumerate(self.spec.data_only, len(self.roots) + 1):
+            with about("lowerdir", path):
+                roots.append(self._open_directory_layer(position, path).root)
+        return tuple(roots)
 
     def open_volume(self, source: bytes, *, read_only: bool) -> HostTree:
         """Open a host directory as a tree of its own."""
@@ -308,5 +308,6 @@ def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:
     return lowers
 
 
-def _open_directory(path: bytes) -> int:
-    return os.open(path, _OPEN)
+def _open_directory(option: str, path: bytes) -> int:
+    with about(option, path):
+        return os.open(path, _OPEN)

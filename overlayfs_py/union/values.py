@@ -24,6 +24,7 @@ __all__ = [
     "Volume",
     "WhiteoutStyle",
     "path_of",
+    "view_of",
 ]
 
 
@@ -115,6 +116,12 @@ class StackSpec(NamedTuple):
     # leaves the data behind. Needs `redirect_dir`.
     metacopy: bool = False
     static_nlink: bool = False  # st_nlink of every directory is 1
+
+
+def view_of(spec: StackSpec) -> StackSpec:
+    """Return what shows the same and writes nothing: the upper is the topmost layer."""
+    assert spec.upper is not None
+    return spec._replace(lower=(spec.upper, *spec.lower), upper=None, work=None)
 
 
 def path_of(volume: Volume) -> tuple[bytes, ...]:

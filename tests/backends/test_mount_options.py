@@ -72,6 +72,8 @@ STACKS = {
 }
 
 PLANS = {
+    "index=off": PLAN,
+    "index=on": PLAN._replace(shares_upper=False),
     "ro": PLAN._replace(read_only=True),
     "ro,rw": PLAN,
     "rw,suid,dev,exec,atime,async,default_permissions": PLAN,
@@ -184,9 +186,9 @@ def test_a_layer_is_needed() -> None:
 
 
 def test_unknown_options_are_listed_and_change_nothing() -> None:
-    request = interpret(["lowerdir=l,index=off,,nfs_export=on", "ro=1,whatever"], b"m")
+    request = interpret(["lowerdir=l,bogus=off,,nonsense=on", "ro=1,whatever"], b"m")
 
-    assert request.unknown == ["index", "nfs_export", "ro", "whatever"]
+    assert request.unknown == ["bogus", "nonsense", "ro", "whatever"]
     assert request.stack == BASE
     assert request.plan == PLAN
 
