@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.mounts import daemon
 from overlayfs_py.mounts.scratch import scratch_directory
+from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.mounts.uppers import throwaway_upper
-from overlayfs_py.union.values import StackSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from overlayfs_py.mounts.children import Child
     from overlayfs_py.store.store import Store
+    from overlayfs_py.union.values import StackSpec
 
 
 @contextmanager
@@ -43,7 +44,7 @@ def mounted(
     with layers, scratch_directory(os.fsencode(tempfile.gettempdir())) as scratch:
         target = os.path.join(scratch, b"root")
         os.mkdir(target)
-        spec = StackSpec(layers.lower)
+        spec = stack_of(layers.lower)
         if writable:
             spec = throwaway_upper(spec, scratch)
         plan = MountPlan(target, source=name, suid=False, dev=False)

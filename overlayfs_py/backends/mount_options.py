@@ -67,6 +67,7 @@ _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
 _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
     "volatile": lambda spec: spec._replace(volatile=True),
     "static_nlink": lambda spec: spec._replace(static_nlink=True),
+    "userxattr": lambda spec: spec._replace(user_marks=True),
     "squash_to_root": lambda spec: spec._replace(ids=spec.ids._replace(squash_uid=0, squash_gid=0)),
 }
 _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
@@ -86,8 +87,8 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "squash_to_gid": lambda spec, value: spec._replace(
         ids=spec.ids._replace(squash_gid=parse_id(value))
     ),
-    "xattr_permissions": lambda spec, value: spec._replace(
-        xattr_permissions=parse_choice(value, {"0": 0, "1": 1, "2": 2})
+    "xattr_permissions": lambda spec, value: _with_overrides(
+        spec, parse_choice(value, {"0": 0, "1": 1, "2": 2})
     ),
     "redirect_dir": lambda spec, value: spec._replace(
         redirect_dir=parse_choice(value, {"on": True, "off": False})
@@ -180,6 +181,10 @@ def _require_agreement(spec: StackSpec, plan: MountPlan) -> None:
 
 def _with_layers(spec: StackSpec, layers: Layers) -> StackSpec:
     return spec._replace(lower=layers.lower, data_only=layers.data_only)
+
+
+def _with_overrides(spec: StackSpec, permissions: int) -> StackSpec:
+    return spec._replace(xattr_permissions=permissions, layer_overrides=permissions != 0)
 
 
 def _required(value: str | None) -> str:

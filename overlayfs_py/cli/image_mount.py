@@ -49,12 +49,15 @@ def command(
 ) -> None:
     from overlayfs_py.backends.mount_options import interpret
     from overlayfs_py.mounts.daemon import open_descriptors
+    from overlayfs_py.mounts.stored_stack import stack_of
 
     callers_fds = open_descriptors()
     _, layers = open_store(root).use_image(image)
     defaults = (f"lowerdir=.,nosuid,nodev,fsname={_escaped(image)}",)
     request = interpret((*defaults, *options), os.fsencode(directory))
-    request = request._replace(stack=request.stack._replace(lower=layers.lower))
+    overrides = request.stack.layer_overrides or stack_of(()).layer_overrides
+    stack = request.stack._replace(lower=layers.lower, layer_overrides=overrides)
+    request = request._replace(stack=stack)
     temporary = temporary_directory() if writable else None
     # The daemon inherits what keeps the layers; here it goes with the process.
     serve(

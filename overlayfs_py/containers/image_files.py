@@ -8,10 +8,10 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from overlayfs_py import link_walk
+from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.union.core import Union
 from overlayfs_py.union.lowers import find_lower
 from overlayfs_py.union.nodes import DirectoryNode
-from overlayfs_py.union.values import StackSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ class ImageFiles:
         """Open the layers, lowest first; the caller keeps them in the store meanwhile."""
         self._ids = [layer.diff_id for layer in reversed(layers)]
         lower = tuple(layer.path for layer in reversed(layers))
-        self._union = Union(StackSpec(lower)) if lower else None
+        self._union = Union(stack_of(lower)) if lower else None
 
     def close(self) -> None:
         """Close the layers."""

@@ -27,14 +27,15 @@ from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children, daemon
 from overlayfs_py.mounts.scratch import scratch_directory
+from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.mounts.uppers import make_upper
 from overlayfs_py.syscalls import mounts, namespaces
-from overlayfs_py.union.values import StackSpec, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from overlayfs_py.mounts.children import Child, Report
+    from overlayfs_py.union.values import Volume
 
 CANNOT_RUN = 126  # as env(1), chroot(1) and every shell
 NOT_FOUND = 127
@@ -103,8 +104,7 @@ def _lay_out(asked: Run, scratch: bytes) -> _Places:
 
 
 def _start_daemon(asked: Run, places: _Places) -> Child:
-    spec = StackSpec(
-        lower=asked.layers,
+    spec = stack_of(asked.layers)._replace(
         upper=places.upper,
         work=places.work,
         volumes=asked.volumes,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.layers.marks import MarkNames
 
 _OPEN_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -65,6 +66,7 @@ class HostTree:
         self.override = override
         self.read_only = read_only
         self.plain = plain
+        self.mark_names: MarkNames = mark_forms.TRUSTED_MARKS
         self.descriptors = descriptors
         self._root_fd = root_fd
         status = os.fstat(root_fd)
@@ -98,7 +100,7 @@ class HostTree:
     def attributes_of(self, status: os.stat_result, override: bytes | None) -> Attributes:
         """Turn a stat result, and the override xattr's value if there is one, into attributes."""
         mode, uid, gid, rdev = status.st_mode, status.st_uid, status.st_gid, status.st_rdev
-        if override is not None and (parsed := parse_override(override, mode)):
+        if override is not None and (parsed := parse_override(override, status)):
             uid, gid, mode, rdev = parsed
         if not self.ids.changes_nothing:
             uid, gid = self.ids.seen_uid(uid), self.ids.seen_gid(gid)
@@ -177,7 +179,7 @@ class HostObject:
             return None
         status = self.status()
         value = self._override()
-        known = None if value is None else parse_override(value, status.st_mode)
+        known = None if value is None else parse_override(value, status)
         return (known.uid, known.gid) if known else (status.st_uid, status.st_gid)
 
     def list_xattrs(self) -> list[bytes]:
@@ -209,6 +211,10 @@ class HostFile(HostObject):
         self.parent = parent
         self.name = name
 
+    @property
+    def mark_names(self) -> MarkNames:
+        return self.tree.mark_names
+
     def open(self, flags: int) -> int:
         """Open the file for its data; the caller owns the descriptor.
 
@@ -216,7 +222,7 @@ class HostFile(HostObject):
             PermissionError: its data lies in another layer.
         """
         fd = self.open_inode(flags)
-        if not self.tree.plain and lacks_data(fd):
+        if not self.tree.plain and lacks_data(fd, self.tree.mark_names):
             os.close(fd)
             raise OSError(errno.EPERM, "its data lies in another layer (metacopy)", self.name)
         return fd
@@ -237,77 +243,6 @@ class HostFile(HostObject):
 
     def other_names(self) -> list[tuple[bytes, ...]]:
         return self.tree.paths_of(self)
-
-
-class HeldFile(HostFile):
-    """A file that has lost the name it was known by; lives as long as its descriptor."""
-
-    __slots__ = ("_fd",)
-
-    def __init__(self, tree: HostTree, fd: int) -> None:
-        """Take over `fd`, any descriptor of the file (O_PATH is enough)."""
-        self.tree = tree
-        self.parent = None
-        self.name = b""
-        self._fd = fd
-
-    def place(self) -> tuple[int, bytes]:
-        raise FileNotFoundError(errno.ENOENT, "a removed file has no name")
-
-    def path(self) -> bytes:
-        return b"/proc/self/fd/%d" % self._fd
-
-    def reach(self) -> tuple[bytes | int, int | None, bool]:
-        # The link in /proc leads to the object itself, and no further if that is a link.
-        return self.path(), None, True
-
-    def status(self) -> os.stat_result:
-        return os.fstat(self._fd)
-
-    def list_xattrs(self) -> list[bytes]:
-        return list_xattrs_of(self.path())
-
-    def lacks_xattr(self, name: bytes) -> bool:
-        return False  # no call takes a descriptor of O_PATH
-
-    def get_xattr(self, name: bytes) -> bytes:
-        return os.getxattr(self.path(), name)
-
-    def read_link(self) -> bytes:
-        return os.readlink(b"", dir_fd=self._fd)
-
-    def open_inode(self, flags: int) -> int:
-        return os.open(self.path(), flags | os.O_CLOEXEC | os.O_NONBLOCK)
-
-    def close(self) -> None:
-        """Give the descriptor back; the file is gone where it was the last."""
-        os.close(self._fd)
-
-
-class OpenFile(HeldFile):
-    """A file by a descriptor that is open for its data: the host need not look for its inode."""
-
-    __slots__ = ()
-
-    @property
-    def fd(self) -> int:
-        """The descriptor, still the file's own."""
-        return self._fd
-
-    def reach(self) -> tuple[bytes | int, int | None, bool]:
-        return self._fd, None, True
-
-    def reach_xattrs(self) -> tuple[bytes | int, bool]:
-        return self._fd, True
-
-    def list_xattrs(self) -> list[bytes]:
-        return list_xattrs_of(self._fd)
-
-    def lacks_xattr(self, name: bytes) -> bool:
-        return xattrs.is_absent_from(self._fd, name)
-
-    def get_xattr(self, name: bytes) -> bytes:
-        return os.getxattr(self._fd, name)
 
 
 class HostDirectory(HostObject):
@@ -463,13 +398,17 @@ class HostDirectory(HostObject):
             return True
         if status.st_size or not stat.S_ISREG(status.st_mode) or not self._holds_xattr_whiteouts():
             return False
-        return mark_forms.has_whiteout_xattr(HostFile(self, name).list_xattrs())
+        names = HostFile(self, name).list_xattrs()
+        return mark_forms.has_whiteout_xattr(names, self.tree.mark_names)
 
     def _holds_xattr_whiteouts(self) -> bool:
         if self._xattr_whiteouts is None:
-            found = mark_forms.holds_whiteout_xattrs(self.list_xattrs(), self.get_xattr)
-            self._xattr_whiteouts = found
+            self._xattr_whiteouts = self._tells_of_xattr_whiteouts(self.list_xattrs())
         return self._xattr_whiteouts
+
+    def _tells_of_xattr_whiteouts(self, names: list[bytes]) -> bool:
+        heeded = self.tree.mark_names
+        return mark_forms.holds_whiteout_xattrs(names, self.get_xattr, heeded)
 
     def list_xattrs(self) -> list[bytes]:
         known = None if self.tree.plain else self._known_fd()  # as in `status`
@@ -483,8 +422,8 @@ class HostDirectory(HostObject):
             self.fd()  # needed below, and the xattrs cost less by it than by a path
         names = self.list_xattrs()
         if self.tree.read_only:
-            self._xattr_whiteouts = mark_forms.holds_whiteout_xattrs(names, self.get_xattr)
-        marks = mark_forms.read_marks(names, self.get_xattr)
+            self._xattr_whiteouts = self._tells_of_xattr_whiteouts(names)
+        marks = mark_forms.read_marks(names, self.get_xattr, self.tree.mark_names)
         if with_opaque_file and not marks.opaque and self._has(mark_forms.AUFS_OPAQUE):
             return Marks(opaque=True, redirect=marks.redirect)
         return marks

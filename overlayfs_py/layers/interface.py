@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.layers.marks import MarkNames
     from overlayfs_py.layers.values import Attributes, Entry, Finding, Marks
 
 
@@ -64,6 +65,10 @@ class LayerObject(Protocol):
 
 class LayerFile(LayerObject, Protocol):
     """An object that is not a directory."""
+
+    @property
+    def mark_names(self) -> MarkNames:
+        """The xattrs that its layer heeds as marks."""
 
     def open_reader(self) -> Reader:
         """Open a regular file's data; the caller closes it."""

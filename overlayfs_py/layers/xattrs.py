@@ -10,6 +10,7 @@ from overlayfs_py.layers import marks
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerFile, LayerObject
+    from overlayfs_py.layers.marks import MarkNames
     from overlayfs_py.layers.values import Metacopy
 
 
@@ -35,15 +36,15 @@ def list_xattrs_of(of: bytes | int, *, follow: bool = True) -> list[bytes]:
         raise
 
 
-def lacks_data(fd: int) -> bool:
+def lacks_data(fd: int, heeded: MarkNames) -> bool:
     """Whether a file is a metacopy: attributes over the data of a layer below.
 
     Size and blocks do not tell: its xattrs may take a block, and a killed copy-up may have left
     some of its data. Asking takes 0.3 us (measured, ext4).
     """
-    return any(name in marks.METACOPY for name in list_xattrs_of(fd))
+    return any(name in heeded.metacopy for name in list_xattrs_of(fd))
 
 
 def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:
     """Return what a regular file says of where its data lies, None if that is its own."""
-    return marks.read_metacopy(file.list_xattrs(), file.get_xattr, name)
+    return marks.read_metacopy(file.list_xattrs(), file.get_xattr, name, file.mark_names)

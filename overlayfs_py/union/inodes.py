@@ -11,14 +11,12 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.marks import ESCAPED_PREFIXES, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import (
-    LEGACY_XATTR,
-    OVERRIDE_XATTRS,
     Override,
     format_override,
     parse_override,
 )
+from overlayfs_py.layers.reserved_xattrs import is_users
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
 
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerObject
     from overlayfs_py.layers.values import Attributes
 
-# What a layer says of itself, not of the file.
-_NOT_COPIED = (*PRIVATE_PREFIXES, *FUSE_OVERLAYFS_PREFIXES, *OVERRIDE_XATTRS.values(), LEGACY_XATTR)
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 
 
@@ -100,11 +96,7 @@ class Metadata(NamedTuple):
 
 def metadata_of(ids: IdMap, source: LayerObject, known: Attributes) -> Metadata:
     """Read what a copy of `source`, of which `known` is what is shown, is to get."""
-    xattrs = [
-        (name, source.get_xattr(name))
-        for name in source.list_xattrs()
-        if not name.startswith(_NOT_COPIED) or name.startswith(ESCAPED_PREFIXES)
-    ]
+    xattrs = [(name, source.get_xattr(name)) for name in source.list_xattrs() if is_users(name)]
     return Metadata(known, owner_on_disk(ids, source, known), xattrs)
 
 
@@ -150,7 +142,7 @@ def _overridden(item: HostObject) -> Override:
     status = item.status()
     assert item.tree.override is not None
     value = find_xattr(item, item.tree.override)
-    known = None if value is None else parse_override(value, status.st_mode)
+    known = None if value is None else parse_override(value, status)
     return known or Override(status.st_uid, status.st_gid, status.st_mode, status.st_rdev)
 
 

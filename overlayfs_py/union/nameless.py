@@ -12,7 +12,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HeldFile, HostFile
+from overlayfs_py.layers.held import HeldFile
+from overlayfs_py.layers.host import HostFile
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.host import HostDirectory, HostTree

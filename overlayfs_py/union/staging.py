@@ -11,7 +11,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HostFile, OpenFile
+from overlayfs_py.layers.held import OpenFile
+from overlayfs_py.layers.host import HostFile
 from overlayfs_py.union.nameless import ParkedFile
 
 if TYPE_CHECKING:

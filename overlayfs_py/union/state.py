@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.layers.descriptor_budget import cached_each, left_for_removed, require_room
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.host import HostDirectory, HostTree
+from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
+from overlayfs_py.layers.ownership import is_ours_alone
 from overlayfs_py.layers.root import open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.xattrs import find_xattr
+from overlayfs_py.syscalls.credentials import has_trusted_xattrs, in_initial_user_namespace
 from overlayfs_py.union import inodes
 from overlayfs_py.union.moves import Moves
 from overlayfs_py.union.nameless import Nameless, ParkedFile
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile, Reader
+    from overlayfs_py.layers.marks import MarkNames
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.opened import OpenMetacopy
@@ -76,6 +80,7 @@ class State:
             require_room(roots, writable=spec.upper is not None)
             require_apart(spec)
             self.upper = self._open_upper()
+            self.mark_names = self._choose_marks()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
             # Whether a file's data may be elsewhere than its attributes.
@@ -143,6 +148,13 @@ class State:
             inodes.store_override(tree.root, real.st_uid, real.st_gid, real.st_mode, 0)
         return upper
 
+    def _choose_marks(self) -> MarkNames:
+        """The marks that layers are read by: those that the upper gets."""
+        if self.upper is None:
+            uses_user = self.spec.user_marks or not has_trusted_xattrs()
+            return USER_MARKS if uses_user else TRUSTED_MARKS
+        return self.upper.tree.mark_names
+
     def _open_layers(self) -> tuple[LayerDirectory, ...]:
         roots: list[LayerDirectory] = []
         for position in range(len(self.spec.lower)):
@@ -165,7 +177,14 @@ class State:
         return layer
 
     def _open_directory_layer(self, index: int, path: bytes) -> HostTree:
-        tree = open_directory_layer(index, path, self.spec.ids, self.directories)
+        tree = open_directory_layer(
+            index,
+            path,
+            self.spec.ids,
+            self.directories,
+            mark_names=self.mark_names,
+            overrides=self.spec.layer_overrides,
+        )
         self._undo.callback(tree.close)
         return tree
 
@@ -177,7 +196,10 @@ class State:
 
         if not is_pack(path):
             return self._open_directory_layer(index, path)  # which says what is wrong with it
-        layer = PackLayer(index, Pack(path, process_cache()), self.spec.ids)
+        pack = Pack(path, process_cache())
+        # Elsewhere root's own packs look like nobody's, and what they give is the namespace's.
+        trusted = is_ours_alone(os.fstat(pack.fd)) or not in_initial_user_namespace()
+        layer = PackLayer(index, pack, self.spec.ids, trusted=trusted)
         self._undo.callback(layer.close)
         return layer
 

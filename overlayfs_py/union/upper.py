@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostDirectory
-from overlayfs_py.layers.marks import WHITEOUT_PREFIX
+from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS, WHITEOUT_PREFIX
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import inodes
 from overlayfs_py.union.overlaps import named
@@ -59,7 +59,9 @@ class Upper:
             assert spec.work is not None
             lock(tree.root_fd(), spec.upper, self.stage.fd(), spec.work)
             self._empty_stage()
-            self.prefix = _TRUSTED if self._takes(_TRUSTED) else _USER
+            trusted = not spec.user_marks and self._takes(_TRUSTED)
+            self.prefix = _TRUSTED if trusted else _USER
+            tree.mark_names = TRUSTED_MARKS if trusted else USER_MARKS
             self.takes_xattrs = self.prefix == _TRUSTED or self._takes(_USER)
             self.style = self._possible_style(spec.whiteout)
             self._require_deletions(spec.upper)

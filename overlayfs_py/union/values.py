@@ -109,6 +109,11 @@ class StackSpec(NamedTuple):
     # 0: owner and mode lie in the inode. 1, 2: in an xattr beside the real ones
     # (`security.fuseoverlayfs.override_stat`, `user.containers.override_stat`).
     xattr_permissions: int = 0
+    # Layers, too, may keep owner and mode in an xattr that whoever may write a file may set.
+    layer_overrides: bool = False
+    # Marks are `user.overlay.*`, and `trusted.overlay.*` mean nothing: so in any case without the
+    # right to the latter.
+    user_marks: bool = False
     whiteout: WhiteoutStyle = WhiteoutStyle.DEVICE  # falls back to AUFS where mknod(0:0) fails
     # A crash of the machine may lose what was written: copy-up and fsync(2) skip the disk.
     volatile: bool = False
