@@ -25,7 +25,7 @@ from overlayfs_py.union.values import StackSpec, WhiteoutStyle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["MountRequest", "OptionError", "interpret", "split_list"]
+__all__ = ["NAMES", "MountRequest", "OptionError", "interpret", "split_list"]
 
 _SWITCH = {"on": True, "off": False, "1": True, "0": False, "yes": True, "no": False}
 _ON_OFF = {"on": True, "off": False}
@@ -102,6 +102,8 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "static_nlink": lambda spec, value: spec._replace(static_nlink=parse_choice(value, _SWITCH)),
     "fsync": lambda spec, value: spec._replace(volatile=not parse_choice(value, _SWITCH)),
 }
+
+NAMES = _PLAN_FLAGS.keys() | _PLAN_VALUES.keys() | _STACK_FLAGS.keys() | _STACK_VALUES.keys()
 
 # Understood, and without effect here: how long the kernel may cache is known (layers do not
 # change), one inode number space needs no xino, and a request never waits for a second thread.

@@ -10,7 +10,7 @@ import click
 from overlayfs_py.backends.mount_options import OptionError, split_list
 from overlayfs_py.backends.option_values import parse_volume
 from overlayfs_py.cli.arguments import PATH, driver_option
-from overlayfs_py.cli.store_arguments import root_option
+from overlayfs_py.cli.store_arguments import LAYERS, root_option
 from overlayfs_py.cli.temporary import temporary_directory
 from overlayfs_py.containers.throwaway import Run, run
 from overlayfs_py.errors import Failure, OverlayError, describe, exit_code_of
@@ -99,7 +99,7 @@ class _CommandLine(click.Command):
 )
 @driver_option
 @root_option
-@click.argument("layers", metavar="IMAGE|LAYER[:LAYER...]", type=PATH)
+@click.argument("layers", metavar="IMAGE|LAYER[:LAYER...]", type=LAYERS)
 @click.argument("words", metavar="[--] [CMD...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     layers: str,

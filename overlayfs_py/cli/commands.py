@@ -12,6 +12,7 @@ from overlayfs_py.cli.errors import refuse
 from overlayfs_py.cli.lazy import LazyGroup
 
 NAME = "overlayfs-py"
+_COMPLETION = "_OVERLAYFS_PY_COMPLETE"  # in the environment: a shell asks what may come next
 _MODULES = {
     **{
         name: name
@@ -120,6 +121,10 @@ def _show_version(context: click.Context, *, asked: bool) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a subcommand and return its exit code."""
+    if _COMPLETION in os.environ:
+        from overlayfs_py.cli import shells
+
+        shells.register()
     try:
         # Out of standalone mode click raises instead of ending the process, and returns what the
         # subcommand returns, or the code of an early exit (--help).

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.cli.arguments import PATH, driver_option
+from overlayfs_py.cli.arguments import PATH, MountOptions, driver_option
 from overlayfs_py.cli.serving import serve
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 from overlayfs_py.cli.temporary import temporary_directory
@@ -32,7 +32,14 @@ Examples:
 @click.command("mount", help=_HELP)
 @root_option
 @click.option("--rw", "writable", is_flag=True, help="Writable; what is written is thrown away.")
-@click.option("-o", "options", multiple=True, metavar="OPTIONS", help="As `overlayfs-py mount`.")
+@click.option(
+    "-o",
+    "options",
+    multiple=True,
+    metavar="OPTIONS",
+    type=MountOptions(),
+    help="As `overlayfs-py mount`.",
+)
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; ^C unmounts.")
 @driver_option
 @click.argument("image", type=IMAGE)

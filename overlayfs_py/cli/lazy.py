@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from overlayfs_py.cli.flag_values import plain_flags
 from overlayfs_py.cli.summaries import SUMMARIES
@@ -61,3 +62,9 @@ class LazyGroup(click.Group):
         rows = [(name, SUMMARIES[self.module_of(name)]) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete names of commands without loading them, and options."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*map(CompletionItem, names), *options]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.late_import import LateModule
-from overlayfs_py.store import blobs, images, layers, names, records, resolving
+from overlayfs_py.store import names, records
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.locks import StoreLock
 from overlayfs_py.store.places import Places
@@ -26,13 +26,17 @@ if TYPE_CHECKING:
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store import (
         additions,
+        blobs,
         checking,
         collection,
         containers,
         durable,
+        images,
+        layers,
         leases,
         removal,
         repairing,
+        resolving,
         usage,
         volumes,
     )
@@ -45,15 +49,20 @@ if TYPE_CHECKING:
     from overlayfs_py.store.usage import Usage
     from overlayfs_py.store.volumes import Volumes
 else:
-    # Who looks at images neither changes, checks nor measures a store: half the start.
+    # The TAB key asks for names alone, a list for images; neither changes, checks nor measures
+    # a store: more than half of the start.
     additions = LateModule("overlayfs_py.store.additions")
+    blobs = LateModule("overlayfs_py.store.blobs")
     checking = LateModule("overlayfs_py.store.checking")
     collection = LateModule("overlayfs_py.store.collection")
     containers = LateModule("overlayfs_py.store.containers")
     durable = LateModule("overlayfs_py.store.durable")
+    images = LateModule("overlayfs_py.store.images")
+    layers = LateModule("overlayfs_py.store.layers")
     leases = LateModule("overlayfs_py.store.leases")
     removal = LateModule("overlayfs_py.store.removal")
     repairing = LateModule("overlayfs_py.store.repairing")
+    resolving = LateModule("overlayfs_py.store.resolving")
     usage = LateModule("overlayfs_py.store.usage")
     volumes = LateModule("overlayfs_py.store.volumes")
 
@@ -116,6 +125,11 @@ class Store:
         """All images, with tags and without, the one added last first."""
         with self._lock.shared():
             return images.all_images(self._places)
+
+    def references(self) -> list[str]:
+        """All names in full, `docker.io/library/debian:12`, in their order; no image is read."""
+        with self._lock.shared():
+            return [tag.reference for tag in names.all_tags(self._places)]
 
     def image(self, text: str) -> StoredImage:
         """The image that a person means by a name, an ID, the beginning of one, or a digest.

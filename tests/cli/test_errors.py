@@ -90,19 +90,15 @@ def test_completion_is_a_script(overlayfs_py: Path, shell: str) -> None:
 
 
 def test_completion_completes(overlayfs_py: Path) -> None:
-    asked = {"_OVERLAYFS_PY_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
-
-    commands = run([overlayfs_py], env=asked | {"COMP_WORDS": "overlayfs-py "})
-    options = run(
-        [overlayfs_py],
-        env=asked | {"COMP_WORDS": "overlayfs-py chroot --k", "COMP_CWORD": "2"},
-    )
+    def completed(line: str) -> str:
+        asked = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        return run([overlayfs_py], env={"_OVERLAYFS_PY_COMPLETE": "bash_complete"} | asked)
 
     _, _, listed = run([overlayfs_py, "--help"]).partition("Commands:")
     names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
     assert set(names) >= set(COMMANDS)
-    assert [line.split(",")[1] for line in commands.splitlines()] == names
-    assert options == "plain,--keep\n"
+    assert completed("overlayfs-py ").splitlines() == [f"word {name}" for name in names]
+    assert completed("overlayfs-py chroot --k") == "word --keep\n"
 
 
 def test_a_bug_is_70_with_its_traceback(overlayfs_py: Path, tmp_path: Path) -> None:
