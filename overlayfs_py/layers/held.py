@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostFile
-from overlayfs_py.layers.xattrs import list_xattrs_of
+from overlayfs_py.layers.host_opening import open_again
+from overlayfs_py.layers.xattrs import get_xattr_of, list_xattrs_of
 from overlayfs_py.syscalls import xattrs
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ class HeldFile(HostFile):
         return False  # no call takes a descriptor of O_PATH
 
     def get_xattr(self, name: bytes) -> bytes:
-        return os.getxattr(self.path(), name)
+        return get_xattr_of(self.path(), name)
 
     def read_link(self) -> bytes:
         return os.readlink(b"", dir_fd=self._fd)
 
     def open_inode(self, flags: int) -> int:
-        return os.open(self.path(), flags | os.O_CLOEXEC | os.O_NONBLOCK)
+        flags |= os.O_CLOEXEC | os.O_NONBLOCK
+        return open_again(self._fd, flags, as_owner=not self.tree.plain)
 
     def close(self) -> None:
         """Give the descriptor back; the file is gone where it was the last."""
@@ -82,4 +84,4 @@ class OpenFile(HeldFile):
         return xattrs.is_absent_from(self._fd, name)
 
     def get_xattr(self, name: bytes) -> bytes:
-        return os.getxattr(self._fd, name)
+        return get_xattr_of(self._fd, name)

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks as mark_forms
-from overlayfs_py.layers.directory_fd import open_directory
+from overlayfs_py.layers.host_opening import open_directory, open_file
 from overlayfs_py.layers.override_stat import parse_override
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.layers.shared_inodes import paths_of_shared_inodes
@@ -29,7 +29,7 @@ from overlayfs_py.layers.values import (
     Finding,
     Marks,
 )
-from overlayfs_py.layers.xattrs import find_xattr, lacks_data, list_xattrs_of
+from overlayfs_py.layers.xattrs import find_xattr, get_xattr_of, lacks_data, list_xattrs_of
 from overlayfs_py.syscalls import files, xattrs
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class HostObject:
         return xattrs.is_absent(*self.place(), name)
 
     def get_xattr(self, name: bytes) -> bytes:
-        return os.getxattr(self.path(), name, follow_symlinks=False)
+        return get_xattr_of(self.path(), name, follow=False)
 
     def read_link(self) -> bytes:
         dir_fd, name = self.place()
@@ -233,10 +233,7 @@ class HostFile(HostObject):
         O_NOATIME keeps a layer's access times where the caller may use it: the owner, or root.
         """
         dir_fd, name = self.place()
-        try:
-            return os.open(name, flags | _OPEN_FILE | os.O_NOATIME, dir_fd=dir_fd)
-        except PermissionError:
-            return os.open(name, flags | _OPEN_FILE, dir_fd=dir_fd)
+        return open_file(dir_fd, name, flags | _OPEN_FILE, as_owner=not self.tree.plain)
 
     def open_reader(self) -> DescriptorReader:
         return DescriptorReader(self.open(os.O_RDONLY))

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks
+from overlayfs_py.layers.owner_rights import do_as_owner
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerFile, LayerObject
@@ -24,6 +25,14 @@ def find_xattr(item: LayerObject, name: bytes) -> bytes | None:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.EPERM):
             return None
         raise
+
+
+def get_xattr_of(of: bytes | int, name: bytes, *, follow: bool = True) -> bytes:
+    """Return a value, as the owner may read it whatever the mode says."""
+    try:
+        return os.getxattr(of, name, follow_symlinks=follow)
+    except PermissionError as refusal:
+        return do_as_owner(refusal, lambda: os.getxattr(of, name, follow_symlinks=follow))
 
 
 def list_xattrs_of(of: bytes | int, *, follow: bool = True) -> list[bytes]:

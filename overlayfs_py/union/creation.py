@@ -308,12 +308,15 @@ def _create_staged(
 ) -> None:
     staged = upper.new_name()
     make = _make if upper.tree.override is None else _make_stand_in
-    make(upper.stage, staged, new._replace(mode=new.mode & ~_SPECIAL_BITS))
+    is_opaque = stat.S_ISDIR(new.mode) and parent.is_merged
+    # A mark is an xattr, and who is not privileged can set none on what may not be written.
+    writable = stat.S_IWUSR if is_opaque else 0
+    make(upper.stage, staged, new._replace(mode=new.mode & ~_SPECIAL_BITS | writable))
     try:
-        _dress(HostFile(upper.stage, staged), new)
-        if stat.S_ISDIR(new.mode) and parent.is_merged:
+        if is_opaque:
             # Over a whiteout it must hide what that hid; elsewhere it spares readers a search.
             upper.set_opaque(HostDirectory(upper.tree, upper.stage, staged))
+        _dress(HostFile(upper.stage, staged), new)
         _finish(upper, staged, directory, name, there)
     except OSError:
         upper.discard(staged)

@@ -16,6 +16,7 @@ from overlayfs_py.layers.override_stat import (
     format_override,
     parse_override,
 )
+from overlayfs_py.layers.owner_rights import do_as_owner
 from overlayfs_py.layers.reserved_xattrs import is_users
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
@@ -71,13 +72,19 @@ def set_times(item: HostObject, atime_ns: int, mtime_ns: int) -> None:
 def set_xattr(item: HostObject, name: bytes, value: bytes, flags: int = 0) -> None:
     """Set an xattr by its name on disk."""
     path, follow = item.reach_xattrs()
-    os.setxattr(path, name, value, flags, follow_symlinks=follow)
+    try:
+        os.setxattr(path, name, value, flags, follow_symlinks=follow)
+    except PermissionError as refusal:
+        do_as_owner(refusal, lambda: os.setxattr(path, name, value, flags, follow_symlinks=follow))
 
 
 def remove_xattr(item: HostObject, name: bytes) -> None:
     """Remove an xattr by its name on disk; ENODATA if there is none."""
     path, follow = item.reach_xattrs()
-    os.removexattr(path, name, follow_symlinks=follow)
+    try:
+        os.removexattr(path, name, follow_symlinks=follow)
+    except PermissionError as refusal:
+        do_as_owner(refusal, lambda: os.removexattr(path, name, follow_symlinks=follow))
 
 
 def store_override(item: HostObject, uid: int, gid: int, mode: int, rdev: int) -> None:

@@ -32,6 +32,7 @@ from overlayfs_py.union.removal import (
     require,
     require_empty,
 )
+from overlayfs_py.union.upper import rename_as_owner
 from overlayfs_py.union.values import Need, WhiteoutStyle
 from overlayfs_py.union.write_access import make_writable
 
@@ -301,7 +302,10 @@ def _renameat(
     new_name: bytes,
     flags: int,
 ) -> None:
-    files.rename(old_directory.fd(), old_name, new_directory.fd(), new_name, flags)
+    if old_directory.tree.plain:
+        files.rename(old_directory.fd(), old_name, new_directory.fd(), new_name, flags)
+    else:
+        rename_as_owner(old_directory, old_name, new_directory, new_name, flags)
 
 
 def _settle(state: State, old: End, new: End) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostDirectory
 from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS, WHITEOUT_PREFIX
+from overlayfs_py.layers.owner_rights import do_as_owner
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import inodes
 from overlayfs_py.union.overlaps import named
@@ -22,7 +23,7 @@ from overlayfs_py.union.upper_lock import lock
 from overlayfs_py.union.values import WhiteoutStyle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from overlayfs_py.layers.host import HostObject, HostTree
     from overlayfs_py.union.values import StackSpec
@@ -192,7 +193,7 @@ class Upper:
 
     def place(self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0) -> None:
         """Rename from the stage to where it belongs."""
-        _rename(self.stage, staged, directory, name, flags)
+        rename_as_owner(self.stage, staged, directory, name, flags)
 
     def place_unseen(
         self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0
@@ -205,11 +206,10 @@ class Upper:
     def link_nameless(self, fd: int, directory: HostDirectory, name: bytes) -> None:
         """Give an open file that has no name its first one; EEXIST where it is taken."""
         source, target_fd = b"/proc/self/fd/%d" % fd, directory.fd()
-        try:
-            os.link(source, name, dst_dir_fd=target_fd, follow_symlinks=True)
-        except PermissionError:
-            with _writable_by_owner(target_fd, b"."):
-                os.link(source, name, dst_dir_fd=target_fd, follow_symlinks=True)
+        _as_owner(
+            lambda: os.link(source, name, dst_dir_fd=target_fd, follow_symlinks=True),
+            [(target_fd, b".")],
+        )
 
     def link_nameless_unseen(self, fd: int, directory: HostDirectory, name: bytes) -> None:
         """Do the same, and put the directory's times back."""
@@ -220,7 +220,7 @@ class Upper:
     def unplace(self, directory: HostDirectory, name: bytes) -> bytes:
         """Rename something that is to be removed to the stage; returns its name there."""
         staged = self.new_name()
-        _rename(directory, name, self.stage, staged, 0)
+        rename_as_owner(directory, name, self.stage, staged, 0)
         return staged
 
     def discard(self, staged: bytes) -> None:
@@ -266,7 +266,7 @@ def _set_times(directory: HostDirectory, times: os.stat_result) -> None:
         inodes.set_times(directory, times.st_atime_ns, times.st_mtime_ns)
 
 
-def _rename(
+def rename_as_owner(
     old_directory: HostDirectory,
     old: bytes,
     new_directory: HostDirectory,
@@ -279,15 +279,31 @@ def _rename(
     without privilege must be able to write the directories it renames in, and one that it moves
     (fs/namei.c, vfs_rename). For that moment their owner is.
     """
-    ends = (old_directory.fd(), old), (new_directory.fd(), new)
+    (old_fd, new_fd) = (old_directory.fd(), new_directory.fd())
+    _as_owner(
+        lambda: files.rename(old_fd, old, new_fd, new, flags),
+        [(old_fd, b"."), (old_fd, old), (new_fd, b"."), (new_fd, new)],
+    )
+
+
+def _as_owner(call: Callable[[], None], directories: list[tuple[int, bytes]]) -> None:
+    """Make a call that the modes of directories of ours may forbid.
+
+    Where users may have no namespace, the directories are ours to write for that moment: a kill
+    in it leaves them so.
+    """
     try:
-        files.rename(*ends[0], *ends[1], flags)
-    except PermissionError:
-        with ExitStack() as back:
-            for directory_fd, name in ends:
-                back.enter_context(_writable_by_owner(directory_fd, b"."))
-                back.enter_context(_writable_by_owner(directory_fd, name))
-            files.rename(*ends[0], *ends[1], flags)
+        call()
+    except PermissionError as refusal:
+        if refusal.errno != errno.EACCES:
+            raise
+        try:
+            do_as_owner(refusal, call)
+        except PermissionError:
+            with ExitStack() as back:
+                for dir_fd, name in directories:
+                    back.enter_context(_writable_by_owner(dir_fd, name))
+                call()
 
 
 @contextmanager
