@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from overlayfs_py.drivers.mounting import Mounted
     from overlayfs_py.union.core import Union
 
+log = logging.getLogger(__name__)
+
 
 def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`."""
@@ -29,6 +32,10 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
         os.close(mounted.fd)
         raise
     operations = UnionOperations(union, offer.taken, leaves_umask=mounted.leaves_umask)
+    if log.isEnabledFor(logging.DEBUG):
+        from overlayfs_py.drivers.pyfuse3_trace import trace
+
+        trace(operations)
     # libfuse takes /dev/fd/N for a descriptor that somebody has mounted already
     # (lib/mount_util.c, fuse_mnt_parse_fuse_fd), and closes it with the session.
     options = {"allow_root"} if mounted.denies_others else set[str]()
