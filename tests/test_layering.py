@@ -20,15 +20,13 @@ _ROWS = (
     {"cli"},
     {"backends", "api"},
     {"containers", "transfer"},
-    {"mounts"},
     {"drivers", "registry"},
     {"store"},
     {"wire", "union"},
     {"packs"},
     {"layers", "tars", "image"},
     {"syscalls"},
-    {"errors", "late_import", "link_walk"},
-    {"terminal_text"},
+    {"errors", "late_import"},
 )
 _ROW_OF = {package: row for row, packages in enumerate(_ROWS) for package in packages}
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from overlayfs_py.backends.option_text import split_list
-from overlayfs_py.errors import OverlayError
 from overlayfs_py.union.values import IdRange, Volume
 
 if TYPE_CHECKING:
@@ -20,13 +18,13 @@ _VOLUME_MODES = {"ro": True, "rw": False}
 Value = TypeVar("Value")
 
 
-class OptionError(OverlayError):
-    """A command line that cannot be right on any host; names the option."""
+class OptionError(Exception):
+    """A command line that cannot be right on any host."""
 
     exit_code = 2
 
     def __init__(self, option: str, reason: str) -> None:
-        super().__init__(errno.EINVAL, reason, option)
+        super().__init__(f"{option}: {reason}")
 
 
 class Layers(NamedTuple):

@@ -11,7 +11,6 @@ import click
 
 from overlayfs_py.cli.object_types import type_name
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
-from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,21 +51,21 @@ def command(root: Path | None, image: str, path: str, *, is_long: bool, as_json:
             click.echo(_line(files, file, is_long=is_long, as_json=as_json))
 
 
-def _line(files: ImageFiles, file: ImageFile, *, is_long: bool, as_json: bool) -> str:
+def _line(files: ImageFiles, file: ImageFile, *, is_long: bool, as_json: bool) -> bytes:
     from overlayfs_py.containers.image_files import shown
     from overlayfs_py.image.listing import short_id
 
     if as_json:
-        return json.dumps(described(files, file))
+        return json.dumps(described(files, file)).encode()
     if not is_long:
-        return for_terminal(shown(file.path))
+        return visible(shown(file.path))
     found = file.attributes
-    arrow = ""
+    arrow = b""
     if stat.S_ISLNK(found.mode):
-        arrow = " -> " + for_terminal(files.read_link(file))
+        arrow = b" -> " + visible(files.read_link(file))
     owner = f"{found.uid}:{found.gid}"
     facts = f"{stat.filemode(found.mode)} {owner:>9} {found.size:>10} {short_id(file.layer)} "
-    return facts + for_terminal(shown(file.path)) + arrow
+    return facts.encode() + visible(shown(file.path)) + arrow
 
 
 def described(files: ImageFiles, file: ImageFile) -> dict[str, Json]:
@@ -92,3 +91,10 @@ def described(files: ImageFiles, file: ImageFile) -> dict[str, Json]:
         ),
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def visible(name: bytes) -> bytes:
+    """A name on one line: what a terminal would obey is an escape."""
+    return b"".join(
+        b"\\x%02x" % byte if byte < 0x20 or byte == 0x7F else bytes((byte,)) for byte in name
+    )

@@ -16,7 +16,6 @@ from overlayfs_py.image.digest import Digest, DigestMismatch, digest_of, digest_
 from overlayfs_py.image.documents import (
     LARGEST_CONFIG,
     Document,
-    Strings,
     Texts,
     decode,
     digest_in,
@@ -102,7 +101,7 @@ class ImageConfig:
 
 
 class _HealthcheckForm(Document, frozen=True, rename="pascal"):
-    test: Strings | None = None
+    test: list[str] | None = None
     interval: int | None = None
     timeout: int | None = None
     start_period: int | None = None
@@ -124,16 +123,15 @@ class _RunForm(Document, frozen=True, rename="pascal"):
     user: str | None = None
     # Go decodes the members of these into empty structs: what they hold says nothing.
     exposed_ports: dict[str, dict[str, msgspec.Raw] | None] | None = None
-    env: Strings | None = None
-    # One text instead of a list is a list of it (moby, api/types/strslice).
-    entrypoint: Strings | str | None = None
-    cmd: Strings | str | None = None
+    env: list[str] | None = None
+    entrypoint: list[str] | None = None
+    cmd: list[str] | None = None
     volumes: dict[str, dict[str, msgspec.Raw] | None] | None = None
     working_dir: str | None = None
     labels: Texts | None = None
     stop_signal: str | None = None
-    on_build: Strings | None = None
-    shell: Strings | str | None = None
+    on_build: list[str] | None = None
+    shell: list[str] | None = None
     healthcheck: _HealthcheckForm | None = None
     args_escaped: bool | None = None
 
@@ -184,7 +182,7 @@ class _ConfigForm(Document, frozen=True, rename=None):
     os_version: str | None = msgspec.field(default=None, name="os.version")
     os_features: list[str] | None = msgspec.field(default=None, name="os.features")
     rootfs: _RootfsForm | None = None
-    history: list[_HistoryForm | None] | None = None
+    history: list[_HistoryForm] | None = None
     config: _RunForm | None = None
     created: str | None = None
     author: str | None = None
@@ -205,7 +203,7 @@ def parse_config(raw: bytes, expected: Digest | None = None) -> ImageConfig:
     what = f"image config {image_id}"
     form = decode(raw, _ConfigForm, what, LARGEST_CONFIG)
     diff_ids = _diff_ids(form.rootfs, what)
-    history = tuple(entry.value() if entry else HistoryEntry() for entry in form.history or ())
+    history = tuple(entry.value() for entry in form.history or ())
     _require_fit(history, diff_ids, what)
     return ImageConfig(
         raw,
@@ -264,10 +262,8 @@ def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
     return tuple(chain)
 
 
-def _tuple(values: Strings | str | None) -> tuple[str, ...] | None:
-    if isinstance(values, str):
-        return (values,)
-    return None if values is None else tuple(value or "" for value in values)
+def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def _keys(values: Mapping[str, object] | None) -> tuple[str, ...] | None:

@@ -13,27 +13,18 @@ from overlayfs_py.layers.xattrs import find_xattr
 if TYPE_CHECKING:
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.host import HostDirectory
-    from overlayfs_py.layers.marks import MarkNames
 
 
 def open_directory_layer(
-    index: int,
-    path: bytes,
-    ids: IdMap,
-    descriptors: DescriptorCache[int],
-    *,
-    mark_names: MarkNames,
-    overrides: bool,
+    index: int, path: bytes, ids: IdMap, descriptors: DescriptorCache[int]
 ) -> HostTree:
     """Open the directory at `path` as tree `index` of a mount; the caller closes the tree.
 
-    `ids` map its owners, unless its mount does so already. With `overrides` its objects have the
-    owner and mode that an xattr keeps, if its root has one.
+    `ids` map its owners, unless its mount does so already.
     """
     root_fd = open_layer_root(path)
     tree = HostTree(index, root_fd, IdMap() if is_idmapped(path) else ids, descriptors)
-    tree.mark_names = mark_names
-    tree.override = _detect_override(tree.root) if overrides else None
+    tree.override = _detect_override(tree.root)
     return tree
 
 

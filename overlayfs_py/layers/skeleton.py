@@ -53,7 +53,10 @@ class SkeletonDirectory:
     def owner_behind(self, ids: IdMap) -> None:
         pass  # it lies nowhere
 
-    def entries(self) -> Iterator[Entry]:
+    def is_large(self) -> bool:
+        return False
+
+    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
         return (Entry(name, stat.S_IFDIR) for name in self._children)
 
     def find(self, name: bytes) -> Finding:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.registry.errors import (
     BadAnswer,
     Denied,
@@ -186,7 +185,7 @@ def reason_in(body: bytes) -> str:
     Source: distribution-spec, "Error Codes".
     """
     try:
-        said = decode_json(body, _Errors)
+        said = msgspec.json.decode(body, type=_Errors)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ""
     if said.errors:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.registry.errors import Refused
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ def _read(path: Path) -> bytes:
 
 def _decode(path: Path, raw: bytes, form: type[Form]) -> Form:
     try:
-        return decode_json(raw, form)
+        return msgspec.json.decode(raw, type=form)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Refused(str(path), f"not a file of credentials: {error}") from error
 
@@ -158,9 +157,7 @@ def _entry(path: Path, name: str, form: _EntryForm) -> Entry:
 
 def _split(path: Path, name: str, auth: str) -> tuple[str, str]:
     try:
-        # Go's decoder passes over line ends (encoding/base64): some tools wrap at 76 columns.
-        unwrapped = auth.replace("\r", "").replace("\n", "")
-        text = base64.b64decode(unwrapped, validate=True).decode()
+        text = base64.b64decode(auth, validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
         raise Refused(str(path), f"the entry for {name} is not base64 of text") from error
     user, _, secret = text.partition(":")
@@ -181,8 +178,7 @@ def _others(path: Path, name: str) -> dict[str, object]:
 
 
 def _write_auths(path: Path, auths: dict[str, object]) -> None:
-    read = _decode(path, _read(path).strip() or b"{}", dict[str, object])
-    document = {key: value for key, value in read.items() if key.casefold() != "auths"}
+    document = _decode(path, _read(path).strip() or b"{}", dict[str, object])
     document["auths"] = auths
     text = msgspec.json.format(msgspec.json.encode(document), indent=4) + b"\n"
     # A symlink stays one: people keep these files elsewhere.

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
-from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.registry.errors import Refused
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ async def get(name: str, server: str) -> tuple[str, str] | None:
             return None
         raise Refused(_program(name), said or f"ended with {done.returncode}")
     try:
-        found = decode_json(done.stdout, _Found)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        found = msgspec.json.decode(done.stdout, type=_Found)
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise Refused(_program(name), f"its answer makes no sense: {error}") from error
     return found.user, found.secret
 

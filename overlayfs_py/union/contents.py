@@ -204,10 +204,7 @@ def writable_fd(state: State, node: FileNode) -> int:
 
 
 def _open_writable(node: FileNode) -> int:
-    """Open for both; the owner, who is us, may have taken its own permission away.
-
-    Where users may have no namespace (`layers/owner_rights.py`) it is given back for a moment.
-    """
+    """Open for both; who is not privileged may have taken the owner's own permission away."""
     place: HostFile = node.writable
     try:
         return place.open(os.O_RDWR)
