@@ -20,13 +20,15 @@ _ROWS = (
     {"cli"},
     {"backends", "api"},
     {"containers", "transfer"},
+    {"mounts"},
     {"drivers", "registry"},
     {"store"},
     {"wire", "union"},
     {"packs"},
     {"layers", "tars", "image"},
     {"syscalls"},
-    {"errors", "late_import"},
+    {"errors", "late_import", "link_walk"},
+    {"terminal_text"},
 )
 _ROW_OF = {package: row for row, packages in enumerate(_ROWS) for package in packages}
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers import children
-from overlayfs_py.containers.scratch import scratch_directory
-from overlayfs_py.containers.uppers import throwaway_upper
 from overlayfs_py.drivers.mounting import MountPlan
-from overlayfs_py.union.values import StackSpec
+from overlayfs_py.mounts import daemon
+from overlayfs_py.mounts.scratch import scratch_directory
+from overlayfs_py.mounts.stored_stack import stack_of
+from overlayfs_py.mounts.uppers import throwaway_upper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from overlayfs_py.containers.children import Child, Report
+    from overlayfs_py.mounts.children import Child
     from overlayfs_py.store.store import Store
+    from overlayfs_py.union.values import StackSpec
 
 
 @contextmanager
@@ -36,41 +37,31 @@ def mounted(
     some seconds do no harm. Root is needed, or fusermount3, which lets an ordinary user mount.
 
     Raises:
-        OverlayError: there is no such image.
-        Failure: it cannot be mounted.
+        OverlayError: there is no such image, or it cannot be mounted.
     """
+    callers_fds = daemon.open_descriptors()
     _, layers = store.use_image(name)
     with layers, scratch_directory(os.fsencode(tempfile.gettempdir())) as scratch:
         target = os.path.join(scratch, b"root")
         os.mkdir(target)
-        spec = StackSpec(layers.lower)
+        spec = stack_of(layers.lower)
         if writable:
             spec = throwaway_upper(spec, scratch)
         plan = MountPlan(target, source=name, suid=False, dev=False)
-        daemon = _start(spec, plan, driver)
+        server = _start(spec, plan, driver, callers_fds)
         try:
-            daemon.ready()
+            server.ready()
             yield Path(os.fsdecode(target))
         finally:
-            daemon.kill(signal.SIGTERM)
-            daemon.wait()
+            server.kill(signal.SIGTERM)
+            server.wait()
 
 
-def _start(spec: StackSpec, plan: MountPlan, driver: str) -> Child:
-    caller_fd = os.pidfd_open(os.getpid())
-
-    def serve(report: Report) -> None:
-        children.die_with(caller_fd, signal.SIGTERM)
-        os.setsid()  # ^C is for the caller, which then leaves the block
+def _start(spec: StackSpec, plan: MountPlan, driver: str, callers_fds: frozenset[int]) -> Child:
+    def serve(on_ready: Callable[[], None]) -> None:
         # Only here: the caller need not load what serves a mount.
         from overlayfs_py.drivers import service
 
-        def on_ready() -> None:
-            with suppress(BrokenPipeError):  # nobody to hear it: a signal says so
-                report.ready()
-
         service.serve(spec, plan, driver=driver, on_ready=on_ready)
 
-    daemon = children.start(serve)
-    os.close(caller_fd)
-    return daemon
+    return daemon.start(serve, daemon.Until.CALLER_ENDS, callers_fds)

@@ -25,9 +25,10 @@ from overlayfs_py.union.values import StackSpec, WhiteoutStyle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["MountRequest", "OptionError", "interpret", "split_list"]
+__all__ = ["NAMES", "MountRequest", "OptionError", "interpret", "split_list"]
 
 _SWITCH = {"on": True, "off": False, "1": True, "0": False, "yes": True, "no": False}
+_ON_OFF = {"on": True, "off": False}
 
 _PLAN_FLAGS: dict[str, Callable[[MountPlan], MountPlan]] = {
     "ro": lambda plan: plan._replace(read_only=True),
@@ -57,6 +58,8 @@ _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
         io=parse_choice(value, {mode.value: mode for mode in IoMode})
     ),
     "writeback": lambda plan, value: plan._replace(writeback=parse_choice(value, _SWITCH)),
+    # The kernel's index needs an upper of its own; ours needs no index for what it is for.
+    "index": lambda plan, value: plan._replace(shares_upper=not parse_choice(value, _ON_OFF)),
     "idlepoll": lambda plan, value: plan._replace(
         idle_polling=parse_choice(value, {choice.value: choice for choice in IdlePolling})
     ),
@@ -64,6 +67,7 @@ _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
 _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
     "volatile": lambda spec: spec._replace(volatile=True),
     "static_nlink": lambda spec: spec._replace(static_nlink=True),
+    "userxattr": lambda spec: spec._replace(user_marks=True),
     "squash_to_root": lambda spec: spec._replace(ids=spec.ids._replace(squash_uid=0, squash_gid=0)),
 }
 _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
@@ -83,8 +87,8 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "squash_to_gid": lambda spec, value: spec._replace(
         ids=spec.ids._replace(squash_gid=parse_id(value))
     ),
-    "xattr_permissions": lambda spec, value: spec._replace(
-        xattr_permissions=parse_choice(value, {"0": 0, "1": 1, "2": 2})
+    "xattr_permissions": lambda spec, value: _with_overrides(
+        spec, parse_choice(value, {"0": 0, "1": 1, "2": 2})
     ),
     "redirect_dir": lambda spec, value: spec._replace(
         redirect_dir=parse_choice(value, {"on": True, "off": False})
@@ -98,6 +102,8 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "static_nlink": lambda spec, value: spec._replace(static_nlink=parse_choice(value, _SWITCH)),
     "fsync": lambda spec, value: spec._replace(volatile=not parse_choice(value, _SWITCH)),
 }
+
+NAMES = _PLAN_FLAGS.keys() | _PLAN_VALUES.keys() | _STACK_FLAGS.keys() | _STACK_VALUES.keys()
 
 # Understood, and without effect here: how long the kernel may cache is known (layers do not
 # change), one inode number space needs no xino, and a request never waits for a second thread.
@@ -177,6 +183,10 @@ def _require_agreement(spec: StackSpec, plan: MountPlan) -> None:
 
 def _with_layers(spec: StackSpec, layers: Layers) -> StackSpec:
     return spec._replace(lower=layers.lower, data_only=layers.data_only)
+
+
+def _with_overrides(spec: StackSpec, permissions: int) -> StackSpec:
+    return spec._replace(xattr_permissions=permissions, layer_overrides=permissions != 0)
 
 
 def _required(value: str | None) -> str:

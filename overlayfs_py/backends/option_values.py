@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from overlayfs_py.backends.option_text import split_list
+from overlayfs_py.errors import OverlayError
 from overlayfs_py.union.values import IdRange, Volume
 
 if TYPE_CHECKING:
@@ -18,13 +20,13 @@ _VOLUME_MODES = {"ro": True, "rw": False}
 Value = TypeVar("Value")
 
 
-class OptionError(Exception):
-    """A command line that cannot be right on any host."""
+class OptionError(OverlayError):
+    """A command line that cannot be right on any host; names the option."""
 
     exit_code = 2
 
     def __init__(self, option: str, reason: str) -> None:
-        super().__init__(f"{option}: {reason}")
+        super().__init__(errno.EINVAL, reason, option)
 
 
 class Layers(NamedTuple):

@@ -10,10 +10,11 @@ import click
 from overlayfs_py.backends.mount_options import OptionError, split_list
 from overlayfs_py.backends.option_values import parse_volume
 from overlayfs_py.cli.arguments import PATH, driver_option
-from overlayfs_py.cli.store_arguments import root_option
+from overlayfs_py.cli.store_arguments import LAYERS, root_option
 from overlayfs_py.cli.temporary import temporary_directory
-from overlayfs_py.containers.failure import Failure, failure_of
 from overlayfs_py.containers.throwaway import Run, run
+from overlayfs_py.errors import Failure, OverlayError, describe, exit_code_of
+from overlayfs_py.mounts.daemon import open_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +99,7 @@ class _CommandLine(click.Command):
 )
 @driver_option
 @root_option
-@click.argument("layers", metavar="IMAGE|LAYER[:LAYER...]", type=PATH)
+@click.argument("layers", metavar="IMAGE|LAYER[:LAYER...]", type=LAYERS)
 @click.argument("words", metavar="[--] [CMD...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     layers: str,
@@ -110,6 +111,7 @@ def command(
     driver: str,
     root: Path | None,
 ) -> int:
+    callers_fds = open_descriptors()
     base = _find_base(layers, root)
     try:
         asked = Run(
@@ -121,17 +123,14 @@ def command(
             directory=directory or base.directory or "/",
             keep=None if keep is None else os.fsencode(keep),
             driver=driver,
+            callers_fds=callers_fds,
         )
         return run(asked)
     except OSError as error:
-        raise _not_the_commands(failure_of(error)) from error
-    except Failure as failure:
-        raise _not_the_commands(failure) from failure
-
-
-def _not_the_commands(failure: Failure) -> Failure:
-    """Return the failure with an exit code that no command means by it."""
-    return Failure(str(failure), CANNOT_START) if failure.exit_code == 1 else failure
+        if exit_code_of(error) != OverlayError.exit_code:
+            raise
+        # One that no command means by it.
+        raise Failure(describe(error), CANNOT_START) from error
 
 
 class _Base(NamedTuple):

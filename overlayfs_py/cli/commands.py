@@ -12,6 +12,7 @@ from overlayfs_py.cli.errors import refuse
 from overlayfs_py.cli.lazy import LazyGroup
 
 NAME = "overlayfs-py"
+_COMPLETION = "_OVERLAYFS_PY_COMPLETE"  # in the environment: a shell asks what may come next
 _MODULES = {
     **{
         name: name
@@ -50,7 +51,6 @@ command_line = LazyGroup(
     modules=_MODULES,
     help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
-    no_args_is_help=False,
     params=[
         click.Option(
             ["-V", "--version"],
@@ -120,6 +120,10 @@ def _show_version(context: click.Context, *, asked: bool) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a subcommand and return its exit code."""
+    if _COMPLETION in os.environ:
+        from overlayfs_py.cli import shells
+
+        shells.register()
     try:
         # Out of standalone mode click raises instead of ending the process, and returns what the
         # subcommand returns, or the code of an early exit (--help).
@@ -130,5 +134,14 @@ def run(arguments: list[str]) -> int:
         context = getattr(error, "ctx", None)
         path = NAME if context is None else context.command_path
         hint = f" (see `{path} --help`)" if isinstance(error, click.UsageError) else ""
-        return refuse(NAME, error.format_message().rstrip(".") + hint, error.exit_code)
+        return refuse(NAME, _tidy(error.format_message()) + hint, error.exit_code)
     return result if isinstance(result, int) else 0
+
+
+def _tidy(message: str) -> str:
+    """A message of click without its full stop, which two sentences in a row would need."""
+    return (
+        message.rstrip(".")
+        .replace("'. Did you mean", "'; did you mean")
+        .replace("'. (Did you mean", "' (did you mean")
+    )

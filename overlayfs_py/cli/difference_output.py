@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from overlayfs_py.terminal_text import for_terminal
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from enum import Enum
 
 
-def as_line(kind: Enum, path: bytes, parts: Sequence[str]) -> bytes:
+def as_line(kind: Enum, path: bytes, parts: Sequence[str]) -> str:
     """Return the kind's letter, the path, and in what it differs."""
-    from overlayfs_py.cli.image_files import visible
-
     differing = f" ({', '.join(parts)})" if parts else ""
-    return str(kind.value).encode() + b" " + visible(path) + differing.encode()
+    return f"{kind.value} {for_terminal(path)}{differing}"
 
 
 def as_json(kind: Enum, parts: Sequence[str], before: object, after: object) -> str:

@@ -11,7 +11,7 @@ from overlayfs_py.cli.temporary import temporary_directory
 from overlayfs_py.containers import machine
 
 if TYPE_CHECKING:
-    from overlayfs_py.containers.machine import Finding
+    from overlayfs_py.containers.finding import Finding
 
 _HELP = """Say what this machine offers, and what to install.
 

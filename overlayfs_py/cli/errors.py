@@ -9,9 +9,8 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
-from overlayfs_py.backends.mount_options import OptionError
-from overlayfs_py.containers.children import BUG_EXIT_CODE
-from overlayfs_py.containers.failure import Failure, failure_of
+from overlayfs_py.errors import BUG, describe, exit_code_of
+from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,17 +22,14 @@ def ending(program: str, command: Callable[[], int | None]) -> int:
     logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
     try:
         return command() or 0
-    except (Failure, OptionError) as failure:
-        return refuse(program, str(failure), failure.exit_code)
     except OSError as error:
-        described = failure_of(error)
-        return refuse(program, str(described), described.exit_code)
+        return refuse(program, describe(error), exit_code_of(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception:
         # Nobody foresaw it: whoever reads this needs to know where.
         traceback.print_exc()
-        return BUG_EXIT_CODE
+        return BUG
 
 
 def _take_stdio() -> None:
@@ -58,14 +54,5 @@ def refuse(program: str, message: str, exit_code: int) -> int:
 
 def say(program: str, message: str) -> None:
     """Write one line to stderr, whatever names a layer's owner has thought of."""
-    line = " ".join(message.splitlines())
-    sys.stderr.write(f"{program}: {''.join(map(_shown, line))}\n")
-
-
-def _shown(character: str) -> str:
-    """A character, or what stands for one that would be a command to the terminal."""
-    if character.isprintable():
-        return character
-    if "\udc80" <= character <= "\udcff":  # a byte that is no text (PEP 383)
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()
+    line = for_terminal(" ".join(message.splitlines()))
+    sys.stderr.write(f"{program}: {line}\n")

@@ -52,7 +52,7 @@ def command(root: Path | None, before: str, after: str, *, is_json: bool) -> int
     return 1 if differs else 0
 
 
-def _line(difference: Difference) -> bytes:
+def _line(difference: Difference) -> str:
     from overlayfs_py.containers.image_files import shown
 
     return as_line(difference.kind, shown(difference.path), difference.parts)

@@ -11,6 +11,7 @@ import click
 
 from overlayfs_py.cli.object_types import type_name
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
+from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,21 +52,21 @@ def command(root: Path | None, image: str, path: str, *, is_long: bool, as_json:
             click.echo(_line(files, file, is_long=is_long, as_json=as_json))
 
 
-def _line(files: ImageFiles, file: ImageFile, *, is_long: bool, as_json: bool) -> bytes:
+def _line(files: ImageFiles, file: ImageFile, *, is_long: bool, as_json: bool) -> str:
     from overlayfs_py.containers.image_files import shown
     from overlayfs_py.image.listing import short_id
 
     if as_json:
-        return json.dumps(described(files, file)).encode()
+        return json.dumps(described(files, file))
     if not is_long:
-        return visible(shown(file.path))
+        return for_terminal(shown(file.path))
     found = file.attributes
-    arrow = b""
+    arrow = ""
     if stat.S_ISLNK(found.mode):
-        arrow = b" -> " + visible(files.read_link(file))
+        arrow = " -> " + for_terminal(files.read_link(file))
     owner = f"{found.uid}:{found.gid}"
     facts = f"{stat.filemode(found.mode)} {owner:>9} {found.size:>10} {short_id(file.layer)} "
-    return facts.encode() + visible(shown(file.path)) + arrow
+    return facts + for_terminal(shown(file.path)) + arrow
 
 
 def described(files: ImageFiles, file: ImageFile) -> dict[str, Json]:
@@ -91,10 +92,3 @@ def described(files: ImageFiles, file: ImageFile) -> dict[str, Json]:
         ),
     }
     return {name: value for name, value in facts.items() if value is not None}
-
-
-def visible(name: bytes) -> bytes:
-    """A name on one line: what a terminal would obey is an escape."""
-    return b"".join(
-        b"\\x%02x" % byte if byte < 0x20 or byte == 0x7F else bytes((byte,)) for byte in name
-    )

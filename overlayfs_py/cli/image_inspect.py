@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
-from overlayfs_py.containers.failure import Failure, failure_of
-from overlayfs_py.errors import OverlayError
+from overlayfs_py.errors import Failure, OverlayError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +60,7 @@ def command(
             found.append(inspected(store.image(name)))
         except OverlayError as error:
             missing = error
-            click.echo(f"overlayfs-py: {failure_of(error)}", err=True)
+            click.echo(f"overlayfs-py: {error}", err=True)
     if template is None:
         click.echo(_json(found, indented=not form))
     else:

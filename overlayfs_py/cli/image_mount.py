@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.cli.arguments import PATH, driver_option
+from overlayfs_py.cli.arguments import PATH, MountOptions, driver_option
 from overlayfs_py.cli.serving import serve
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 from overlayfs_py.cli.temporary import temporary_directory
@@ -32,7 +32,14 @@ Examples:
 @click.command("mount", help=_HELP)
 @root_option
 @click.option("--rw", "writable", is_flag=True, help="Writable; what is written is thrown away.")
-@click.option("-o", "options", multiple=True, metavar="OPTIONS", help="As `overlayfs-py mount`.")
+@click.option(
+    "-o",
+    "options",
+    multiple=True,
+    metavar="OPTIONS",
+    type=MountOptions(),
+    help="As `overlayfs-py mount`.",
+)
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; ^C unmounts.")
 @driver_option
 @click.argument("image", type=IMAGE)
@@ -48,14 +55,26 @@ def command(
     foreground: bool,
 ) -> None:
     from overlayfs_py.backends.mount_options import interpret
+    from overlayfs_py.mounts.daemon import open_descriptors
+    from overlayfs_py.mounts.stored_stack import stack_of
 
+    callers_fds = open_descriptors()
     _, layers = open_store(root).use_image(image)
     defaults = (f"lowerdir=.,nosuid,nodev,fsname={_escaped(image)}",)
     request = interpret((*defaults, *options), os.fsencode(directory))
-    request = request._replace(stack=request.stack._replace(lower=layers.lower))
+    overrides = request.stack.layer_overrides or stack_of(()).layer_overrides
+    stack = request.stack._replace(lower=layers.lower, layer_overrides=overrides)
+    request = request._replace(stack=stack)
     temporary = temporary_directory() if writable else None
     # The daemon inherits what keeps the layers; here it goes with the process.
-    serve("overlayfs-py", request, driver=driver, foreground=foreground, scratch_below=temporary)
+    serve(
+        "overlayfs-py",
+        request,
+        driver=driver,
+        foreground=foreground,
+        scratch_below=temporary,
+        callers_fds=callers_fds,
+    )
 
 
 def _escaped(text: str) -> str:

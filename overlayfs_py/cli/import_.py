@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.cli.arguments import PATH
-from overlayfs_py.cli.store_arguments import layers_option, open_store, root_option
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.cli.store_arguments import IMAGE, layers_option, open_store, root_option
+from overlayfs_py.errors import Failure
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ Examples:
 @click.option("--platform", help="What it runs on, as linux/arm64.  [default: this machine]")
 @layers_option
 @click.argument("source", type=PATH)
-@click.argument("name", required=False, metavar="[REPOSITORY[:TAG]]")
+@click.argument("name", required=False, metavar="[REPOSITORY[:TAG]]", type=IMAGE)
 def command(
     root: Path | None,
     source: str,

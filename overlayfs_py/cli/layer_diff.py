@@ -48,7 +48,7 @@ def command(before: Path, after: Path, *, is_json: bool) -> int:
     return 1 if differs else 0
 
 
-def _line(difference: Difference) -> bytes:
+def _line(difference: Difference) -> str:
     return as_line(difference.kind, b"/" + b"/".join(difference.path), difference.parts)
 
 

@@ -11,6 +11,7 @@ import click
 
 from overlayfs_py.cli.layer_arguments import PACK, components
 from overlayfs_py.cli.object_types import type_name
+from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,15 +55,13 @@ def command(pack_path: Path, path: str, *, is_long: bool, as_json: bool) -> None
                 click.echo(_line(pack, item, is_long=is_long))
 
 
-def _line(pack: Pack, item: Item, *, is_long: bool) -> bytes:
-    from overlayfs_py.cli.image_files import visible
-
-    name = visible(b"/" + b"/".join(item.path))
+def _line(pack: Pack, item: Item, *, is_long: bool) -> str:
+    name = for_terminal(b"/" + b"/".join(item.path))
     if not is_long:
         return name
     if item.inode is None:
-        return b"w--------- %9s %10s %19s %s" % (b"-", b"-", b"-", name)
-    return _facts(item).encode() + name + _arrow(pack, item)
+        return f"w--------- {'-':>9} {'-':>10} {'-':>19} {name}"
+    return _facts(item) + name + _arrow(pack, item)
 
 
 def _facts(item: Item) -> str:
@@ -73,13 +72,12 @@ def _facts(item: Item) -> str:
     return f"{stat.filemode(inode.mode)} {owner:>9} {size:>10} {_time(inode.mtime_s)} "
 
 
-def _arrow(pack: Pack, item: Item) -> bytes:
-    from overlayfs_py.cli.image_files import visible
+def _arrow(pack: Pack, item: Item) -> str:
     from overlayfs_py.packs.items import target
 
     if item.inode is None or item.type != stat.S_IFLNK:
-        return b""
-    return b" -> " + visible(target(pack, item.inode))
+        return ""
+    return " -> " + for_terminal(target(pack, item.inode))
 
 
 def _time(seconds: int) -> str:

@@ -11,6 +11,7 @@ import click
 
 from overlayfs_py.cli.layer_arguments import PACK
 from overlayfs_py.cli.progress import bar
+from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,13 +65,9 @@ def _damages(path: Path) -> list[Damage]:
 
 
 def _words(damage: Damage) -> str:
-    from overlayfs_py.cli.image_files import visible
-
     if not damage.paths:
         return damage.why
-    named = ", ".join(
-        os.fsdecode(visible(b"/" + b"/".join(path))) for path in damage.paths[:_MOST_NAMED]
-    )
+    named = ", ".join(for_terminal(b"/" + b"/".join(path)) for path in damage.paths[:_MOST_NAMED])
     more = len(damage.paths) - _MOST_NAMED
     return f"{damage.why}; in {named}" + (f" and {more} more" if more > 0 else "")
 

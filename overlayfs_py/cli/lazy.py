@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from overlayfs_py.cli.flag_values import plain_flags
 from overlayfs_py.cli.summaries import SUMMARIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+class _NoCommand(click.ClickException):
+    """A command that is not there, where there is better advice than to see the help."""
+
+    exit_code = 2
 
 
 class LazyGroup(click.Group):
@@ -24,6 +31,8 @@ class LazyGroup(click.Group):
         aliases: Mapping[str, str] | None = None,  # not listed
         **options: object,
     ) -> None:
+        # Help where a command is missing would be many lines of error.
+        options["no_args_is_help"] = False
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self._modules = modules
         self._aliases = aliases or {}
@@ -34,6 +43,9 @@ class LazyGroup(click.Group):
 
     def list_commands(self, _: click.Context | None) -> list[str]:
         return sorted(self._modules)
+
+    def _has(self, name: str) -> bool:
+        return self._aliases.get(name, name) in self._modules
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         cmd_name = self._aliases.get(cmd_name, cmd_name)
@@ -50,14 +62,31 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, and give it its words with all flags as click has them."""
+        if not ctx.resilient_parsing and not self._has(args[0]):
+            self._refuse(ctx, args[0])
         name, found, words = super().resolve_command(ctx, args)
         if found is None or ctx.resilient_parsing:
             return name, found, words
         own = click.Context(found, parent=ctx, info_name=name)
         return name, found, plain_flags(found, own, words)
 
+    def _refuse(self, ctx: click.Context, word: str) -> NoReturn:
+        """Say that there is no such command, and what may be meant."""
+        from overlayfs_py.cli.near import hint  # which brings difflib along
+
+        advice = hint(word, ctx.command_path)
+        if advice:
+            raise _NoCommand(f"no command {word!r}: {advice}")
+        raise click.UsageError(f"no command {word!r}", ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""
         rows = [(name, SUMMARIES[self.module_of(name)]) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Complete names of commands without loading them, and options."""
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*map(CompletionItem, names), *options]

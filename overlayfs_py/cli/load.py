@@ -11,7 +11,7 @@ import click
 
 from overlayfs_py.cli.arguments import PATH
 from overlayfs_py.cli.store_arguments import layers_option, open_store, root_option
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.errors import Failure
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -15,7 +15,7 @@ from overlayfs_py.cli.registries import (
     registry_options,
     run_async,
 )
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.errors import Failure
 
 if TYPE_CHECKING:
     from pathlib import Path

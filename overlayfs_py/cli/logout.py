@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from overlayfs_py.cli.registries import machine, run_async
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.errors import Failure
 
 _HELP = """Forget a login, or all of them.
 

@@ -15,7 +15,7 @@ from overlayfs_py.cli.registries import (
     registry_options,
     run_async,
 )
-from overlayfs_py.cli.store_arguments import layers_option, open_store, root_option
+from overlayfs_py.cli.store_arguments import IMAGE, layers_option, open_store, root_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ Examples:
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image's full name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
 @registry_options
-@click.argument("name")
+@click.argument("name", type=IMAGE)
 def command(
     root: Path | None,
     platform: str | None,

@@ -50,7 +50,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
 @registry_options
 @click.argument("image", type=IMAGE)
-@click.argument("destination", required=False)
+@click.argument("destination", required=False, type=IMAGE)
 def command(
     root: Path | None,
     authfile: Path | None,

@@ -12,7 +12,7 @@ import click
 
 from overlayfs_py.cli.arguments import PATH
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.errors import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from overlayfs_py.cli.errors import say
-from overlayfs_py.containers import children
+from overlayfs_py.mounts import daemon
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from overlayfs_py.backends.mount_options import MountRequest
-    from overlayfs_py.containers.children import Report
 
 DRIVERS = ("auto", "direct", "pyfuse3")
-_SYSLOG = "/dev/log"
 
 
 def serve(
@@ -27,10 +26,13 @@ def serve(
     foreground: bool,
     debug: bool = False,
     scratch_below: bytes | None = None,
+    callers_fds: frozenset[int] | None = None,
 ) -> None:
     """Mount what was asked for; returns when it is unmounted, or once it answers.
 
     With `scratch_below`, a directory, changes go to an upper there that is thrown away.
+    `callers_fds` are the descriptors that the daemon is not to keep: all that are open now, unless
+    the caller has opened some that the mount needs.
 
     Raises:
         Failure: it cannot be mounted. No process of ours is left then.
@@ -41,69 +43,42 @@ def serve(
     if debug:
         logging.getLogger().setLevel(logging.DEBUG)
     if foreground or debug:
-        _serve(request, driver, None, scratch_below)
+        _serve(request, driver, lambda: None, scratch_below)
     else:
-        _serve_in_background(request, driver, scratch_below)
+        inherited = daemon.open_descriptors() if callers_fds is None else callers_fds
+        _serve_in_background(request, driver, scratch_below, inherited)
 
 
-def _serve_in_background(request: MountRequest, driver: str, scratch_below: bytes | None) -> None:
-    daemon = children.start(lambda report: _serve(request, driver, report, scratch_below))
+def _serve_in_background(
+    request: MountRequest, driver: str, scratch_below: bytes | None, callers_fds: frozenset[int]
+) -> None:
+    child = daemon.start(
+        lambda on_ready: _serve(request, driver, on_ready, scratch_below),
+        daemon.Until.KILLED,
+        callers_fds,
+    )
     try:
-        daemon.ready()
+        child.ready()
     except KeyboardInterrupt:
-        # It heard ^C as well, unless it had just left the terminal.
-        daemon.kill(signal.SIGTERM)
-        daemon.wait()
+        child.kill(signal.SIGTERM)
+        child.wait()
         raise
     # The mount is there and will stay: nobody shall be told that the command was interrupted.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _serve(
-    request: MountRequest, driver: str, report: Report | None, scratch_below: bytes | None
+    request: MountRequest, driver: str, on_ready: Callable[[], None], scratch_below: bytes | None
 ) -> None:
     # Only here: the parent of a daemon need not wait for trio and pyfuse3 to load.
     from overlayfs_py.drivers import service
 
-    def on_ready() -> None:
-        if report is not None:
-            _detach(report)
-
     with ExitStack() as stack:
         spec = request.stack
         if scratch_below is not None:
-            from overlayfs_py.containers.scratch import scratch_directory
-            from overlayfs_py.containers.uppers import throwaway_upper
+            from overlayfs_py.mounts.scratch import scratch_directory
+            from overlayfs_py.mounts.uppers import throwaway_upper
 
             scratch = stack.enter_context(scratch_directory(scratch_below))
             spec = throwaway_upper(spec, scratch)
         service.serve(spec, request.plan, driver=driver, on_ready=on_ready)
-
-
-def _detach(report: Report) -> None:
-    """Let go of the terminal and the caller's files; until here ^C ends this process too."""
-    os.setsid()
-    os.chdir("/")
-    _log_to_syslog()
-    null_fd = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null_fd, fd)
-    os.close(null_fd)
-    if not report.ready():
-        # Whoever asked for the mount was killed and will not unmount it either.
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _log_to_syslog() -> None:
-    """Say to the system's log what stderr would have heard; where there is none, to nobody."""
-    root = logging.getLogger()
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-    if os.path.exists(_SYSLOG):
-        from logging.handlers import SysLogHandler  # which brings pickle and queues along
-
-        handler = SysLogHandler(_SYSLOG)
-        handler.setFormatter(logging.Formatter("overlayfs-py[%(process)d]: %(message)s"))
-        root.addHandler(handler)
-    else:
-        root.addHandler(logging.NullHandler())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,9 @@ from overlayfs_py.errors import OverlayError
 
 if TYPE_CHECKING:
     from overlayfs_py.store.store import Store
+
+
+_PLAIN = re.compile(r"[\w./+-]+").fullmatch
 
 
 def default_root() -> Path:
@@ -46,6 +51,21 @@ layers_option = click.option(
 )
 
 
+def completed_images(root: Path | None, incomplete: str) -> list[str]:
+    """The names of the store that begin so; none where there is no store to read."""
+    from overlayfs_py.image.reference import parse_reference
+
+    root = default_root() if root is None else root
+    if not root.is_dir():
+        return []
+    try:
+        references = open_store(root).references()
+    except (OverlayError, OSError):
+        return []  # a shell that waits for names has no place for a reason
+    names = (parse_reference(name).familiar for name in references)
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 class ImageName(click.ParamType[str]):
     """An image by its name or ID; TAB completes the names that the store has."""
 
@@ -54,14 +74,38 @@ class ImageName(click.ParamType[str]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        from overlayfs_py.image.reference import parse_reference
+        return [CompletionItem(name) for name in completed_images(_root_of(ctx), incomplete)]
 
-        try:
-            images = open_store(ctx.params.get("root")).images()
-        except (OverlayError, OSError):
-            return []  # a shell that waits for names has no place for a reason
-        names = (parse_reference(name).familiar for image in images for name in image.references)
-        return [CompletionItem(name) for name in sorted(names) if name.startswith(incomplete)]
+
+class LayersOrImage(click.ParamType[str]):
+    """Layers between colons, any of which may be an image; TAB completes both."""
+
+    name = "layers"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        root = _root_of(ctx)
+        found = completed_images(root, incomplete)
+        above, colon, last = incomplete.rpartition(":")
+        if colon and not found:
+            found = [f"{above}:{name}" for name in completed_images(root, last)]
+        if not found:
+            return [CompletionItem(incomplete, type="file")]
+        paths = [f"{above}{colon}{path}" for path in _directories(last)]
+        return [CompletionItem(word) for word in [*found, *paths]]
+
+
+def _root_of(ctx: click.Context) -> Path | None:
+    root = ctx.params.get("root")
+    return None if root is None else Path(root)
+
+
+def _directories(beginning: str) -> list[str]:
+    """The directories that begin so, as far as no shell would want their names quoted."""
+    found = (f"{path}/" for path in glob.iglob(f"{glob.escape(beginning)}*/"))
+    return sorted(path for path in {each.replace("//", "/") for each in found} if _PLAIN(path))
 
 
 IMAGE = ImageName()
+LAYERS = LayersOrImage()

@@ -7,10 +7,11 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from overlayfs_py import link_walk
+from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.union.core import Union
 from overlayfs_py.union.lowers import find_lower
 from overlayfs_py.union.nodes import DirectoryNode
-from overlayfs_py.union.values import StackSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Path = tuple[bytes, ...]
 
 _CHUNK_BYTES = 1 << 20
-_MOST_LINKS = 40  # as the kernel's MAXSYMLINKS
 
 
 class ImageFile(NamedTuple):
@@ -42,7 +42,7 @@ class ImageFiles:
         """Open the layers, lowest first; the caller keeps them in the store meanwhile."""
         self._ids = [layer.diff_id for layer in reversed(layers)]
         lower = tuple(layer.path for layer in reversed(layers))
-        self._union = Union(StackSpec(lower)) if lower else None
+        self._union = Union(stack_of(lower)) if lower else None
 
     def close(self) -> None:
         """Close the layers."""
@@ -81,26 +81,16 @@ class ImageFiles:
         """
         if self._union is None:
             raise _failure(errno.ENOENT, path)
-        found = [self._root()]  # the way down to here
-        pending, links = list(reversed(path)), 0
-        while pending:
-            name = pending.pop()
-            if name in {b"", b"."}:
-                continue
-            if name == b"..":
-                found = found[:-1] or found
-                continue
-            child = self._child(found[-1], name, path)
-            if stat.S_ISLNK(child.attributes.mode) and (pending or follow):
-                links += 1
-                if links > _MOST_LINKS:
-                    raise _failure(errno.ELOOP, path)
-                target = self._union.read_link(child.node)
-                found = found[:1] if target.startswith(b"/") else found
-                pending += reversed(target.split(b"/"))
-            else:
-                found.append(child)
-        return found[-1]
+        return link_walk.follow(
+            self._root(),
+            path,
+            lambda parent, name: self._child(parent, name, path),
+            self._link_target,
+            follow_last=follow,
+        )[-1]
+
+    def _link_target(self, file: ImageFile) -> bytes | None:
+        return self.read_link(file) if stat.S_ISLNK(file.attributes.mode) else None
 
     def read_link(self, file: ImageFile) -> bytes:
         """A symbolic link's target."""

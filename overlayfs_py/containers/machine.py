@@ -6,49 +6,27 @@ trying it.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import importlib
 import os
 import re
 import resource
 import shutil
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
-from overlayfs_py.containers import user_namespace
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.containers import privileges
+from overlayfs_py.containers.finding import Finding, State
 from overlayfs_py.containers.trial_mount import Way, try_mount
+from overlayfs_py.errors import Failure
 
 _OLDEST_KERNEL = (4, 18)  # FUSE in user namespaces
 _PASSTHROUGH_KERNEL = (6, 9)
 _ENOUGH_FILES = 4096  # a directory descriptor for each layer of many directories
-_SYSCTL = Path("/proc/sys")
+_SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+_RUNTIMES = ("crun", "runc", "youki")
+_NETWORKS = ("pasta", "slirp4netns")
 _DEVICE = Path("/dev/fuse")
-# Where a distribution, or a maker of kernels, forbids user namespaces: the value that does.
-_USER_NAMESPACE_SWITCHES = {
-    "user/max_user_namespaces": "0",
-    "kernel/unprivileged_userns_clone": "0",
-    "kernel/apparmor_restrict_unprivileged_userns": "1",
-}
-
-
-class State(Enum):
-    """How good a finding is."""
-
-    GOOD = "ok"
-    LIMITED = "limited"  # works without, with less
-    BAD = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One answer."""
-
-    subject: str  # in JSON too: does not change
-    state: State
-    words: str
-    advice: str = ""  # what to do about it; empty where there is nothing to do
 
 
 def examine(temporary: bytes) -> list[Finding]:
@@ -57,13 +35,16 @@ def examine(temporary: bytes) -> list[Finding]:
         check_kernel(os.uname().release),
         check_device(),
         *(check_mount(way, temporary) for way in Way),
-        check_fusermount(),
-        check_user_namespaces(_SYSCTL),
-        check_subordinate_ids(),
+        privileges.check_fusermount(),
+        privileges.check_other_users(),
+        privileges.check_user_namespaces(),
+        privileges.check_subordinate_ids(),
         check_kernel_overlay(),
         check_passthrough(os.uname().release),
         check_open_files(),
         check_pyfuse3(),
+        check_engine_programs("OCI runtime", _RUNTIMES, "crun"),
+        check_engine_programs("network helper", _NETWORKS, "passt"),
     ]
 
 
@@ -82,12 +63,22 @@ def check_kernel(release: str) -> Finding:
 
 def check_device() -> Finding:
     if not _DEVICE.exists():
-        advice = "load the module (`modprobe fuse`); in a container, give it the device /dev/fuse"
+        advice = f"as root: modprobe fuse; in podman or docker: run --device {_DEVICE}"
         return Finding("device", State.BAD, f"{_DEVICE} does not exist", advice)
-    if not os.access(_DEVICE, os.R_OK | os.W_OK):
-        advice = f"as root: chmod 0666 {_DEVICE} (udev does so on ordinary systems)"
-        return Finding("device", State.BAD, f"{_DEVICE} is not open to this user", advice)
+    try:
+        os.close(os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        words = f"{_DEVICE} cannot be opened: {error.strerror}"
+        return Finding("device", State.BAD, words, _advice_on_device(error.errno))
     return Finding("device", State.GOOD, f"{_DEVICE} can be opened")
+
+
+def _advice_on_device(number: int | None) -> str:
+    if number == errno.EACCES:
+        return f"as root: chmod 0666 {_DEVICE} (udev does so on ordinary systems)"
+    if number == errno.EPERM:  # of the device cgroup; a mode would say EACCES
+        return f"the container may not use it: podman or docker run --device {_DEVICE}"
+    return "the node is no FUSE device of this kernel: modprobe fuse, then make it anew"
 
 
 def check_mount(way: Way, temporary: bytes) -> Finding:
@@ -96,50 +87,22 @@ def check_mount(way: Way, temporary: bytes) -> Finding:
         protocol = try_mount(way, temporary)
     except Failure as failure:
         reason = str(failure).rpartition(": ")[2]
-        return Finding(_mount_subject(way), State.BAD, f"cannot mount {way.value}: {reason}")
+        words = f"cannot mount {way.value}: {reason}"
+        return Finding(_mount_subject(way), State.BAD, words, _advice_on_mount(way))
     words = f"can mount {way.value}; FUSE protocol {protocol}"
     return Finding(_mount_subject(way), State.GOOD, words)
 
 
+def _advice_on_mount(way: Way) -> str:
+    if check_device().state is State.BAD:
+        return f"{_DEVICE} is needed: see above"
+    if way is Way.USER_NAMESPACE:
+        return privileges.advice_on_user_namespaces()
+    return privileges.advice_on_mounting()
+
+
 def _mount_subject(way: Way) -> str:
     return {Way.AS_THIS_USER: "mount", Way.USER_NAMESPACE: "mount-in-user-namespace"}[way]
-
-
-def check_fusermount() -> Finding:
-    found = shutil.which("fusermount3", path="/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
-    if found is None:
-        words = "fusermount3 is not installed: ordinary users mount in user namespaces only"
-        return Finding("fusermount3", State.LIMITED, words, "install the Debian package fuse3")
-    return Finding("fusermount3", State.GOOD, f"{found} is installed")
-
-
-def check_user_namespaces(sysctl: Path) -> Finding:
-    """Look at the settings that keep ordinary users out."""
-    for name, forbidding in _USER_NAMESPACE_SWITCHES.items():
-        switch = sysctl / name
-        if switch.exists() and switch.read_text().strip() == forbidding:
-            words = f"ordinary users may not make user namespaces ({name} is {forbidding})"
-            advice = f"sysctl {name.replace('/', '.')} says so; root may change it"
-            return Finding("user-namespaces", State.LIMITED, words, advice)
-    return Finding("user-namespaces", State.GOOD, "ordinary users may make user namespaces")
-
-
-def check_subordinate_ids() -> Finding:
-    uid = os.geteuid()
-    counts = {
-        kind: sum(extent.length for extent in user_namespace.id_extents(kind, uid, uid)) - 1
-        for kind in ("uid", "gid")
-    }
-    if all(counts.values()):
-        words = f"{counts['uid']} uids and {counts['gid']} gids for containers of this user"
-        return Finding("subordinate-ids", State.GOOD, words)
-    if uid == 0:
-        return Finding("subordinate-ids", State.GOOD, "root needs none")
-    advice = (
-        "install the Debian package uidmap and give the user ranges in /etc/subuid and /etc/subgid"
-    )
-    words = "no subordinate ids: a container of this user has a single owner, root"
-    return Finding("subordinate-ids", State.LIMITED, words, advice)
 
 
 def check_kernel_overlay() -> Finding:
@@ -151,12 +114,15 @@ def check_kernel_overlay() -> Finding:
 
 def check_passthrough(release: str) -> Finding:
     if _version(release) < _PASSTHROUGH_KERNEL:
-        return Finding("passthrough", State.LIMITED, f"needs kernel 6.9; this is {release}")
+        words = f"no io=passthrough: needs kernel 6.9; this is {release}"
+        return Finding("passthrough", State.LIMITED, words, "go on with io=cached, as by default")
     configured = _kernel_option("CONFIG_FUSE_PASSTHROUGH", release)
     if configured is None:
-        return Finding("passthrough", State.LIMITED, "the kernel's configuration is not readable")
+        words = "whether the kernel can pass reads through is not known: no readable configuration"
+        return Finding("passthrough", State.LIMITED, words, "try io=passthrough: it says if not")
     if not configured:
-        return Finding("passthrough", State.LIMITED, "not built into this kernel")
+        words = "no io=passthrough: not built into this kernel"
+        return Finding("passthrough", State.LIMITED, words, "CONFIG_FUSE_PASSTHROUGH=y has it")
     return Finding("passthrough", State.GOOD, "the kernel can pass reads and writes through")
 
 
@@ -188,6 +154,16 @@ def check_pyfuse3() -> Finding:
         advice = "install Debian's libfuse3-dev, pkg-config and gcc, then pyfuse3 with pip"
         return Finding("pyfuse3", State.LIMITED, words, advice)
     return Finding("pyfuse3", State.GOOD, "pyfuse3 is installed")
+
+
+def check_engine_programs(kind: str, names: tuple[str, ...], package: str) -> Finding:
+    """Say which of some programs are there that engines use; we do not."""
+    subject = kind.lower().replace(" ", "-")
+    found = [name for name in names if shutil.which(name, path=_SEARCH_PATH)]
+    if found:
+        return Finding(subject, State.GOOD, f"{kind} for engines: {', '.join(found)}")
+    advice = f"only engines need one: install the Debian package {package}"
+    return Finding(subject, State.LIMITED, f"no {kind} ({', '.join(names)})", advice)
 
 
 def _version(release: str) -> tuple[int, ...]:

@@ -11,11 +11,11 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers.children import describe, shell_status
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts.children import in_words, shell_status
 
 if TYPE_CHECKING:
-    from overlayfs_py.containers.children import Child
+    from overlayfs_py.mounts.children import Child
 
 _FORWARDED = (
     signal.SIGINT,
@@ -68,7 +68,7 @@ def supervise(init: Child, daemon: Child) -> int:
         if daemon.poll() is not None:
             init.kill(signal.SIGKILL)
             init.wait()
-            end = describe(daemon.wait())
+            end = in_words(daemon.wait())
             raise Failure(f"the daemon of the filesystem ended before the command: {end}")
 
 

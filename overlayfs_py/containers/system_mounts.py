@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.errors import Failure
 from overlayfs_py.syscalls import mounts, namespaces
 
 if TYPE_CHECKING:

@@ -21,19 +21,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers import children, signals, user_namespace
-from overlayfs_py.containers.failure import Failure, failure_of
-from overlayfs_py.containers.scratch import scratch_directory
+from overlayfs_py.containers import signals, user_namespace
 from overlayfs_py.containers.system_mounts import enter_root
-from overlayfs_py.containers.uppers import make_upper
 from overlayfs_py.drivers.mounting import MountPlan
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts import children, daemon
+from overlayfs_py.mounts.scratch import scratch_directory
+from overlayfs_py.mounts.stored_stack import stack_of
+from overlayfs_py.mounts.uppers import make_upper
 from overlayfs_py.syscalls import mounts, namespaces
-from overlayfs_py.union.values import StackSpec, Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from overlayfs_py.containers.children import Child, Report
+    from overlayfs_py.mounts.children import Child, Report
+    from overlayfs_py.union.values import Volume
 
 CANNOT_RUN = 126  # as env(1), chroot(1) and every shell
 NOT_FOUND = 127
@@ -51,6 +53,7 @@ class Run:
     directory: str = "/"  # inside
     keep: bytes | None = None  # a directory whose `upper` and `work` are used and stay
     driver: str = "auto"
+    callers_fds: frozenset[int] = frozenset()  # open before the layers were; not the daemon's
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,13 @@ def run(asked: Run) -> int:
         namespaces.unshare(namespaces.CLONE_NEWNS)
         # Ours are not seen outside, and what is unmounted outside goes away here.
         mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
-        daemon = _start_daemon(asked, places)
+        server = _start_daemon(asked, places)
         try:
-            daemon.ready()
-            return _run_command(asked, places, daemon)
+            server.ready()
+            return _run_command(asked, places, server)
         finally:
-            daemon.kill(signal.SIGTERM)
-            daemon.wait()
+            server.kill(signal.SIGTERM)
+            server.wait()
 
 
 def _lay_out(asked: Run, scratch: bytes) -> _Places:
@@ -101,8 +104,7 @@ def _lay_out(asked: Run, scratch: bytes) -> _Places:
 
 
 def _start_daemon(asked: Run, places: _Places) -> Child:
-    spec = StackSpec(
-        lower=asked.layers,
+    spec = stack_of(asked.layers)._replace(
         upper=places.upper,
         work=places.work,
         volumes=asked.volumes,
@@ -110,34 +112,17 @@ def _start_daemon(asked: Run, places: _Places) -> Child:
         # The kernel reads an upper with metacopies only if it is told to: not one that is kept.
         metacopy=asked.keep is None,
     )
-    supervisor_fd = os.pidfd_open(os.getpid())
 
-    def serve(report: Report) -> None:
-        children.die_with(supervisor_fd, signal.SIGTERM)
-        os.setsid()  # ^C is for the command
-        _take_null_stdio()
+    def serve(on_ready: Callable[[], None]) -> None:
         # Only here: trio and pyfuse3 take longer to load than everything before.
         from overlayfs_py.drivers import service
 
-        def on_ready() -> None:
-            report.ready()  # nobody to hear it: then a signal says so (die_with)
-
         service.serve(spec, MountPlan(places.root), driver=asked.driver, on_ready=on_ready)
 
-    daemon = children.start(serve)
-    os.close(supervisor_fd)
-    return daemon
+    return daemon.start(serve, daemon.Until.CALLER_ENDS, asked.callers_fds)
 
 
-def _take_null_stdio() -> None:
-    """Stop using the caller's stdin and stdout; what goes wrong is still said on its stderr."""
-    null_fd = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null_fd, 0)
-    os.dup2(null_fd, 1)
-    os.close(null_fd)
-
-
-def _run_command(asked: Run, places: _Places, daemon: Child) -> int:
+def _run_command(asked: Run, places: _Places, server: Child) -> int:
     mask = signals.block()
     supervisor_fd = os.pidfd_open(os.getpid())
     namespaces.unshare(namespaces.CLONE_NEWPID)
@@ -155,22 +140,18 @@ def _run_command(asked: Run, places: _Places, daemon: Child) -> int:
     init = children.start(be_init)
     os.close(supervisor_fd)
     init.word()
-    return signals.supervise(init, daemon)
+    return signals.supervise(init, server)
 
 
 def _forget_host(report: Report) -> None:
     """Close what leads out of the container, and load no module from inside it."""
     assert report.fd is not None
-    os.closerange(3, report.fd)
-    os.closerange(report.fd + 1, os.sysconf("SC_OPEN_MAX"))
+    children.close_all_but(report.fd)
     sys.path.clear()
 
 
 def _change_directory(directory: str) -> None:
-    try:
-        os.chdir(directory)
-    except OSError as error:
-        raise failure_of(error) from error
+    os.chdir(directory)
 
 
 def _fork_command(asked: Run, mask: set[int], report: Report) -> int:

@@ -8,13 +8,14 @@ import tempfile
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import children, user_namespace
+from overlayfs_py.containers import user_namespace
 from overlayfs_py.drivers import mounting
 from overlayfs_py.drivers.mounting import MountPlan
+from overlayfs_py.mounts import children
 from overlayfs_py.syscalls import mounts, namespaces
 
 if TYPE_CHECKING:
-    from overlayfs_py.containers.children import Report
+    from overlayfs_py.mounts.children import Report
 
 # The first request: struct fuse_in_header, 40 bytes, then fuse_init_in, which begins with these.
 _VERSION = struct.Struct("=40xII")
@@ -67,7 +68,7 @@ def try_mount(way: Way, temporary: bytes) -> Protocol:
 
 
 def _mount_and_read(target: bytes) -> bytes:
-    mounted = mounting.mount(MountPlan(target))
+    mounted = mounting.mount(MountPlan(target, allow_other=False))
     try:
         request = os.read(mounted.fd, _SMALLEST_BUFFER)
     finally:

@@ -14,13 +14,13 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers import children
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts import children
 from overlayfs_py.syscalls import namespaces
 from overlayfs_py.syscalls.namespaces import IdExtent
 
 if TYPE_CHECKING:
-    from overlayfs_py.containers.children import Report
+    from overlayfs_py.mounts.children import Report
 
 _SUBORDINATE = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
 _LINE = re.compile(r"([^:]+):([0-9]+):([1-9][0-9]*)")
@@ -62,6 +62,14 @@ def id_extents(kind: str, uid: int, own: int) -> list[IdExtent]:
             inside = extents[-1].inside + extents[-1].length
             extents.append(IdExtent(inside, outside, length))
     return extents
+
+
+def name_of(uid: int) -> str:
+    """Return a user's name; the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _subordinate_ranges(table: Path, uid: int) -> list[tuple[int, int]]:

@@ -66,7 +66,7 @@ _OF_OPEN_FILES = frozenset(
 
 def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`."""
-    server = Server(union, mounted)
+    server = _server_kind()(union, mounted)
     with noted_signals() as noted:
         announcement = Announcement(mounted, on_ready)
         try:
@@ -82,6 +82,14 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
             trio.run(_serve, server, mounted, announcement, postponed, noted)
     if server.broken is not None:
         raise server.broken
+
+
+def _server_kind() -> type[Server]:
+    if not log.isEnabledFor(logging.DEBUG):
+        return Server
+    from overlayfs_py.drivers.direct_trace import TracedServer
+
+    return TracedServer
 
 
 async def _serve(
@@ -114,6 +122,8 @@ async def _serve(
 class Server:
     """One session on the device."""
 
+    device_kind: type[Device] = Device
+
     def __init__(self, union: Union, mounted: Mounted) -> None:
         os.set_blocking(mounted.fd, False)
         self._fd: int | None = mounted.fd
@@ -123,7 +133,9 @@ class Server:
             writeback=mounted.writeback,
         )
         self.wakefulness = mounted.wakefulness or Wakefulness(IdlePolling.OFF)
-        self._device = Device(mounted.fd, self._wishes.max_write + HEADER_ROOM, self.wakefulness)
+        self._device = self.device_kind(
+            mounted.fd, self._wishes.max_write + HEADER_ROOM, self.wakefulness
+        )
         self._served = {0, os.geteuid()} if mounted.denies_others else None
         self._union = union
         self._backing: BackingFiles | None = None
@@ -164,7 +176,7 @@ class Server:
         """Log in one line of JSON how many requests of each kind came, and the nodes kept."""
         import json  # for this alone; `direct_start` has loaded it
 
-        counts = {_name_of(opcode): count for opcode, count in self.messages.most_common()}
+        counts = {name_of(opcode): count for opcode, count in self.messages.most_common()}
         # As a warning: whoever sends the signal wants to see it, whatever else is logged.
         log.warning(json.dumps({"messages": counts, "nodes": self._union.known_nodes()}))
 
@@ -256,7 +268,7 @@ class Server:
             self._fail(header, refusal)
 
     def _fail(self, header: Header, error: Exception) -> None:
-        self._bugs.note(error, _name_of(header.opcode))
+        self._bugs.note(error, name_of(header.opcode))
         self._device.answer(replies.failure(header.unique, errno_of(error)))
 
     async def _finish(self, header: Header, waiting: _Waiting, answer: Awaitable[bytes]) -> None:
@@ -348,7 +360,8 @@ class _Waiting:
         return trio.CancelScope()
 
 
-def _name_of(opcode: int) -> str:
+def name_of(opcode: int) -> str:
+    """Return what a kind of request is called in reports and logs."""
     try:
         return Opcode(opcode).name.lower()
     except ValueError:  # of a newer protocol than ours

@@ -13,10 +13,9 @@ import sys
 from typing import TYPE_CHECKING, cast
 
 from overlayfs_py.drivers.callers import chown_to_nobody, xattrs_shown_to
+from overlayfs_py.drivers.cookies import PARENT_COOKIE, SELF_COOKIE, Listings
 from overlayfs_py.drivers.copyups import CopyUps
-from overlayfs_py.drivers.direct_listing import DirectListings
-from overlayfs_py.drivers.direct_values import change_of, sized, ttl_s
-from overlayfs_py.drivers.slices import Slices
+from overlayfs_py.drivers.direct_values import change_of, copied_by_pages, entry_size, sized, ttl_s
 from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.union import acl
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     import trio
 
     from overlayfs_py.union.core import Node, Union
-    from overlayfs_py.union.steps import Steps
     from overlayfs_py.union.values import Attributes
     from overlayfs_py.wire.requests import Body, Header
 
@@ -54,8 +52,7 @@ class DirectOperations:
         self._union = union
         self._notify = notify
         self._copy_ups = CopyUps(union)
-        self._slices = Slices()
-        self._listings = DirectListings(union, self._slices, self._entry_held)
+        self._listings = Listings()
         self._syncs = Threads(_MOST_SYNCS)
         self._reads = Threads(_MOST_READS)
         self._nodes_by_id = union.node
@@ -193,12 +190,7 @@ class DirectOperations:
 
     def rmdir(self, header: Header, body: Body) -> Answer:
         """RMDIR."""
-        parent, name = self._node(header.node), cast("requests.Named", body).name
-        steps = self._union.remove_directory(parent, name)
-        return _NOTHING if steps is None else self._rmdir_later(steps)
-
-    async def _rmdir_later(self, steps: Steps[None]) -> bytes:
-        await self._slices.run(steps)
+        self._union.remove_directory(self._node(header.node), cast("requests.Named", body).name)
         return _NOTHING
 
     def rename(self, header: Header, body: Body) -> Answer:
@@ -318,18 +310,18 @@ class DirectOperations:
     def copy_file_range(self, header: Header, body: Body) -> Answer:
         """COPY_FILE_RANGE, in pieces: others are answered between them."""
         wanted = cast("requests.CopyFileRange", body)
-        return self._copy(header, self._node(wanted.node_out), wanted)
+        target = self._node(wanted.node_out)
+        length = copied_by_pages(wanted, self._union.attributes(target).size)
+        if not length:
+            return errno.EOPNOTSUPP  # the kernel copies by itself, through its page cache
+        return self._copy(header, target, wanted._replace(length=length))
 
     async def _copy(self, header: Header, target: Node, wanted: requests.CopyFileRange) -> bytes:
         await self._copied_up(target)
         source = self._node(header.node)
         self._kill_unless_root(header, target)
         copied = self._union.copy_range(
-            source,
-            wanted.offset_in,
-            target,
-            wanted.offset_out,
-            min(wanted.length, _LONGEST_COPY),
+            source, wanted.offset_in, target, wanted.offset_out, wanted.length
         )
         return replies.written(copied)
 
@@ -337,13 +329,62 @@ class DirectOperations:
 
     def readdir(self, header: Header, body: Body) -> Answer:
         """READDIR: names, types and inode numbers."""
-        directory = self._node(header.node)
-        return self._listings.answer(directory, cast("requests.Read", body), plus=False)
+        return self._list(header.node, cast("requests.Read", body), plus=False)
 
     def readdirplus(self, header: Header, body: Body) -> Answer:
         """READDIRPLUS: names with all that a LOOKUP would answer."""
-        directory = self._node(header.node)
-        return self._listings.answer(directory, cast("requests.Read", body), plus=True)
+        return self._list(header.node, cast("requests.Read", body), plus=True)
+
+    def _list(self, ino: int, wanted: requests.Read, *, plus: bool) -> bytes:
+        directory = self._node(ino)
+        room = wanted.size
+        pieces: list[bytes] = []
+        if wanted.offset < PARENT_COOKIE:
+            for piece in self._dots(directory, wanted.offset, plus=plus):
+                pieces.append(piece)
+                room -= len(piece)
+        listing = self._listings.find(directory.ino)
+        if listing is None or wanted.offset == 0:
+            listing = self._listings.take(directory.ino, self._union.names(directory))
+        for cookie, name in listing.after(max(wanted.offset, PARENT_COOKIE)):
+            room -= entry_size(name, plus=plus)
+            if room < 0:
+                break
+            listed = self._listed(directory, name, cookie, plus=plus)
+            if listed is None:
+                room += entry_size(name, plus=plus)
+            else:
+                pieces.append(listed)
+        return b"".join(pieces)
+
+    def _listed(self, directory: Node, name: bytes, cookie: int, *, plus: bool) -> bytes | None:
+        try:
+            seen = self._union.look(directory, name)
+        except FileNotFoundError:
+            return None  # gone since, behind our back in a volume
+        except OSError:
+            # Whoever uses it is told; its neighbours are not hidden by it.
+            unknown = replies.directory_entry(_UNKNOWN_INO, cookie, 0, name)
+            return replies.ABSENT + unknown if plus else unknown
+        if seen is None:
+            return None
+        node, found = seen
+        plain = replies.directory_entry(node.ino, cookie, found.mode, name)
+        return self._entry_held(node, found) + plain if plus else plain
+
+    def _dots(self, directory: Node, offset: int, *, plus: bool) -> list[bytes]:
+        """The entries "." and "..", of which the kernel takes nothing but name and number.
+
+        Node 0 in their place does not say that they are missing (fuse_direntplus_link).
+        """
+        above = self._union.parent(directory)
+        dots = ((SELF_COOKIE, b".", directory), (PARENT_COOKIE, b"..", above))
+        return [
+            (replies.ABSENT if plus else b"")
+            + replies.directory_entry(node.ino, cookie, stat.S_IFDIR, name)
+            for cookie, name, node in dots
+            if cookie > offset
+        ]
 
     # Extended attributes, flags, and the filesystem
 
@@ -452,4 +493,4 @@ class DirectOperations:
         return replies.entry(node.ino, found, replies.NEVER if node.cacheable else 0)
 
 
-_LONGEST_COPY = 4 << 20  # bytes, 2 ms (measured, ext4); the caller goes on from where it ends
+_UNKNOWN_INO = 0xFFFFFFFF  # what libfuse says where it does not know; 0 would hide the name

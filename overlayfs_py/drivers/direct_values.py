@@ -17,6 +17,23 @@ if TYPE_CHECKING:
     from overlayfs_py.wire import requests
 
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_LONGEST_COPY = 4 << 20  # bytes, 2 ms (measured, ext4); the caller goes on from where it ends
+
+
+def copied_by_pages(wanted: requests.CopyFileRange, target_size: int) -> int:
+    """How much of a COPY_FILE_RANGE to copy: whole pages, and what the file ends with.
+
+    Afterwards the kernel drops all pages that the copy touches, with what a mapping has stored
+    meanwhile beside it (fs/fuse/file.c, __fuse_copy_file_range, says so).
+    """
+    if wanted.offset_out % _PAGE:
+        return 0
+    length = min(wanted.length, _LONGEST_COPY)
+    reaches_end = wanted.offset_out + length >= target_size
+    return length if reaches_end else length // _PAGE * _PAGE
+
+
 def ttl_s(node: Node) -> int:
     return replies.NEVER if node.cacheable else 0
 

@@ -11,35 +11,57 @@ import logging
 import os
 import shutil
 import socket
+import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
 _PROGRAM = "fusermount3"
-# Not $PATH: a mount program may be called with an empty environment.
-_SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+# Not $PATH: a mount program may be called with an empty environment. The first is where NixOS has
+# what gains privileges.
+_SEARCH_PATH = ("/run/wrappers/bin", "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 _CONFIGURATION = Path("/etc/fuse.conf")
 
 
 def find() -> str | None:
-    """Return where fusermount3 is."""
-    return shutil.which(_PROGRAM, path=_SEARCH_PATH)
+    """Return where the fusermount3 is that can mount; any, where none can."""
+    found = [path for each in _SEARCH_PATH if (path := shutil.which(_PROGRAM, path=each))]
+    return next(filter(gains_privileges, found), found[0] if found else None)
+
+
+def gains_privileges(program: str) -> bool:
+    """Whether a program has more rights than the user that starts it: set-user-ID, or more."""
+    facts = os.stat(program)
+    if os.statvfs(program).f_flag & os.ST_NOSUID:
+        return False
+    if facts.st_mode & stat.S_ISUID and facts.st_uid == 0:
+        return True
+    with suppress(OSError):  # a filesystem without xattrs
+        return "security.capability" in os.listxattr(program)
+    return False
 
 
 def may_allow_other() -> bool:
     """Whether fusermount3 accepts allow_other from this user; says so in the log where not."""
     if os.geteuid() == 0:
         return True
+    reason = why_others_are_denied()
+    if reason is not None:
+        log.warning("the mount is for this user alone: %s", reason)
+    return reason is None
+
+
+def why_others_are_denied() -> str | None:
+    """Return why an ordinary user's mount is for that user alone; None where all may enter it."""
     try:
         lines = _CONFIGURATION.read_text().splitlines()
     except OSError as error:
-        log.warning("cannot read %s: %s", _CONFIGURATION, error.strerror)
-        lines = []
+        return f"cannot read {_CONFIGURATION}: {error.strerror}"
     if any(line.strip() == "user_allow_other" for line in lines):
-        return True
-    log.warning("the mount is for this user alone: %s has no line user_allow_other", _CONFIGURATION)
-    return False
+        return None
+    return f"{_CONFIGURATION} has no line user_allow_other"
 
 
 def escape(value: str) -> str:

@@ -62,6 +62,8 @@ class MountPlan(NamedTuple):
     # The kernel collects what is written and sends it later: at close(2), fsync(2), or by itself.
     writeback: bool = False
     idle_polling: IdlePolling = IdlePolling.AUTO
+    # Of an upper that another mount writes to, show what it has, read-only; False refuses.
+    shares_upper: bool = True
 
 
 class Mounted(NamedTuple):

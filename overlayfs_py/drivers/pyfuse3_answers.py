@@ -6,6 +6,7 @@ A handler may raise FUSEError and nothing else: any other exception ends the mou
 from __future__ import annotations
 
 import functools
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
@@ -45,6 +46,25 @@ def at_once(
     return handler
 
 
+def mostly_at_once(
+    method: Callable[Concatenate[S, P], R | Awaitable[R]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """Make a handler of a method that returns its answer, or what has to be awaited for it."""
+
+    @functools.wraps(method)
+    async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            answer = method(self, *args, **kwargs)
+            if not isinstance(answer, Awaitable):
+                return answer
+            with self.wakeups.while_waiting():
+                return await answer
+        except Exception as error:
+            raise _answer(self, method.__name__, error) from None
+
+    return handler
+
+
 def waiting(
     method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
@@ -55,21 +75,6 @@ def waiting(
         try:
             with self.wakeups.while_waiting():
                 return await method(self, *args, **kwargs)
-        except Exception as error:
-            raise _answer(self, method.__name__, error) from None
-
-    return handler
-
-
-def waiting_seldom(
-    method: Callable[Concatenate[S, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
-    """Make a handler of a method that sees to the wakeups itself where it has to wait."""
-
-    @functools.wraps(method)
-    async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await method(self, *args, **kwargs)
         except Exception as error:
             raise _answer(self, method.__name__, error) from None
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pyfuse3
 import trio
 
 from overlayfs_py.drivers import pyfuse3_complaints, pyfuse3_wakeups
+from overlayfs_py.drivers.pyfuse3_offer import Offer
 from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
 from overlayfs_py.drivers.supervision import announce, unmount_on_signal
 
@@ -18,10 +21,21 @@ if TYPE_CHECKING:
     from overlayfs_py.drivers.mounting import Mounted
     from overlayfs_py.union.core import Union
 
+log = logging.getLogger(__name__)
+
 
 def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`."""
-    operations = UnionOperations(union, leaves_umask=mounted.leaves_umask)
+    try:
+        offer = Offer(mounted.fd)
+    except BaseException:
+        os.close(mounted.fd)
+        raise
+    operations = UnionOperations(union, offer.taken, leaves_umask=mounted.leaves_umask)
+    if log.isEnabledFor(logging.DEBUG):
+        from overlayfs_py.drivers.pyfuse3_trace import trace
+
+        trace(operations)
     # libfuse takes /dev/fd/N for a descriptor that somebody has mounted already
     # (lib/mount_util.c, fuse_mnt_parse_fuse_fd), and closes it with the session.
     options = {"allow_root"} if mounted.denies_others else set[str]()
@@ -29,8 +43,13 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
         pyfuse3.init(operations, f"/dev/fd/{mounted.fd}", options)
     except BaseException:
         os.close(mounted.fd)
+        offer.close()
         raise
-    with pyfuse3_complaints.of_what_matters(), pyfuse3_wakeups.possible():
+    with (
+        closing(offer),
+        pyfuse3_complaints.of_what_matters(),
+        pyfuse3_wakeups.possible(),
+    ):
         trio.run(_Session(mounted).serve, on_ready)
 
 

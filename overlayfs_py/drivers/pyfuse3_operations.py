@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pyfuse3
 import trio
@@ -19,14 +19,13 @@ from overlayfs_py.drivers.callers import chown_to_nobody, xattrs_shown_to
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
-from overlayfs_py.drivers.pyfuse3_answers import at_once, waiting, waiting_seldom
+from overlayfs_py.drivers.pyfuse3_answers import at_once, mostly_at_once, waiting
 from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
-from overlayfs_py.drivers.slices import Slices
 from overlayfs_py.drivers.threads import Threads
-from overlayfs_py.union.values import AttributeChange, Creator, Need
+from overlayfs_py.union.values import Creator, Need
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from pyfuse3 import (
         EntryAttributes,
@@ -45,9 +44,6 @@ if TYPE_CHECKING:
 
     from overlayfs_py.union.core import Union
     from overlayfs_py.union.nodes import Node
-    from overlayfs_py.union.steps import Steps
-
-Result = TypeVar("Result")
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
@@ -69,8 +65,10 @@ class UnionOperations(pyfuse3.Operations):
     # union has forgotten it, too. A file handle stays good while the kernel remembers the node.
     supports_dot_lookup = False
 
-    def __init__(self, union: Union, *, leaves_umask: bool) -> None:
+    def __init__(self, union: Union, on_init: Callable[[], None], *, leaves_umask: bool) -> None:
+        """Serve `union`; `on_init` is called when libfuse has read the kernel's first message."""
         super().__init__()
+        self._on_init = on_init
         self.bugs = BugLog()
         self.wakeups = Wakeups()
         self._union = union
@@ -78,8 +76,10 @@ class UnionOperations(pyfuse3.Operations):
         self._copy_ups = CopyUps(union)
         self._listings = Listings(union)
         self._syncs = Threads(_MOST_SYNCS)
-        self._slices = Slices()
         self._read_limiter = trio.CapacityLimiter(_MOST_READS)
+
+    def init(self) -> None:
+        self._on_init()
 
     # Names and nodes
 
@@ -167,11 +167,9 @@ class UnionOperations(pyfuse3.Operations):
     def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
         self._union.unlink(self._node(parent_inode), name)
 
-    @waiting_seldom
-    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        steps = self._union.remove_directory(self._node(parent_inode), name)
-        if steps is not None:
-            await self._sliced(steps)
+    @at_once
+    def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        self._union.remove_directory(self._node(parent_inode), name)
 
     @waiting
     async def rename(
@@ -193,19 +191,11 @@ class UnionOperations(pyfuse3.Operations):
 
     # Open files
 
-    @waiting
-    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        node, privileged = self._node(inode), _is_privileged(ctx)
-        truncates = bool(flags & os.O_TRUNC)  # the kernel leaves it to us: ATOMIC_O_TRUNC
-        writes = truncates or flags & os.O_ACCMODE != os.O_RDONLY
-        if writes:
-            await self._copy_ups.ensure(node, Need.EMPTY if truncates else Need.DATA)
-        self._union.open_file(node, write=writes)
-        if truncates:
-            if not privileged:
-                self._kill_privileges(node)
-            self._union.change_attributes(node, AttributeChange(size=0))
-        return values.file_info(node, flags, privileged=privileged)
+    @at_once
+    def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        node = self._node(inode)
+        self._union.open_file(node, write=False)  # the first change copies it up
+        return values.file_info(node, flags, privileged=_is_privileged(ctx))
 
     @at_once
     def create(
@@ -228,16 +218,25 @@ class UnionOperations(pyfuse3.Operations):
         entry = self._held(node)
         return values.file_info(node, flags, privileged=_is_privileged(ctx)), entry
 
-    @waiting
-    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+    @mostly_at_once
+    def read(self, fh: FileHandleT, off: int, size: int) -> bytes | Awaitable[bytes]:
         data = self._union.begin_read(self._union.node(values.ino_of(fh)), off, size)
         if isinstance(data, bytes):
             return data
-        return await trio.to_thread.run_sync(data, limiter=self._read_limiter)
+        return trio.to_thread.run_sync(data, limiter=self._read_limiter)
 
-    @at_once
-    def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+    @mostly_at_once
+    def write(self, fh: FileHandleT, off: int, buf: bytes) -> int | Awaitable[int]:
         node = self._union.node(values.ino_of(fh))
+        if self._copy_ups.is_long(node):
+            return self._write_later(node, fh, off, buf)
+        return self._write(node, fh, off, buf)
+
+    async def _write_later(self, node: Node, fh: FileHandleT, off: int, buf: bytes) -> int:
+        await self._copy_ups.ensure(node)
+        return self._write(node, fh, off, buf)
+
+    def _write(self, node: Node, fh: FileHandleT, off: int, buf: bytes) -> int:
         if not values.is_privileged(fh):
             self._kill_privileges(node)
         if values.appends(fh):
@@ -258,12 +257,9 @@ class UnionOperations(pyfuse3.Operations):
     def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         return pyfuse3.FileHandleT(self._listings.open(self._node(inode)))
 
-    @waiting_seldom
-    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+    @at_once
+    def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         listing = self._listings[fh]
-        steps = listing.prepare(start_id)
-        if steps is not None:
-            listing.take(await self._sliced(steps))
         for position, name in listing.entries_from(start_id):
             try:
                 node = self._child(listing.node, name)
@@ -347,10 +343,6 @@ class UnionOperations(pyfuse3.Operations):
         node = self._union.lookup(parent, name)
         if node is not None:
             await self._copy_ups.ensure(node, self._union.need_of_rename)
-
-    async def _sliced(self, steps: Steps[Result]) -> Result:
-        with self.wakeups.while_waiting():
-            return await self._slices.run(steps)
 
     async def _sync(self, node: Node, *, data_only: bool) -> None:
         await self._syncs.run_begun(lambda: self._union.sync(node, data_only=data_only))

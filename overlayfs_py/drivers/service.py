@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
 import resource
+import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 from overlayfs_py.drivers import mounting
 from overlayfs_py.drivers.idle_polling import Wakefulness
+from overlayfs_py.errors import UpperInUse
 from overlayfs_py.union.core import Union
+from overlayfs_py.union.values import view_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +29,11 @@ _DRIVERS = {
     "pyfuse3": "overlayfs_py.drivers.pyfuse3_driver",
 }
 _AUTO = "direct"
+# How long a mount whose upper is in use waits for the other daemon to end, after umount(8).
+_ENDING_S = 1.0
+_ASKED_EVERY_S = 0.01
+
+log = logging.getLogger(__name__)
 
 
 class Driver(Protocol):
@@ -48,20 +57,20 @@ def serve(
     open files as high as it may be.
 
     Raises:
-        OSError: a layer cannot be opened, the upper is in use, the mount fails, or the driver
-            cannot be loaded.
+        OSError: a layer cannot be opened, the mount fails, or the driver cannot be loaded; EBUSY,
+            the upper is in use, and `mount` does not share it.
         ValueError: there is no such driver.
     """
     chosen = _load(driver)
     # The union first: a layer that contains the mount point must not show what is mounted there.
     with (
         _many_open_files(),
-        closing(Union(spec)) as union,
+        closing(_open(spec, mount)) as union,
         closing(Wakefulness(mount.idle_polling)) as wakefulness,
     ):
-        mounted = mounting.mount(_enforce_read_only(mount, spec), wakefulness)
+        mounted = mounting.mount(_enforce_read_only(mount, union.spec), wakefulness)
         try:
-            _require_apart(spec, mounted)
+            _require_apart(union.spec, mounted)
             chosen.run(union, mounted, on_ready)
         except BaseException:
             # After a return it is gone already, and the kernel may have given the number that
@@ -69,6 +78,30 @@ def serve(
             mounted.unmount()
             raise
         mounted.unmount_if_dead()
+
+
+def _open(spec: StackSpec, mount: MountPlan) -> Union:
+    """Open the union; of an upper that another mount writes to, one that only shows it.
+
+    Two writers would each keep in the kernel's caches what the other has changed. The other mount
+    may be about to end, since umount(8) returns before its daemon does.
+    """
+    deadline = time.monotonic() + (0 if mount.read_only else _ENDING_S)
+    while True:
+        try:
+            return Union(spec)
+        except UpperInUse as error:
+            if not mount.shares_upper:
+                raise
+            if time.monotonic() >= deadline:
+                if not mount.read_only:
+                    log.warning("%s: read-only, since another mount uses it", _name_of(error))
+                return Union(view_of(spec))
+        time.sleep(_ASKED_EVERY_S)
+
+
+def _name_of(error: OSError) -> str:
+    return os.fsdecode(error.filename)
 
 
 def _load(driver: str) -> Driver:

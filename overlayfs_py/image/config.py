@@ -16,6 +16,7 @@ from overlayfs_py.image.digest import Digest, DigestMismatch, digest_of, digest_
 from overlayfs_py.image.documents import (
     LARGEST_CONFIG,
     Document,
+    Strings,
     Texts,
     decode,
     digest_in,
@@ -101,7 +102,7 @@ class ImageConfig:
 
 
 class _HealthcheckForm(Document, frozen=True, rename="pascal"):
-    test: list[str] | None = None
+    test: Strings | None = None
     interval: int | None = None
     timeout: int | None = None
     start_period: int | None = None
@@ -123,15 +124,16 @@ class _RunForm(Document, frozen=True, rename="pascal"):
     user: str | None = None
     # Go decodes the members of these into empty structs: what they hold says nothing.
     exposed_ports: dict[str, dict[str, msgspec.Raw] | None] | None = None
-    env: list[str] | None = None
-    entrypoint: list[str] | None = None
-    cmd: list[str] | None = None
+    env: Strings | None = None
+    # One text instead of a list is a list of it (moby, api/types/strslice).
+    entrypoint: Strings | str | None = None
+    cmd: Strings | str | None = None
     volumes: dict[str, dict[str, msgspec.Raw] | None] | None = None
     working_dir: str | None = None
     labels: Texts | None = None
     stop_signal: str | None = None
-    on_build: list[str] | None = None
-    shell: list[str] | None = None
+    on_build: Strings | None = None
+    shell: Strings | str | None = None
     healthcheck: _HealthcheckForm | None = None
     args_escaped: bool | None = None
 
@@ -182,7 +184,7 @@ class _ConfigForm(Document, frozen=True, rename=None):
     os_version: str | None = msgspec.field(default=None, name="os.version")
     os_features: list[str] | None = msgspec.field(default=None, name="os.features")
     rootfs: _RootfsForm | None = None
-    history: list[_HistoryForm] | None = None
+    history: list[_HistoryForm | None] | None = None
     config: _RunForm | None = None
     created: str | None = None
     author: str | None = None
@@ -203,7 +205,7 @@ def parse_config(raw: bytes, expected: Digest | None = None) -> ImageConfig:
     what = f"image config {image_id}"
     form = decode(raw, _ConfigForm, what, LARGEST_CONFIG)
     diff_ids = _diff_ids(form.rootfs, what)
-    history = tuple(entry.value() for entry in form.history or ())
+    history = tuple(entry.value() if entry else HistoryEntry() for entry in form.history or ())
     _require_fit(history, diff_ids, what)
     return ImageConfig(
         raw,
@@ -262,8 +264,10 @@ def chain_ids(diff_ids: Iterable[Digest]) -> tuple[Digest, ...]:
     return tuple(chain)
 
 
-def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else tuple(values)
+def _tuple(values: Strings | str | None) -> tuple[str, ...] | None:
+    if isinstance(values, str):
+        return (values,)
+    return None if values is None else tuple(value or "" for value in values)
 
 
 def _keys(values: Mapping[str, object] | None) -> tuple[str, ...] | None:

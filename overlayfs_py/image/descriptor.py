@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from overlayfs_py.image.go_json import Json
 
 
+# What buildkit says of the attestations that it puts beside images.
+_ATTESTATION = "vnd.docker.reference.type"
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptor:
     """What a manifest says of a blob. `data`, if there, is the blob itself and has been checked."""
@@ -37,6 +41,13 @@ class Descriptor:
     @property
     def is_manifest(self) -> bool:
         return self.media_type in media_types.MANIFESTS
+
+    @property
+    def may_run(self) -> bool:
+        """Whether it may be an image, and not what an index lists about one."""
+        return (
+            self.is_manifest and self.artifact_type is None and _ATTESTATION not in self.annotations
+        )
 
     def to_json(self) -> dict[str, Json]:
         """The fields in the order of the specification's Go types, which others write them in."""
@@ -85,13 +96,13 @@ class DescriptorForm(Document, frozen=True):
     artifact_type: str | None = None
     data: str | None = None
 
-    def value(self, what: str) -> Descriptor:
+    def value(self, what: str, *, needs_type: bool = True) -> Descriptor:
         """The descriptor, checked; `what` names the document that it stands in."""
-        if not self.media_type:
+        if needs_type and not self.media_type:
             raise BadDocument(what, f"the descriptor of {self.digest!r} has no mediaType")
         digest = digest_in(self.digest, what)
         return Descriptor(
-            self.media_type,
+            self.media_type or "",
             digest,
             self.size,
             None if self.platform is None else self.platform.value(),

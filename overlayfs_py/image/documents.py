@@ -1,6 +1,7 @@
 """Decoding the JSON of manifests, indexes and configs.
 
-Unknown fields are ignored, `null` is the same as absent, and whatever is wrong is a BadDocument.
+Unknown fields are ignored, keys count whatever their case, `null` is the same as absent, and
+whatever is wrong is a BadDocument.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import msgspec
 
 from overlayfs_py.image.digest import BadDigest, Digest, parse_digest
 from overlayfs_py.image.errors import BadDocument
+from overlayfs_py.image.go_decoding import decode_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,7 @@ LARGEST_CONFIG = 16 << 20
 
 Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_SIZE)]
 Unread: TypeAlias = list[msgspec.Raw]  # a list whose presence alone matters
+Strings: TypeAlias = list[str | None]  # a null among them is an empty text, as in Go
 Texts: TypeAlias = dict[str, str | None]
 
 Form = TypeVar("Form", bound=msgspec.Struct)
@@ -41,7 +44,7 @@ def decode(raw: bytes, form: type[Form], what: str, largest: int) -> Form:
     if len(raw) > largest:
         raise BadDocument(what, f"{len(raw)} bytes, more than the {largest} that one may have")
     try:
-        return msgspec.json.decode(raw, type=form)
+        return decode_json(raw, form)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise BadDocument(what, str(error)) from error
     except RecursionError as error:

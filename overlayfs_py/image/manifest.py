@@ -50,7 +50,7 @@ class Manifest:
     @property
     def is_image(self) -> bool:
         """Whether it can be unpacked and run."""
-        return self.config.media_type in media_types.CONFIGS and all(
+        return media_types.is_config(self.config.media_type) and all(
             media_types.is_layer(layer.media_type) for layer in self.layers
         )
 
@@ -146,7 +146,7 @@ def _manifest(form: _Form, raw: bytes, digest: Digest, media_type: str) -> Manif
         raw,
         digest,
         media_type,
-        form.config.value(what),
+        form.config.value(what, needs_type=False),
         layers,
         texts(form.annotations),
         None if form.subject is None else form.subject.value(what),

@@ -25,11 +25,13 @@ OCI_CONFIG = f"{_OCI}image.config.v1+json"
 OCI_LAYER = f"{_OCI}image.layer.v1.tar"
 OCI_LAYER_GZIP = f"{_OCI}image.layer.v1.tar+gzip"
 OCI_LAYER_ZSTD = f"{_OCI}image.layer.v1.tar+zstd"
-OCI_EMPTY = f"{_OCI}empty.v1+json"
 
 MANIFESTS = frozenset({DOCKER_MANIFEST, OCI_MANIFEST})
 INDEXES = frozenset({DOCKER_INDEX, OCI_INDEX})
-CONFIGS = frozenset({DOCKER_CONFIG, OCI_CONFIG})
+# Beside the two right types those that old registries and clients have put into manifests; docker
+# takes them too (moby, distribution/registry.go, ImageTypes).
+_CONFIGS = frozenset({DOCKER_CONFIG, OCI_CONFIG, "application/octet-stream", "application/json"})
+_CONFIGS |= {"text/html", ""}
 # For `Accept`: a registry answers 404 for a kind that is not named.
 ACCEPTED = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 
@@ -88,6 +90,11 @@ _FOREIGN = {
     f"{_OCI}image.layer.nondistributable.v1.tar+zstd": Compression.ZSTD,
 }
 _COMPRESSIONS = {name: kind[1] for kind, name in _LAYER_TYPES.items()} | _FOREIGN
+
+
+def is_config(media_type: str) -> bool:
+    """Whether it may be the config of an image to run; that of a plugin or a chart is not."""
+    return _without_parameters(media_type) in _CONFIGS
 
 
 def is_layer(media_type: str) -> bool:

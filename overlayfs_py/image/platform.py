@@ -126,7 +126,7 @@ def choose(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
         for image in images:
             if image.platform is not None and _same(image.platform, acceptable):
                 return image
-    untold = next((image for image in images if image.platform is None and image.is_manifest), None)
+    untold = next((image for image in images if image.platform is None and image.may_run), None)
     if untold is None:
         raise NoSuchPlatform(str(wanted), _offer(image.platform for image in images))
     return untold

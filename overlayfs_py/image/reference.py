@@ -16,6 +16,7 @@ DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
 _LEGACY_DOMAIN = "index.docker.io"
 _OFFICIAL = "library/"
+_ALGORITHM = "sha256"
 _LONGEST_PATH = 255
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
@@ -107,6 +108,19 @@ def parse_reference(text: str) -> Reference:
     domain, path = _split_domain(name)
     _require_name(text, domain, path)
     return Reference(domain, path, tag, digest)
+
+
+def require_tag_name(reference: Reference) -> None:
+    """Raise if an image cannot be given this name: with its tag it would read as an ID.
+
+    Source: moby, reference/store.go (addReference).
+
+    Raises:
+        BadReference: the name is `sha256` and a tag.
+    """
+    if reference.familiar_repository == _ALGORITHM:
+        why = f"'{_ALGORITHM}' cannot be an image's name: with a tag it reads as an ID"
+        raise BadReference(reference.familiar, why)
 
 
 def has_domain(text: str) -> bool:

@@ -2,7 +2,8 @@
 
 A layer, a pack and a volume hold one each for as long as they are mounted, so they are counted
 before the first is opened. What is then open is counted, not computed; of what remains the caches
-get half. The other half is for deleted files that are still open, which nobody can close for us.
+get half. Half of the other half is for deleted objects that are still in use, which nobody can
+close for us.
 """
 
 from __future__ import annotations
@@ -48,6 +49,12 @@ def cached_each() -> int:
     """How many descriptors each of two caches may hold beside what is open now."""
     free = _limit() - count_open() - _PASSING
     return min(max(free // 2, _LEAST_CACHED), _MOST_CACHED) // 2
+
+
+def left_for_removed() -> int:
+    """How many descriptors deleted objects that are in use may hold beside the caches."""
+    free = _limit() - count_open() - _PASSING
+    return min(max(free - 2 * cached_each(), 0), _MOST_CACHED) // 2
 
 
 def count_open() -> int:

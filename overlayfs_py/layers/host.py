@@ -11,12 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks as mark_forms
-from overlayfs_py.layers import scanning
-from overlayfs_py.layers.directory_fd import open_directory
+from overlayfs_py.layers.host_opening import open_directory, open_file
 from overlayfs_py.layers.override_stat import parse_override
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.layers.shared_inodes import paths_of_shared_inodes
@@ -30,7 +29,7 @@ from overlayfs_py.layers.values import (
     Finding,
     Marks,
 )
-from overlayfs_py.layers.xattrs import find_xattr, lacks_data, list_xattrs_of
+from overlayfs_py.layers.xattrs import find_xattr, get_xattr_of, lacks_data, list_xattrs_of
 from overlayfs_py.syscalls import files, xattrs
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.layers.marks import MarkNames
 
 _OPEN_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -66,6 +66,7 @@ class HostTree:
         self.override = override
         self.read_only = read_only
         self.plain = plain
+        self.mark_names: MarkNames = mark_forms.TRUSTED_MARKS
         self.descriptors = descriptors
         self._root_fd = root_fd
         status = os.fstat(root_fd)
@@ -99,7 +100,7 @@ class HostTree:
     def attributes_of(self, status: os.stat_result, override: bytes | None) -> Attributes:
         """Turn a stat result, and the override xattr's value if there is one, into attributes."""
         mode, uid, gid, rdev = status.st_mode, status.st_uid, status.st_gid, status.st_rdev
-        if override is not None and (parsed := parse_override(override, mode)):
+        if override is not None and (parsed := parse_override(override, status)):
             uid, gid, mode, rdev = parsed
         if not self.ids.changes_nothing:
             uid, gid = self.ids.seen_uid(uid), self.ids.seen_gid(gid)
@@ -178,7 +179,7 @@ class HostObject:
             return None
         status = self.status()
         value = self._override()
-        known = None if value is None else parse_override(value, status.st_mode)
+        known = None if value is None else parse_override(value, status)
         return (known.uid, known.gid) if known else (status.st_uid, status.st_gid)
 
     def list_xattrs(self) -> list[bytes]:
@@ -188,7 +189,7 @@ class HostObject:
         return xattrs.is_absent(*self.place(), name)
 
     def get_xattr(self, name: bytes) -> bytes:
-        return os.getxattr(self.path(), name, follow_symlinks=False)
+        return get_xattr_of(self.path(), name, follow=False)
 
     def read_link(self) -> bytes:
         dir_fd, name = self.place()
@@ -210,6 +211,10 @@ class HostFile(HostObject):
         self.parent = parent
         self.name = name
 
+    @property
+    def mark_names(self) -> MarkNames:
+        return self.tree.mark_names
+
     def open(self, flags: int) -> int:
         """Open the file for its data; the caller owns the descriptor.
 
@@ -217,7 +222,7 @@ class HostFile(HostObject):
             PermissionError: its data lies in another layer.
         """
         fd = self.open_inode(flags)
-        if not self.tree.plain and lacks_data(fd):
+        if not self.tree.plain and lacks_data(fd, self.tree.mark_names):
             os.close(fd)
             raise OSError(errno.EPERM, "its data lies in another layer (metacopy)", self.name)
         return fd
@@ -228,87 +233,13 @@ class HostFile(HostObject):
         O_NOATIME keeps a layer's access times where the caller may use it: the owner, or root.
         """
         dir_fd, name = self.place()
-        try:
-            return os.open(name, flags | _OPEN_FILE | os.O_NOATIME, dir_fd=dir_fd)
-        except PermissionError:
-            return os.open(name, flags | _OPEN_FILE, dir_fd=dir_fd)
+        return open_file(dir_fd, name, flags | _OPEN_FILE, as_owner=not self.tree.plain)
 
     def open_reader(self) -> DescriptorReader:
         return DescriptorReader(self.open(os.O_RDONLY))
 
     def other_names(self) -> list[tuple[bytes, ...]]:
         return self.tree.paths_of(self)
-
-
-class HeldFile(HostFile):
-    """A file that has lost the name it was known by; lives as long as its descriptor."""
-
-    __slots__ = ("_fd",)
-
-    def __init__(self, tree: HostTree, fd: int) -> None:
-        """Take over `fd`, any descriptor of the file (O_PATH is enough)."""
-        self.tree = tree
-        self.parent = None
-        self.name = b""
-        self._fd = fd
-
-    def place(self) -> tuple[int, bytes]:
-        raise FileNotFoundError(errno.ENOENT, "a removed file has no name")
-
-    def path(self) -> bytes:
-        return b"/proc/self/fd/%d" % self._fd
-
-    def reach(self) -> tuple[bytes | int, int | None, bool]:
-        # The link in /proc leads to the object itself, and no further if that is a link.
-        return self.path(), None, True
-
-    def status(self) -> os.stat_result:
-        return os.fstat(self._fd)
-
-    def list_xattrs(self) -> list[bytes]:
-        return list_xattrs_of(self.path())
-
-    def lacks_xattr(self, name: bytes) -> bool:
-        return False  # no call takes a descriptor of O_PATH
-
-    def get_xattr(self, name: bytes) -> bytes:
-        return os.getxattr(self.path(), name)
-
-    def read_link(self) -> bytes:
-        return os.readlink(b"", dir_fd=self._fd)
-
-    def open_inode(self, flags: int) -> int:
-        return os.open(self.path(), flags | os.O_CLOEXEC | os.O_NONBLOCK)
-
-    def close(self) -> None:
-        """Give the descriptor back; the file is gone where it was the last."""
-        os.close(self._fd)
-
-
-class OpenFile(HeldFile):
-    """A file by a descriptor that is open for its data: the host need not look for its inode."""
-
-    __slots__ = ()
-
-    @property
-    def fd(self) -> int:
-        """The descriptor, still the file's own."""
-        return self._fd
-
-    def reach(self) -> tuple[bytes | int, int | None, bool]:
-        return self._fd, None, True
-
-    def reach_xattrs(self) -> tuple[bytes | int, bool]:
-        return self._fd, True
-
-    def list_xattrs(self) -> list[bytes]:
-        return list_xattrs_of(self._fd)
-
-    def lacks_xattr(self, name: bytes) -> bool:
-        return xattrs.is_absent_from(self._fd, name)
-
-    def get_xattr(self, name: bytes) -> bytes:
-        return os.getxattr(self._fd, name)
 
 
 class HostDirectory(HostObject):
@@ -409,26 +340,19 @@ class HostDirectory(HostObject):
         is_deletion = mark_forms.is_whiteout_device(found.mode, found.rdev)
         return Absence.WHITEOUT if is_deletion else found
 
-    def is_large(self) -> bool:
-        return scanning.is_large(self.fd())
-
     def deletes(self, name: bytes) -> bool:
-        if self._twins is not None:
-            return name in self._twins
-        if self.is_large():
-            return files.exists_at(self.fd(), mark_forms.WHITEOUT_PREFIX + name)
-        with scanning.scan(self.fd(), self.name) as listing:
-            names = (mark_forms.deleted_by(os.fsencode(entry.name)) for entry in listing)
-            self._twins = {name for name in names if name is not None}
-        return name in self._twins
+        return name in self.twins()
 
-    def note_twin(self, name: bytes, *, exists: bool) -> None:
-        """Take note that the union has made or removed the file `.wh.NAME` here."""
-        if self._twins is not None:
-            (self._twins.add if exists else self._twins.discard)(name)
+    def twins(self) -> set[bytes]:
+        """Return the names that `.wh.NAME` files here delete: read once, then kept by the union."""
+        if self._twins is None:
+            with self._scan() as listing:
+                names = (mark_forms.deleted_by(os.fsencode(entry.name)) for entry in listing)
+                self._twins = {name for name in names if name is not None}
+        return self._twins
 
-    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
-        with scanning.scan(self.fd(), self.name, apart=apart) as listing:
+    def entries(self) -> Iterator[Entry]:
+        with self._scan() as listing:
             for entry in listing:
                 name = os.fsencode(entry.name)
                 if name.startswith(mark_forms.WHITEOUT_PREFIX) and not self.tree.plain:
@@ -437,6 +361,18 @@ class HostDirectory(HostObject):
                         yield Entry(deleted, WHITEOUT_TYPE)
                 else:
                     yield Entry(name, self._type_of(entry, name))
+
+    @contextmanager
+    def _scan(self) -> Iterator[Iterator[os.DirEntry[str]]]:
+        try:
+            with os.scandir(self.fd()) as listing:
+                yield listing
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            # The descriptor is one that cannot list: see `open_directory`.
+            reason = os.strerror(errno.EACCES)
+            raise PermissionError(errno.EACCES, reason, self.name) from None
 
     def _type_of(self, entry: os.DirEntry[str], name: bytes) -> int:
         if entry.is_dir(follow_symlinks=False):
@@ -459,13 +395,17 @@ class HostDirectory(HostObject):
             return True
         if status.st_size or not stat.S_ISREG(status.st_mode) or not self._holds_xattr_whiteouts():
             return False
-        return mark_forms.has_whiteout_xattr(HostFile(self, name).list_xattrs())
+        names = HostFile(self, name).list_xattrs()
+        return mark_forms.has_whiteout_xattr(names, self.tree.mark_names)
 
     def _holds_xattr_whiteouts(self) -> bool:
         if self._xattr_whiteouts is None:
-            found = mark_forms.holds_whiteout_xattrs(self.list_xattrs(), self.get_xattr)
-            self._xattr_whiteouts = found
+            self._xattr_whiteouts = self._tells_of_xattr_whiteouts(self.list_xattrs())
         return self._xattr_whiteouts
+
+    def _tells_of_xattr_whiteouts(self, names: list[bytes]) -> bool:
+        heeded = self.tree.mark_names
+        return mark_forms.holds_whiteout_xattrs(names, self.get_xattr, heeded)
 
     def list_xattrs(self) -> list[bytes]:
         known = None if self.tree.plain else self._known_fd()  # as in `status`
@@ -479,8 +419,8 @@ class HostDirectory(HostObject):
             self.fd()  # needed below, and the xattrs cost less by it than by a path
         names = self.list_xattrs()
         if self.tree.read_only:
-            self._xattr_whiteouts = mark_forms.holds_whiteout_xattrs(names, self.get_xattr)
-        marks = mark_forms.read_marks(names, self.get_xattr)
+            self._xattr_whiteouts = self._tells_of_xattr_whiteouts(names)
+        marks = mark_forms.read_marks(names, self.get_xattr, self.tree.mark_names)
         if with_opaque_file and not marks.opaque and self._has(mark_forms.AUFS_OPAQUE):
             return Marks(opaque=True, redirect=marks.redirect)
         return marks

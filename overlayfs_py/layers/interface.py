@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.layers.marks import MarkNames
     from overlayfs_py.layers.values import Attributes, Entry, Finding, Marks
 
 
@@ -65,6 +66,10 @@ class LayerObject(Protocol):
 class LayerFile(LayerObject, Protocol):
     """An object that is not a directory."""
 
+    @property
+    def mark_names(self) -> MarkNames:
+        """The xattrs that its layer heeds as marks."""
+
     def open_reader(self) -> Reader:
         """Open a regular file's data; the caller closes it."""
 
@@ -75,14 +80,8 @@ class LayerFile(LayerObject, Protocol):
 class LayerDirectory(LayerObject, Protocol):
     """A directory in one layer."""
 
-    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
-        """List it: names that it shows and names that it deletes, each once, in any order.
-
-        Only where it is listed `apart` may others list it before the end is reached.
-        """
-
-    def is_large(self) -> bool:
-        """Whether listing it takes so long that others should not have to wait for the end."""
+    def entries(self) -> Iterator[Entry]:
+        """List it: names that it shows and names that it deletes, each once, in any order."""
 
     def find(self, name: bytes) -> Finding:
         """Look one name up: MISSING also where a file `.wh.NAME` deletes it, see `deletes`."""

@@ -7,7 +7,7 @@ main.c; OCI image-spec layer.md.
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.layers.values import NO_MARKS, Marks, Metacopy
@@ -23,19 +23,40 @@ _AUFS_PRIVATE = b".wh..wh."
 PRIVATE_PREFIXES = (b"trusted.overlay.", b"user.overlay.")
 # What a nested overlay calls PREFIX + x lies on disk under PREFIX + ESCAPE + x.
 ESCAPE = b"overlay."
-ESCAPED_PREFIXES = tuple(prefix + ESCAPE for prefix in PRIVATE_PREFIXES)
 FUSE_OVERLAYFS_PREFIXES = (b"user.fuseoverlayfs.", b"security.fuseoverlayfs.")
 
-_OPAQUE = (
-    b"trusted.overlay.opaque",
-    b"user.overlay.opaque",
-    b"user.fuseoverlayfs.opaque",
-)
+_OPAQUE = (b"trusted.overlay.opaque", b"user.overlay.opaque")
+# It hides what lies below, and so gives no more than the right to make names there.
+_OPAQUE_OF_FUSE_OVERLAYFS = b"user.fuseoverlayfs.opaque"
 REDIRECT = (b"trusted.overlay.redirect", b"user.overlay.redirect")
 METACOPY = (b"trusted.overlay.metacopy", b"user.overlay.metacopy")
 # struct ovl_metacopy without a digest (fs/overlayfs/overlayfs.h), which an empty value stands for.
 _METACOPY_HEAD = 4
 _WHITEOUT = (b"trusted.overlay.whiteout", b"user.overlay.whiteout")
+
+
+class MarkNames(NamedTuple):
+    """The xattrs that are heeded as marks, a tuple for each: of one namespace, or of both.
+
+    Whoever may write an object may set `user.overlay.*` on it, and a redirect leads to any place of
+    the layers below. So a mount heeds those marks alone that its own upper would get.
+    """
+
+    opaque: tuple[bytes, ...]
+    redirect: tuple[bytes, ...]
+    metacopy: tuple[bytes, ...]
+    whiteout: tuple[bytes, ...]
+
+
+def _marks_of(at: int) -> MarkNames:
+    opaque = (_OPAQUE[at], _OPAQUE_OF_FUSE_OVERLAYFS)
+    return MarkNames(opaque, (REDIRECT[at],), (METACOPY[at],), (_WHITEOUT[at],))
+
+
+TRUSTED_MARKS, USER_MARKS = _marks_of(0), _marks_of(1)
+NO_MARK_NAMES = MarkNames((), (), (), ())
+# Of a pack, which holds nothing but what its maker heeded, and says in its own way what is opaque.
+PACKED_MARKS = MarkNames((), REDIRECT, METACOPY, ())
 
 
 def is_reserved(name: bytes) -> bool:
@@ -55,22 +76,24 @@ def is_whiteout_device(mode: int, rdev: int) -> bool:
     return rdev == 0 and stat.S_ISCHR(mode)
 
 
-def has_whiteout_xattr(names: Sequence[bytes]) -> bool:
+def has_whiteout_xattr(names: Sequence[bytes], heeded: MarkNames) -> bool:
     """Whether an empty regular file with these xattrs is a whiteout in a directory marked "x"."""
-    return any(name in names for name in _WHITEOUT)
+    return any(name in names for name in heeded.whiteout)
 
 
-def read_marks(names: Sequence[bytes], value_of: Callable[[bytes], bytes]) -> Marks:
+def read_marks(
+    names: Sequence[bytes], value_of: Callable[[bytes], bytes], heeded: MarkNames
+) -> Marks:
     """Read a directory's marks from its xattrs: their names and how to get one's value."""
     if not names:
         return NO_MARKS
-    opaque = any(name in names and value_of(name) == b"y" for name in _OPAQUE)
-    redirect = next((value_of(name) for name in REDIRECT if name in names), None)
+    opaque = any(name in names and value_of(name) == b"y" for name in heeded.opaque)
+    redirect = next((value_of(name) for name in heeded.redirect if name in names), None)
     return Marks(opaque, _valid_redirect(redirect))
 
 
 def read_metacopy(
-    names: Sequence[bytes], value_of: Callable[[bytes], bytes], name: bytes
+    names: Sequence[bytes], value_of: Callable[[bytes], bytes], name: bytes, heeded: MarkNames
 ) -> Metacopy | None:
     """Read a regular file's marks from its xattrs; None if its data is its own.
 
@@ -80,19 +103,21 @@ def read_metacopy(
         CorruptLayer: naming the file, the value is shorter than the kernel takes
             (fs/overlayfs/util.c, ovl_check_metacopy_xattr).
     """
-    mark = next((mark for mark in METACOPY if mark in names), None)
+    mark = next((mark for mark in heeded.metacopy if mark in names), None)
     if mark is None:
         return None
     value = value_of(mark)
     if 0 < len(value) < _METACOPY_HEAD:
         raise CorruptLayer(name, "its metacopy xattr is none")
-    redirect = next((value_of(name) for name in REDIRECT if name in names), None)
+    redirect = next((value_of(name) for name in heeded.redirect if name in names), None)
     return Metacopy(_valid_redirect(redirect))
 
 
-def holds_whiteout_xattrs(names: Sequence[bytes], value_of: Callable[[bytes], bytes]) -> bool:
+def holds_whiteout_xattrs(
+    names: Sequence[bytes], value_of: Callable[[bytes], bytes], heeded: MarkNames
+) -> bool:
     """Whether the directory says that its whiteouts may be files with a whiteout xattr."""
-    return any(name in names and value_of(name) == b"x" for name in _OPAQUE[:2])
+    return any(name in names and value_of(name) == b"x" for name in heeded.opaque[:1])
 
 
 def _valid_redirect(value: bytes | None) -> bytes | None:

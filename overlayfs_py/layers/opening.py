@@ -13,18 +13,27 @@ from overlayfs_py.layers.xattrs import find_xattr
 if TYPE_CHECKING:
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.host import HostDirectory
+    from overlayfs_py.layers.marks import MarkNames
 
 
 def open_directory_layer(
-    index: int, path: bytes, ids: IdMap, descriptors: DescriptorCache[int]
+    index: int,
+    path: bytes,
+    ids: IdMap,
+    descriptors: DescriptorCache[int],
+    *,
+    mark_names: MarkNames,
+    overrides: bool,
 ) -> HostTree:
     """Open the directory at `path` as tree `index` of a mount; the caller closes the tree.
 
-    `ids` map its owners, unless its mount does so already.
+    `ids` map its owners, unless its mount does so already. With `overrides` its objects have the
+    owner and mode that an xattr keeps, if its root has one.
     """
     root_fd = open_layer_root(path)
     tree = HostTree(index, root_fd, IdMap() if is_idmapped(path) else ids, descriptors)
-    tree.override = _detect_override(tree.root)
+    tree.mark_names = mark_names
+    tree.override = _detect_override(tree.root) if overrides else None
     return tree
 
 

@@ -11,6 +11,8 @@ import os
 import stat
 from typing import NamedTuple
 
+from overlayfs_py.layers.ownership import is_ours_alone, without_powers
+
 # fuse-overlayfs's option xattr_permissions: 1 needs privilege to write, 2 does not.
 OVERRIDE_XATTRS = {1: b"security.fuseoverlayfs.override_stat", 2: b"user.containers.override_stat"}
 LEGACY_XATTR = b"user.fuseoverlayfs.override_stat"
@@ -39,12 +41,19 @@ class Override(NamedTuple):
     rdev: int
 
 
-def parse_override(value: bytes, real_mode: int) -> Override | None:
+def parse_override(value: bytes, real: os.stat_result) -> Override | None:
     """Read the xattr's value; None if it is not one.
 
     The inode's own type counts where the value names none, or one that the inode cannot stand
-    for: what is no directory cannot be listed, what is no link has no target.
+    for: what is no directory cannot be listed, what is no link has no target. Nor does it become a
+    device or set-id for an id that its owner does not have: whoever may write a file may set the
+    xattr.
     """
+    found = _parse(value, real.st_mode)
+    return found if found is None or is_ours_alone(real) else without_powers(found, real)
+
+
+def _parse(value: bytes, real_mode: int) -> Override | None:
     try:
         uid, gid, mode, *kind = value.rstrip(b"\0").decode("ascii").split(":")
         file_type, rdev = _parse_type(kind[0]) if kind else (stat.S_IFMT(real_mode), 0)

@@ -53,10 +53,7 @@ class SkeletonDirectory:
     def owner_behind(self, ids: IdMap) -> None:
         pass  # it lies nowhere
 
-    def is_large(self) -> bool:
-        return False
-
-    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
+    def entries(self) -> Iterator[Entry]:
         return (Entry(name, stat.S_IFDIR) for name in self._children)
 
     def find(self, name: bytes) -> Finding:

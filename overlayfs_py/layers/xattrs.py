@@ -7,9 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks
+from overlayfs_py.layers.owner_rights import do_as_owner
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerFile, LayerObject
+    from overlayfs_py.layers.marks import MarkNames
     from overlayfs_py.layers.values import Metacopy
 
 
@@ -25,6 +27,14 @@ def find_xattr(item: LayerObject, name: bytes) -> bytes | None:
         raise
 
 
+def get_xattr_of(of: bytes | int, name: bytes, *, follow: bool = True) -> bytes:
+    """Return a value, as the owner may read it whatever the mode says."""
+    try:
+        return os.getxattr(of, name, follow_symlinks=follow)
+    except PermissionError as refusal:
+        return do_as_owner(refusal, lambda: os.getxattr(of, name, follow_symlinks=follow))
+
+
 def list_xattrs_of(of: bytes | int, *, follow: bool = True) -> list[bytes]:
     """Return the names of xattrs, none where the filesystem has none: FUSE's often say so."""
     try:
@@ -35,15 +45,15 @@ def list_xattrs_of(of: bytes | int, *, follow: bool = True) -> list[bytes]:
         raise
 
 
-def lacks_data(fd: int) -> bool:
+def lacks_data(fd: int, heeded: MarkNames) -> bool:
     """Whether a file is a metacopy: attributes over the data of a layer below.
 
     Size and blocks do not tell: its xattrs may take a block, and a killed copy-up may have left
     some of its data. Asking takes 0.3 us (measured, ext4).
     """
-    return any(name in marks.METACOPY for name in list_xattrs_of(fd))
+    return any(name in heeded.metacopy for name in list_xattrs_of(fd))
 
 
 def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:
     """Return what a regular file says of where its data lies, None if that is its own."""
-    return marks.read_metacopy(file.list_xattrs(), file.get_xattr, name)
+    return marks.read_metacopy(file.list_xattrs(), file.get_xattr, name, file.mark_names)

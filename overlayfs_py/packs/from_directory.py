@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.ids import IdMap
-from overlayfs_py.layers.marks import ESCAPED_PREFIXES, METACOPY, PRIVATE_PREFIXES, REDIRECT
-from overlayfs_py.layers.marks import FUSE_OVERLAYFS_PREFIXES as FUSE_OVERLAYFS
+from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS, MarkNames
 from overlayfs_py.layers.opening import open_directory_layer
-from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
+from overlayfs_py.layers.ownership import is_ours_alone
 from overlayfs_py.layers.reader import data_extents
+from overlayfs_py.layers.reserved_xattrs import is_users
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes
 from overlayfs_py.packs.errors import BadEntry, Unwritten
 from overlayfs_py.packs.values import Hole, Metadata, shown
+from overlayfs_py.syscalls.credentials import has_trusted_xattrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 _STEP = 1 << 20  # bytes of a read
 _OPEN_DIRECTORIES = 64
-# What a directory says of itself as a layer; a pack says it in its own way, or needs it not.
-_NOT_KEPT = (*PRIVATE_PREFIXES, *FUSE_OVERLAYFS, *OVERRIDE_XATTRS.values(), LEGACY_XATTR)
-_KEPT = (*REDIRECT, *METACOPY)
 
 
 def pack_directory(
@@ -55,7 +53,15 @@ def pack_directory(
         Unwritten: naming the file of the pack.
     """
     descriptors: DescriptorCache[int] = DescriptorCache(_OPEN_DIRECTORIES, os.close)
-    with closing(open_directory_layer(1, source, IdMap(), descriptors)) as tree:
+    layer = open_directory_layer(
+        1,
+        source,
+        IdMap(),
+        descriptors,
+        mark_names=TRUSTED_MARKS if has_trusted_xattrs() else USER_MARKS,
+        overrides=is_ours_alone(os.stat(source)),
+    )
+    with closing(layer) as tree:
         try:
             _Walk(writer, keep_atimes=keep_atimes, on_data=on_data).run(tree.root)
         finally:
@@ -136,14 +142,19 @@ class _Walk:
             found.gid,
             found.mtime_ns,
             found.atime_ns if self._keep_atimes else None,
-            tuple((name, item.get_xattr(name)) for name in _xattr_names(item) if _is_kept(name)),
+            tuple(
+                (name, item.get_xattr(name))
+                for name in _xattr_names(item)
+                if _is_kept(name, item.tree.mark_names)
+            ),
         )
 
     def _data(self, file: HostFile, meta: Metadata, size: int) -> Iterator[DataOrHole]:
         try:
             fd = file.open(os.O_RDONLY)
         except PermissionError as error:
-            if error.errno != errno.EPERM or not any(name in METACOPY for name, _ in meta.xattrs):
+            metacopies = file.mark_names.metacopy
+            if error.errno != errno.EPERM or not any(name in metacopies for name, _ in meta.xattrs):
                 raise
             yield Hole(size)  # its data lies in another layer, and the xattr that says so is kept
             return
@@ -181,8 +192,13 @@ def _xattr_names(item: HostObject) -> list[bytes]:
         raise
 
 
-def _is_kept(name: bytes) -> bool:
-    return not name.startswith(_NOT_KEPT) or name.startswith(ESCAPED_PREFIXES) or name in _KEPT
+def _is_kept(name: bytes, heeded: MarkNames) -> bool:
+    """Whether an xattr goes into the pack.
+
+    Of what a layer says of itself: redirects and metacopies that mean something here. The rest a
+    pack says in its own way, or needs it not.
+    """
+    return is_users(name) or name in heeded.redirect or name in heeded.metacopy
 
 
 @contextmanager

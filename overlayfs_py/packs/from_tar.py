@@ -10,7 +10,7 @@ import json
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.marks import ESCAPE, PRIVATE_PREFIXES
+from overlayfs_py.layers.reserved_xattrs import disk_name
 from overlayfs_py.packs.errors import BadEntry
 from overlayfs_py.packs.format import SectionId
 from overlayfs_py.packs.tar_paths import TarPaths
@@ -127,20 +127,10 @@ class _Layer:
 def _metadata(member: Member) -> Metadata:
     xattrs = member.xattrs
     if xattrs:
-        xattrs = tuple((_escaped(name), value) for name, value in xattrs)
+        # A tar says by names what the layer is; an xattr in it is only what a user saw, and must
+        # not redirect a directory, hide what is below, or stand for an owner.
+        xattrs = tuple((disk_name(name), value) for name, value in xattrs)
     return Metadata(member.mode, member.uid, member.gid, member.mtime_ns, None, xattrs)
-
-
-def _escaped(name: bytes) -> bytes:
-    """The name under which overlayfs keeps an xattr of its own that a user has set.
-
-    A tar says by names what the layer is; an xattr in it is only what a user saw, and must not
-    redirect a directory or hide what is below.
-    """
-    for prefix in PRIVATE_PREFIXES:
-        if name.startswith(prefix):
-            return prefix + ESCAPE + name[len(prefix) :]
-    return name
 
 
 def _data(member: Member, reader: TarReader) -> Iterator[DataOrHole]:

@@ -7,6 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
+from overlayfs_py import link_walk
 from overlayfs_py.packs.format import NO_INODE, ROOT
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.values import Path
 
 _STEP = 1 << 20
-_MOST_LINKS = 40  # as in the kernel (include/linux/namei.h, MAXSYMLINKS)
 
 
 class Item(NamedTuple):
@@ -71,26 +71,20 @@ def find(pack: Pack, path: Path, *, follow: bool = False) -> Item:
         OSError: ELOOP.
         CorruptLayer: the pack is damaged.
     """
-    found = [Item((), ROOT, pack.index.directory(ROOT))]  # the way down to here
-    pending, links = list(reversed(path)), 0
-    while pending:
-        name = pending.pop()
-        if name in (b"", b"."):
-            continue
-        if name == b"..":
-            found = found[:-1] or found
-            continue
-        child = _child(pack, found[-1], name, path)
-        if child.inode is not None and child.type == stat.S_IFLNK and (pending or follow):
-            links += 1
-            if links > _MOST_LINKS:
-                raise _failure(errno.ELOOP, path)
-            target = pack.index.text(child.inode.first, child.inode.size)
-            found = found[:1] if target.startswith(b"/") else found
-            pending += reversed(target.split(b"/"))
-        else:
-            found.append(child)
-    return found[-1]
+    root = Item((), ROOT, pack.index.directory(ROOT))
+    return link_walk.follow(
+        root,
+        path,
+        lambda parent, name: _child(pack, parent, name, path),
+        lambda item: _link_target(pack, item),
+        follow_last=follow,
+    )[-1]
+
+
+def _link_target(pack: Pack, item: Item) -> bytes | None:
+    if item.inode is None or item.type != stat.S_IFLNK:
+        return None
+    return target(pack, item.inode)
 
 
 def _child(pack: Pack, parent: Item, name: bytes, asked: Path) -> Item:

@@ -8,7 +8,8 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.marks import METACOPY, read_marks
+from overlayfs_py.layers.marks import NO_MARK_NAMES, PACKED_MARKS, MarkNames, read_marks
+from overlayfs_py.layers.ownership import powerless_mode
 from overlayfs_py.layers.values import (
     INO_BITS,
     WHITEOUT_TYPE,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.pack import Pack
     from overlayfs_py.packs.reader import PackReader
 
-_LARGE = 8192  # names: to list them takes about 10 ms
 _BLOCK = 4096
 _SECTORS = _BLOCK // 512
 # As far as a kernel's device numbers go (include/linux/kdev_t.h).
@@ -44,10 +44,15 @@ _ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
 class PackLayer:
     """One pack in a stack."""
 
-    def __init__(self, index: int, pack: Pack, ids: IdMap) -> None:
-        """Take over `pack`; `index` numbers the trees of one mount."""
+    def __init__(self, index: int, pack: Pack, ids: IdMap, *, trusted: bool = True) -> None:
+        """Take over `pack`; `index` numbers the trees of one mount.
+
+        Of one that is not trusted, set-id bits, devices, redirects and metacopies mean nothing.
+        """
         self.pack = pack
         self.ids = ids
+        self.mark_names = PACKED_MARKS if trusted else NO_MARK_NAMES
+        self._trusted = trusted
         self._base = (index << INO_BITS) + 1  # the pack has a number 0, which would be none
         self.root = PackDirectory(self, ROOT)
 
@@ -78,6 +83,8 @@ class PackLayer:
             size, blocks = _BLOCK, _SECTORS
         elif kind in _DEVICES:
             rdev = self._device(number, inode)
+        if not self._trusted:
+            mode, rdev = powerless_mode(mode, rdev)
         if not self.ids.changes_nothing:
             uid, gid = self.ids.seen_uid(uid), self.ids.seen_gid(gid)
         mtime = join_ns(mtime_s, mtime_ns)
@@ -160,11 +167,15 @@ class PackFile(PackObject):
 
     __slots__ = ()
 
+    @property
+    def mark_names(self) -> MarkNames:
+        return self._layer.mark_names
+
     def open_reader(self) -> PackReader:
         inode = self.inode()
         # All hole: either that is so, or the data lies in another layer.
         empty = inode.size and not inode.amount and not inode.flags & Flag.INLINE
-        if empty and any(name in METACOPY for name in self._xattrs()):
+        if empty and any(name in PACKED_MARKS.metacopy for name in self._xattrs()):
             raise OSError(errno.EPERM, "its data lies in another layer (metacopy)")
         return self._layer.pack.reader(inode)
 
@@ -209,25 +220,16 @@ class PackDirectory(PackObject):
             and index.dirent(after)[1] == WHITEOUT_TYPE
         )
 
-    def is_large(self) -> bool:
-        return self.inode().amount >= _LARGE
-
-    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
-        """List it in the order in which its objects were packed, as their data lies on disk.
-
-        In steps it goes by the table: sorting would be one step, and a long one.
-        """
+    def entries(self) -> Iterator[Entry]:
+        """List it in the order in which its objects were packed, as their data lies on disk."""
         index = self._layer.pack.index
-        names = index.names(self._listed or self._listable())
-        listed = names if apart else sorted(names, key=_NUMBER)
+        listed = sorted(index.names(self._listed or self._listable()), key=_NUMBER)
         return (Entry(name, kind << 12) for name, _, kind in listed)
 
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
         inode = self.inode()
-        marks = read_marks(self.list_xattrs(), self.get_xattr)
-        if inode.flags & Flag.OPAQUE and not marks.opaque:
-            return Marks(opaque=True, redirect=marks.redirect)
-        return marks
+        marks = read_marks(self.list_xattrs(), self.get_xattr, self._layer.mark_names)
+        return Marks(bool(inode.flags & Flag.OPAQUE), marks.redirect)
 
     def directory(self, name: bytes) -> PackDirectory:
         return PackDirectory(self._layer, self._number_of(name))

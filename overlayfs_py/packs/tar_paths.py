@@ -10,13 +10,12 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
+from overlayfs_py import link_walk
 from overlayfs_py.packs.errors import BadEntry
 
 if TYPE_CHECKING:
     from overlayfs_py.packs.values import Path
     from overlayfs_py.packs.writer import PackWriter
-
-_MOST_LINKS = 40  # as in the kernel (include/linux/namei.h, MAXSYMLINKS)
 
 
 class TarPaths:
@@ -46,25 +45,18 @@ class TarPaths:
         return (*self._last[1], path[-1])
 
     def _follow(self, directory: Path) -> Path:
-        pending = list(reversed(directory))
-        place: list[bytes] = []
-        followed = 0
-        while pending:
-            name = pending.pop()
-            if name == b"..":
-                del place[-1:]
-                continue
-            target = self._target((*place, name))
-            if target is None:
-                place.append(name)
-                continue
-            followed += 1
-            if followed > _MOST_LINKS:
-                raise BadEntry("too many symbolic links on the way to it")
-            if target.startswith(b"/"):
-                place = []
-            pending += [part for part in reversed(target.split(b"/")) if part not in (b"", b".")]
-        return tuple(place)
+        root: Path = ()
+        try:
+            way = link_walk.follow(
+                root,
+                directory,
+                lambda place, name: (*place, name),
+                self._target,
+                follow_last=True,
+            )
+        except OSError as error:  # ELOOP: nothing is read here
+            raise BadEntry("too many symbolic links on the way to it") from error
+        return way[-1]
 
     def _target(self, path: Path) -> bytes | None:
         target = self._links.get(path)

@@ -221,7 +221,8 @@ class _Unprivileged(_Exact):
         for name, value in self._xattrs(inode):
             self._try_xattr(fd, path, name, value)
         own = 0o700 if stat.S_ISDIR(inode.mode) else 0o600
-        os.fchmod(fd, inode.mode & 0o777 | own)
+        # Not for others to write, whatever the xattr says: who writes a file sets its xattrs, too.
+        os.fchmod(fd, inode.mode & 0o755 | own)
         os.utime(fd, ns=_times(inode))
 
     def _describe_name(self, fd: int, name: bytes, inode: Inode, path: Path) -> None:

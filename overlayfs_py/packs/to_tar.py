@@ -7,7 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.marks import ESCAPED_PREFIXES, METACOPY, PRIVATE_PREFIXES, REDIRECT
+from overlayfs_py.layers.marks import METACOPY, REDIRECT
+from overlayfs_py.layers.reserved_xattrs import seen_name
 from overlayfs_py.packs.errors import BadEntry, CorruptLayer
 from overlayfs_py.packs.format import NO_INODE, ROOT, Flag, SectionId, join_ns
 from overlayfs_py.tars.errors import BadSplit
@@ -200,17 +201,11 @@ class _Walk:
                 raise BadEntry(
                     f"{shown}: what it is lies in the layers below, and no tar can say so"
                 )
-            found.append((_unescaped(name), value))
+            # As it is: what nothing in a tar could have been escaped from.
+            found.append((seen_name(name) or name, value))
         return tuple(sorted(found))
 
     def _data(self, inode: Inode) -> Iterator[bytes]:
         reader = self._pack.reader(inode)
         for start in range(0, inode.size, _STEP):
             yield reader.read(start, min(_STEP, inode.size - start))
-
-
-def _unescaped(name: bytes) -> bytes:
-    for escaped, plain in zip(ESCAPED_PREFIXES, PRIVATE_PREFIXES, strict=True):
-        if name.startswith(escaped):
-            return plain + name[len(escaped) :]
-    return name

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.registry.errors import (
     BadAnswer,
     Denied,
@@ -185,7 +186,7 @@ def reason_in(body: bytes) -> str:
     Source: distribution-spec, "Error Codes".
     """
     try:
-        said = msgspec.json.decode(body, type=_Errors)
+        said = decode_json(body, _Errors)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ""
     if said.errors:

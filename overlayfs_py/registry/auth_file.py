@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.registry.errors import Refused
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _read(path: Path) -> bytes:
 
 def _decode(path: Path, raw: bytes, form: type[Form]) -> Form:
     try:
-        return msgspec.json.decode(raw, type=form)
+        return decode_json(raw, form)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Refused(str(path), f"not a file of credentials: {error}") from error
 
@@ -157,7 +158,9 @@ def _entry(path: Path, name: str, form: _EntryForm) -> Entry:
 
 def _split(path: Path, name: str, auth: str) -> tuple[str, str]:
     try:
-        text = base64.b64decode(auth, validate=True).decode()
+        # Go's decoder passes over line ends (encoding/base64): some tools wrap at 76 columns.
+        unwrapped = auth.replace("\r", "").replace("\n", "")
+        text = base64.b64decode(unwrapped, validate=True).decode()
     except (binascii.Error, UnicodeError) as error:
         raise Refused(str(path), f"the entry for {name} is not base64 of text") from error
     user, _, secret = text.partition(":")
@@ -178,7 +181,8 @@ def _others(path: Path, name: str) -> dict[str, object]:
 
 
 def _write_auths(path: Path, auths: dict[str, object]) -> None:
-    document = _decode(path, _read(path).strip() or b"{}", dict[str, object])
+    read = _decode(path, _read(path).strip() or b"{}", dict[str, object])
+    document = {key: value for key, value in read.items() if key.casefold() != "auths"}
     document["auths"] = auths
     text = msgspec.json.format(msgspec.json.encode(document), indent=4) + b"\n"
     # A symlink stays one: people keep these files elsewhere.

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import msgspec
 import trio
 
+from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.registry.answers import ConnectionLost
 from overlayfs_py.registry.credentials import IdentityToken, Password
 from overlayfs_py.registry.errors import BadAnswer, Denied, Unavailable
@@ -70,7 +71,7 @@ class _TokenServer:
 class _TokenForm(msgspec.Struct):
     token: str | None = None
     access_token: str | None = None
-    expires_in: float | None = None
+    expires_in: object = None  # what is no number of seconds says nothing
 
 
 class Authorization:
@@ -205,14 +206,20 @@ def _token_call(
 
 def _parse_token(body: bytes, asked_at: float, host: str, what: str) -> _Token:
     try:
-        form = msgspec.json.decode(body, type=_TokenForm)
+        form = decode_json(body, _TokenForm)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadAnswer(what, f"{host}: no token in its answer: {error}") from error
     token = form.token or form.access_token
     if not token or not token.isascii() or not token.isprintable():
         raise BadAnswer(what, f"{host}: no token in its answer")
-    life_s = form.expires_in or _SHORTEST_LIFE_S
-    if not math.isfinite(life_s) or life_s <= 0:
-        life_s = _SHORTEST_LIFE_S
     # Its clock starts before ours, and a request takes its time to get there.
-    return _Token(f"Bearer {token}", asked_at + min(life_s, _LONGEST_LIFE_S) * 0.9)
+    return _Token(f"Bearer {token}", asked_at + _life_s(form.expires_in) * 0.9)
+
+
+def _life_s(told: object) -> float:
+    """How long a token is good for; some servers write the number as a text."""
+    if isinstance(told, str) and told.isascii() and told.isdecimal() and len(told) < 20:
+        told = int(told)
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < math.inf:
+        return _SHORTEST_LIFE_S
+    return min(told, _LONGEST_LIFE_S)

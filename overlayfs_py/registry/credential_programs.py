@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.registry.errors import Refused
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ async def get(name: str, server: str) -> tuple[str, str] | None:
             return None
         raise Refused(_program(name), said or f"ended with {done.returncode}")
     try:
-        found = msgspec.json.decode(done.stdout, type=_Found)
-    except (msgspec.DecodeError, UnicodeError) as error:
+        found = decode_json(done.stdout, _Found)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Refused(_program(name), f"its answer makes no sense: {error}") from error
     return found.user, found.secret
 

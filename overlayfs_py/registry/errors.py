@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from overlayfs_py.errors import OverlayError
+from overlayfs_py.terminal_text import shortened
 
 
 class RegistryError(OverlayError):
@@ -11,7 +12,7 @@ class RegistryError(OverlayError):
     exit_code = 43
 
     def __init__(self, what: str, why: str) -> None:
-        super().__init__(None, printable(why), printable(what))
+        super().__init__(None, _on_one_line(why), _on_one_line(what))
 
 
 class NotThere(RegistryError):
@@ -43,7 +44,5 @@ class Refused(RegistryError):
 _LONGEST_CHARACTERS = 400
 
 
-def printable(text: str) -> str:
-    """Return foreign text as one line that no terminal obeys, shortened."""
-    shown = "".join(character if character.isprintable() else "?" for character in text.strip())
-    return shown if len(shown) <= _LONGEST_CHARACTERS else shown[:_LONGEST_CHARACTERS] + "..."
+def _on_one_line(text: str) -> str:
+    return shortened(text.strip(), _LONGEST_CHARACTERS)

@@ -13,6 +13,7 @@ import msgspec
 
 from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.digest import BadDigest, Digest, DigestMismatch, digest_of, parse_digest
+from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.image.media_types import ACCEPTED
 from overlayfs_py.registry.authorization import Access
 from overlayfs_py.registry.blob_stream import BlobStream
@@ -137,7 +138,7 @@ class Repository:
 
     def _parse_tags(self, raw: bytes) -> list[str]:
         try:
-            return msgspec.json.decode(raw, type=_TagsForm).tags or []
+            return decode_json(raw, _TagsForm).tags or []
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise BadAnswer(self.name, f"{self.host.domain}: no list of tags: {error}") from error
 

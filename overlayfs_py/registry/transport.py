@@ -126,6 +126,7 @@ class Transport:
             extensions={"timeout": self._timeouts()},
         )
         try:
+            began = trio.current_time()
             response = await self._pool_for(call.url).handle_async_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise self._unreached(call, error) from error
@@ -133,6 +134,8 @@ class Transport:
             raise ConnectionLost(f"no answer for {self.patience.silence_s:g} s") from error
         except httpx.TransportError as error:
             raise ConnectionLost(str(error) or type(error).__name__) from error
+        taken_ms = (trio.current_time() - began) * 1000
+        log.debug("%s: %d, %.0f ms", _described(call), response.status_code, taken_ms)
         self._has_answered.add(call.url.host)
         response.request = request
         return Answer(response, call.url, self.patience)
@@ -235,6 +238,13 @@ class Transport:
         if call.url.host in self._has_answered:
             return ConnectionLost(why)
         return Unavailable(call.what, f"{call.url.netloc.decode()}: {why}")
+
+
+def _described(call: Call) -> str:
+    """A request in words, without what may be secret: the query, a user, credentials."""
+    url = f"{call.url.scheme}://{call.url.netloc.decode()}{call.url.path}"
+    scheme = "" if call.authorization is None else f" ({call.authorization.partition(' ')[0]})"
+    return f"{call.method} {url}{scheme}"
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from overlayfs_py.image.reference import require_tag_name
 from overlayfs_py.store import blobs, downloads, images, layers, locks, names
 from overlayfs_py.store.failures import Busy
 from overlayfs_py.store.layers import LayerIngest, StoredLayer
@@ -175,7 +176,10 @@ class Addition:
 
         Raises:
             NotInStore: a blob or a layer of it is missing; nothing is changed.
+            BadReference: no image can have one of the names; nothing is changed.
         """
+        for reference in references:
+            require_tag_name(reference)
         with self._lock.exclusive():
             config = images.require_whole(self._places, manifest)
             entry = ImageEntry(

@@ -167,7 +167,8 @@ def _foreign_paths(places: Places) -> Iterator[Path]:
 
 def _is_ours(places: Places, path: Path) -> bool:
     if path.parent in (places.root, places.blobs.parent):
-        return path in (*places.directories, places.version, places.empty)
+        others = (places.version, places.empty, places.containers, places.volumes)
+        return path in (*places.directories, *others)
     if path.parent == places.locks:
         kind, _, digits = path.name.partition("-")
         return path.name in LOCK_NAMES or (kind in ("use", "ingest") and records.is_hex(digits))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from overlayfs_py.image.digest import Digest, digest_of_hex
+from overlayfs_py.image.reference import require_tag_name
 from overlayfs_py.store import durable, records
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.places import GONE
@@ -44,7 +45,12 @@ def all_tags(places: Places) -> list[TagEntry]:
 
 
 def put_tag(places: Places, reference: Reference, manifest: Digest) -> None:
-    """Let a reference with a tag name an image, instead of the one that it may name now."""
+    """Let a reference with a tag name an image, instead of the one that it may name now.
+
+    Raises:
+        BadReference: no image can have this name.
+    """
+    require_tag_name(reference)
     text = full(reference)
     entry = TagEntry(reference=text, manifest=manifest, tagged_ns=time.time_ns())
     durable.write_file(places.tag(text), records.encode(entry), places.staging)

@@ -64,6 +64,16 @@ class Places:
         return self.root / "quarantine"
 
     @property
+    def containers(self) -> Path:
+        """Made with the first container."""
+        return self.root / "containers"
+
+    @property
+    def volumes(self) -> Path:
+        """Made with the first volume."""
+        return self.root / "volumes"
+
+    @property
     def empty(self) -> Path:
         """The layer of an image that has none."""
         return self.root / "empty"
@@ -107,6 +117,12 @@ class Places:
     def tag(self, reference: str) -> Path:
         # A reference may be longer than a file name, and has slashes: what it is stands inside.
         return self.tags / hashlib.sha256(reference.encode()).hexdigest()
+
+    def container(self, ident: str) -> Path:
+        return self.containers / ident
+
+    def volume(self, name: str) -> Path:
+        return self.volumes / name
 
     def download(self, digest: Digest) -> Path:
         return self.partial / hex_of(digest)

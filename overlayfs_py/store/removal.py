@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest
-from overlayfs_py.store import names, resolving
+from overlayfs_py.store import containers, names, resolving
 from overlayfs_py.store.collection import is_used
 from overlayfs_py.store.failures import InUse
 
@@ -71,8 +71,13 @@ def remove(places: Places, text: str, *, force: bool) -> Unnamed:
 
 
 def remove_all(places: Places, entries: Iterable[ImageEntry]) -> Unnamed:
-    """Take away images with all their names, except those that are mounted."""
-    free = [entry for entry in entries if not is_used(places, Digest(entry.manifest))]
+    """Take away images with all their names, except those that are mounted or have containers."""
+    needed = {container.manifest for container in containers.all_records(places)}
+    free = [
+        entry
+        for entry in entries
+        if entry.manifest not in needed and not is_used(places, Digest(entry.manifest))
+    ]
     manifests = {entry.manifest for entry in free}
     tags = [tag.reference for tag in names.all_tags(places) if tag.manifest in manifests]
     digests = [name for entry in free for name in entry.repo_digests]
@@ -139,8 +144,14 @@ def _drop(
 def _require_unused(
     places: Places, text: str, entries: Iterable[ImageEntry], *, force: bool
 ) -> None:
-    if not force and any(is_used(places, Digest(entry.manifest)) for entry in entries):
-        raise InUse(text, "the image is mounted (--force takes its names away)")
+    if force:
+        return
+    for entry in entries:
+        if is_used(places, Digest(entry.manifest)):
+            raise InUse(text, "the image is mounted (--force takes its names away)")
+        for container in containers.using(places, entry.manifest):
+            why = f"container {container.id[:12]} is made of it (--force takes its names away)"
+            raise InUse(text, why)
 
 
 def _names_of(places: Places, image_id: str) -> _Names:

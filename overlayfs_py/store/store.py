@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.late_import import LateModule
-from overlayfs_py.store import blobs, images, layers, names, records, resolving
+from overlayfs_py.store import names, records
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.locks import StoreLock
 from overlayfs_py.store.places import Places
@@ -26,30 +26,45 @@ if TYPE_CHECKING:
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store import (
         additions,
+        blobs,
         checking,
         collection,
+        containers,
         durable,
+        images,
+        layers,
         leases,
         removal,
         repairing,
+        resolving,
         usage,
+        volumes,
     )
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.checking import Problem
+    from overlayfs_py.store.containers import Containers
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.layers import LayersInUse, StoredLayer
     from overlayfs_py.store.removal import Unnamed
     from overlayfs_py.store.usage import Usage
+    from overlayfs_py.store.volumes import Volumes
 else:
-    # Who looks at images neither changes, checks nor measures a store: half the start.
+    # The TAB key asks for names alone, a list for images; neither changes, checks nor measures
+    # a store: more than half of the start.
     additions = LateModule("overlayfs_py.store.additions")
+    blobs = LateModule("overlayfs_py.store.blobs")
     checking = LateModule("overlayfs_py.store.checking")
     collection = LateModule("overlayfs_py.store.collection")
+    containers = LateModule("overlayfs_py.store.containers")
     durable = LateModule("overlayfs_py.store.durable")
+    images = LateModule("overlayfs_py.store.images")
+    layers = LateModule("overlayfs_py.store.layers")
     leases = LateModule("overlayfs_py.store.leases")
     removal = LateModule("overlayfs_py.store.removal")
     repairing = LateModule("overlayfs_py.store.repairing")
+    resolving = LateModule("overlayfs_py.store.resolving")
     usage = LateModule("overlayfs_py.store.usage")
+    volumes = LateModule("overlayfs_py.store.volumes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +104,16 @@ class Store:
     def root(self) -> Path:
         return self._places.root
 
+    @property
+    def containers(self) -> Containers:
+        """What was made of its images."""
+        return containers.Containers(self._places, self._lock)
+
+    @property
+    def volumes(self) -> Volumes:
+        """What outlives containers."""
+        return volumes.Volumes(self._places, self._lock)
+
     def add(self) -> Addition:
         """Begin to add something; close it when all is added."""
         with self._lock.shared():
@@ -100,6 +125,11 @@ class Store:
         """All images, with tags and without, the one added last first."""
         with self._lock.shared():
             return images.all_images(self._places)
+
+    def references(self) -> list[str]:
+        """All names in full, `docker.io/library/debian:12`, in their order; no image is read."""
+        with self._lock.shared():
+            return [tag.reference for tag in names.all_tags(self._places)]
 
     def image(self, text: str) -> StoredImage:
         """The image that a person means by a name, an ID, the beginning of one, or a digest.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from overlayfs_py.errors import OverlayError
+from overlayfs_py.terminal_text import quoted
 
 
 class BadTar(OverlayError):
@@ -14,7 +15,7 @@ class BadTar(OverlayError):
 
     def __init__(self, why: str, offset: int, entry: bytes | None = None) -> None:
         """`entry` is the name as far as it is known, `offset` counts uncompressed bytes."""
-        shown = "" if not entry else f" ({shorten(entry)})"
+        shown = "" if not entry else f" ({quoted(entry)})"
         super().__init__(errno.EINVAL, f"bad tar at byte {offset}{shown}: {why}")
 
 
@@ -44,15 +45,3 @@ class BadSplit(OverlayError):
 
     def __init__(self, why: str) -> None:
         super().__init__(errno.EIO, f"cannot rebuild the tar: {why}")
-
-
-_MOST_SHOWN = 120
-
-
-def shorten(name: bytes) -> str:
-    """A name for one line of text: quoted, escaped, not too long."""
-    cut = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + b"..."
-    text = cut.decode("utf-8", "backslashreplace")
-    return (
-        "'" + "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text) + "'"
-    )

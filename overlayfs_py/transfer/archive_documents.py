@@ -6,15 +6,17 @@ annotations that containerd, podman and skopeo put there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from overlayfs_py.image.errors import BadReference
+from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.image.manifest import Index, parse_manifest
 from overlayfs_py.image.media_types import OCI_INDEX
-from overlayfs_py.image.reference import parse_reference
+from overlayfs_py.image.reference import parse_reference, require_tag_name
 from overlayfs_py.transfer.failures import BadArchive
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from overlayfs_py.image.reference import Reference
 
     Name = tuple[bytes, ...]
+
+log = logging.getLogger(__name__)
 
 _MOST_IMAGES = 1000
 _FULL_NAME = "io.containerd.image.name"
@@ -42,7 +46,7 @@ class DockerImage:
 class _Entry(msgspec.Struct, rename="pascal"):
     config: str
     layers: list[str] | None = None
-    repo_tags: list[str] | None = None
+    repo_tags: list[str | None] | None = None
 
 
 def parse_docker_list(raw: bytes | None, archive: str) -> list[DockerImage]:
@@ -55,7 +59,7 @@ def parse_docker_list(raw: bytes | None, archive: str) -> list[DockerImage]:
     if raw is None:
         return []
     try:
-        entries = msgspec.json.decode(raw, type=list[_Entry])
+        entries = decode_json(raw, list[_Entry])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadArchive(archive, f"manifest.json: {error}") from error
     if len(entries) > _MOST_IMAGES:
@@ -64,33 +68,53 @@ def parse_docker_list(raw: bytes | None, archive: str) -> list[DockerImage]:
         DockerImage(
             name_of(entry.config),
             tuple(name_of(layer) for layer in entry.layers or ()),
-            tuple(parse_reference(tag).with_default_tag() for tag in entry.repo_tags or ()),
+            tuple(
+                filter(None, (_name_to_give(archive, tag or "") for tag in entry.repo_tags or ()))
+            ),
         )
         for entry in entries
     ]
 
 
-def parse_layout(raw: bytes, archive: str) -> Iterator[tuple[Descriptor, tuple[Reference, ...]]]:
-    """Yield what `index.json` lists, and the names that it gives."""
+def parse_layout(raw: bytes, archive: str) -> Iterator[tuple[Descriptor, Reference | None]]:
+    """Yield what `index.json` lists, and the name that it gives."""
     parsed = parse_manifest(raw, OCI_INDEX)
     if not isinstance(parsed, Index):
         raise BadArchive(archive, "index.json: not an index")
     for descriptor in parsed.manifests:
-        yield descriptor, tuple(_references(descriptor))
+        yield descriptor, _reference(archive, descriptor)
 
 
-def _references(descriptor: Descriptor) -> Iterator[Reference]:
-    full = descriptor.annotations.get(_FULL_NAME)
-    if full:
-        yield parse_reference(full).with_default_tag()
-        return
-    text = descriptor.annotations.get(_REFERENCE, "")
+def _reference(archive: str, descriptor: Descriptor) -> Reference | None:
+    text = descriptor.annotations.get(_FULL_NAME) or descriptor.annotations.get(_REFERENCE, "")
     # `debian:12` is a name; `12` alone is a tag of a repository that nothing tells.
-    if ":" in text or "/" in text:
-        try:
-            yield parse_reference(text).with_default_tag()
-        except BadReference:
-            return  # image-spec allows more than names here
+    if ":" not in text and "/" not in text:
+        return None
+    try:
+        return _name_to_give(archive, text)
+    except BadReference as error:
+        log.info("%s: %r: %s", archive, text, error.strerror)  # image-spec allows more than names
+        return None
+
+
+def _name_to_give(archive: str, text: str) -> Reference | None:
+    """The name to load an image under; None if no image can have it, and then that is said.
+
+    A digest beside the name is the registry's word for the manifest: of that, a tag is left, if
+    there is one.
+
+    Raises:
+        BadReference: it is no name at all.
+    """
+    reference = parse_reference(text).with_default_tag()
+    if reference.tag is None:
+        return None
+    try:
+        require_tag_name(reference)
+    except BadReference as error:
+        log.warning("%s: loaded without the name %s: %s", archive, text, error.strerror)
+        return None
+    return replace(reference, digest=None)
 
 
 def name_of(path: str) -> Name:

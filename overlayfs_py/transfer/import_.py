@@ -10,6 +10,7 @@ from overlayfs_py.image.config import HistoryEntry, RunConfig, build_config
 from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.manifest import build_manifest
 from overlayfs_py.image.media_types import OCI_CONFIG, OCI_LAYER, Kind
+from overlayfs_py.image.reference import require_tag_name
 from overlayfs_py.image.times import rfc3339
 from overlayfs_py.packs.from_directory import pack_directory
 from overlayfs_py.packs.pack import Pack
@@ -80,6 +81,8 @@ def _import(
     options: ImportOptions,
     references: Sequence[Reference],
 ) -> StoredImage:
+    for reference in references:
+        require_tag_name(reference)
     with store.add() as addition:
         layer = add_layer(addition)
         created = rfc3339(options.created_ns)

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 from overlayfs_py.image.config import parse_config
 from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.digest import DigestMismatch
-from overlayfs_py.image.manifest import Index, build_manifest, parse_manifest
+from overlayfs_py.image.manifest import Index, Manifest, build_manifest
 from overlayfs_py.image.media_types import DOCKER_CONFIG, DOCKER_LAYER, Kind
 from overlayfs_py.image.platform import choose
 from overlayfs_py.store.failures import NotInStore
 from overlayfs_py.store.records import Form, LayerBlob
 from overlayfs_py.transfer.archive_contents import read_contents
-from overlayfs_py.transfer.archive_documents import parse_docker_list, parse_layout
+from overlayfs_py.transfer.archive_documents import parse_docker_list
 from overlayfs_py.transfer.failures import BadArchive
+from overlayfs_py.transfer.layout_choice import chosen_images, manifest_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from overlayfs_py.image.config import ImageConfig
-    from overlayfs_py.image.manifest import Manifest
     from overlayfs_py.image.platform import Platform
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.additions import Addition
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from overlayfs_py.transfer.archive import ArchiveFile, ArchiveLink
     from overlayfs_py.transfer.archive_contents import Contents
     from overlayfs_py.transfer.archive_documents import DockerImage
+
+
+_DEEPEST_INDEX = 3  # an index may list an index (OCI image-spec image-index.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def _images(contents: Contents, platform: Platform, addition: Addition) -> Itera
             yield _docker_image(contents, image, addition)
         return
     names = {contents.digest_of_config(image): image.references for image in docker}
-    for descriptor, references in parse_layout(layout, contents.archive):
+    for descriptor, references in chosen_images(contents, layout, platform):
         found = _oci_image(contents, descriptor, platform, addition)
         if found is not None:
             more = names.get(found.config.image_id, ())
@@ -106,15 +109,16 @@ def _oci_image(
     contents: Contents, descriptor: Descriptor, platform: Platform, addition: Addition
 ) -> _Found | None:
     """The image that a descriptor of a layout means; None for what is no image."""
-    index = None
-    parsed = _manifest(contents, descriptor)
-    if isinstance(parsed, Index):
-        index = parsed
+    parsed = manifest_in(contents, descriptor)
+    index = parsed if isinstance(parsed, Index) else None
+    for _ in range(_DEEPEST_INDEX):
+        if isinstance(parsed, Manifest):
+            break
         # An archive of one image often has the whole index, and the blobs of that image alone.
         there = [image for image in parsed.manifests if contents.blob(image.digest) is not None]
-        parsed = _manifest(contents, choose(there, platform))
-        if isinstance(parsed, Index):
-            raise BadArchive(contents.archive, f"{parsed.digest}: an index in an index")
+        parsed = manifest_in(contents, choose(there, platform))
+    if isinstance(parsed, Index):
+        raise BadArchive(contents.archive, f"{parsed.digest}: an index of indexes of indexes")
     if not parsed.is_image:
         return None
     config = parse_config(contents.require_blob(parsed.config.digest), parsed.config.digest)
@@ -124,11 +128,6 @@ def _oci_image(
         known = LayerBlob(digest=blob.digest, size=blob.size, media_type=blob.media_type)
         addition.note_blob(layer.diff_id, known)
     return _Found(parsed, config, (), index)
-
-
-def _manifest(contents: Contents, descriptor: Descriptor) -> Manifest | Index:
-    raw = contents.require_blob(descriptor.digest)
-    return parse_manifest(raw, descriptor.media_type, descriptor.digest)
 
 
 def _docker_image(contents: Contents, image: DockerImage, addition: Addition) -> _Found:

@@ -17,8 +17,9 @@ from overlayfs_py.image.config import parse_config
 from overlayfs_py.image.documents import LARGEST_CONFIG
 from overlayfs_py.image.errors import BadDocument
 from overlayfs_py.image.manifest import Index, Manifest, parse_manifest
-from overlayfs_py.image.media_types import CONFIGS, is_layer
+from overlayfs_py.image.media_types import is_config, is_layer
 from overlayfs_py.image.platform import choose
+from overlayfs_py.image.reference import require_tag_name
 from overlayfs_py.registry.errors import Denied, NotThere, RegistryError, Unavailable
 from overlayfs_py.store.failures import NotInStore
 from overlayfs_py.transfer.failing import run_together
@@ -92,6 +93,8 @@ async def pull(
         DigestMismatch, BadDocument, BadTar: what it gives is not what it says.
         NoSuchPlatform: it has no image for this platform.
     """
+    if reference.digest is None:
+        require_tag_name(reference)
     found = await _find(client, reference, options.platform)
     watch.say(f"{reference.digest or reference.tag}: Pulling from {reference.path}")
     addition = await trio.to_thread.run_sync(store.add)
@@ -162,7 +165,7 @@ def _require_image(manifest: Manifest, source: Repository) -> Manifest:
     if not manifest.is_image:
         what = f"{source.name}@{manifest.digest}"
         strange = [layer.media_type for layer in manifest.layers if not is_layer(layer.media_type)]
-        if manifest.config.media_type not in CONFIGS:
+        if not is_config(manifest.config.media_type):
             strange.insert(0, manifest.config.media_type)
         raise BadDocument(what, f"not an image to run: it has {strange[0]!r}")
     return manifest

@@ -204,7 +204,10 @@ def writable_fd(state: State, node: FileNode) -> int:
 
 
 def _open_writable(node: FileNode) -> int:
-    """Open for both; who is not privileged may have taken the owner's own permission away."""
+    """Open for both; the owner, who is us, may have taken its own permission away.
+
+    Where users may have no namespace (`layers/owner_rights.py`) it is given back for a moment.
+    """
     place: HostFile = node.writable
     try:
         return place.open(os.O_RDWR)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers.host import HostDirectory
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes, metacopies
+from overlayfs_py.union.nameless import ParkedFile
 from overlayfs_py.union.nodes import DataBelow
 from overlayfs_py.union.opened import keep_open
 from overlayfs_py.union.staging import StagedFile, StagedName
@@ -215,14 +216,17 @@ def _install_file(state: State, copy: CopyUp) -> None:
 def _install(state: State, node: FileNode, staged: StagedFile | StagedName) -> None:
     upper = state.require_upper()
     number = upper.tree.ino_of(staged.item.status())
+    held = None
     if node.parent is None:
-        node.held = staged.hold()
+        held = staged.hold(state.nameless)
     else:
         parent = copy_up_directory(state, node.parent)
         staged.place_unseen(parent, node.name)
     state.readers.drop(node)
     node.lower = node.below = None
     state.removed_links.pop(node.ino, None)
+    if held is not None:
+        state.keep_removed(node, held)
     state.table.origins[number] = node.ino
 
 
@@ -278,6 +282,8 @@ def link_upper(state: State, node: FileNode, parent: DirectoryNode, name: bytes)
 
 def link(file: HostFile, directory: HostDirectory, name: bytes) -> None:
     """Give a writable file one more name; ENOENT where it has lost its last."""
+    if isinstance(file, ParkedFile) and not file.may_be_linked:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     path, dir_fd, follow = file.reach()
     assert isinstance(path, bytes)
     os.link(path, name, src_dir_fd=dir_fd, dst_dir_fd=directory.fd(), follow_symlinks=follow)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import ReservedName
-from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile
+from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
 from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.layers.xattrs import find_xattr
@@ -86,14 +86,16 @@ def create_temporary(state: State, parent: DirectoryNode, mode: int, creator: Cr
     upper = state.upper
     made_in = directory if upper is None or directory.tree.plain else upper.stage
     flags = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
-    held = HeldFile(directory.tree, os.open(b".", flags, 0o600, dir_fd=made_in.fd()))
+    fd = os.open(b".", flags, 0o600, dir_fd=made_in.fd())
+    held = state.nameless.keep_new(None if made_in is directory else upper, directory.tree, fd)
     try:
         _dress(held, new)
         node = FileNode(held.attributes(), parent, b"")
     except OSError:
         held.close()
         raise
-    node.parent, node.held, node.cacheable = None, held, parent.cacheable
+    node.parent, node.cacheable = None, parent.cacheable
+    state.keep_removed(node, held)
     return node
 
 
@@ -107,7 +109,7 @@ def make_link(state: State, node: FileNode, parent: DirectoryNode, name: bytes) 
         make_writable(state, node)
         _link_in_place(state.upper, node, directory, name, there)
         state.table.add_name(node, parent, name)
-        node.let_go()
+        state.let_go(node)
     if state.upper is not None and there.by_file:
         state.upper.remove_twin(directory, name)
     return node
@@ -306,12 +308,15 @@ def _create_staged(
 ) -> None:
     staged = upper.new_name()
     make = _make if upper.tree.override is None else _make_stand_in
-    make(upper.stage, staged, new._replace(mode=new.mode & ~_SPECIAL_BITS))
+    is_opaque = stat.S_ISDIR(new.mode) and parent.is_merged
+    # A mark is an xattr, and who is not privileged can set none on what may not be written.
+    writable = stat.S_IWUSR if is_opaque else 0
+    make(upper.stage, staged, new._replace(mode=new.mode & ~_SPECIAL_BITS | writable))
     try:
-        _dress(HostFile(upper.stage, staged), new)
-        if stat.S_ISDIR(new.mode) and parent.is_merged:
+        if is_opaque:
             # Over a whiteout it must hide what that hid; elsewhere it spares readers a search.
             upper.set_opaque(HostDirectory(upper.tree, upper.stage, staged))
+        _dress(HostFile(upper.stage, staged), new)
         _finish(upper, staged, directory, name, there)
     except OSError:
         upper.discard(staged)

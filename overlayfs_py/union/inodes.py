@@ -11,14 +11,13 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.marks import ESCAPED_PREFIXES, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import (
-    LEGACY_XATTR,
-    OVERRIDE_XATTRS,
     Override,
     format_override,
     parse_override,
 )
+from overlayfs_py.layers.owner_rights import do_as_owner
+from overlayfs_py.layers.reserved_xattrs import is_users
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerObject
     from overlayfs_py.layers.values import Attributes
 
-# What a layer says of itself, not of the file.
-_NOT_COPIED = (*PRIVATE_PREFIXES, *FUSE_OVERLAYFS_PREFIXES, *OVERRIDE_XATTRS.values(), LEGACY_XATTR)
 _PRIVILEGES = stat.S_ISUID | stat.S_ISGID
 
 
@@ -75,13 +72,19 @@ def set_times(item: HostObject, atime_ns: int, mtime_ns: int) -> None:
 def set_xattr(item: HostObject, name: bytes, value: bytes, flags: int = 0) -> None:
     """Set an xattr by its name on disk."""
     path, follow = item.reach_xattrs()
-    os.setxattr(path, name, value, flags, follow_symlinks=follow)
+    try:
+        os.setxattr(path, name, value, flags, follow_symlinks=follow)
+    except PermissionError as refusal:
+        do_as_owner(refusal, lambda: os.setxattr(path, name, value, flags, follow_symlinks=follow))
 
 
 def remove_xattr(item: HostObject, name: bytes) -> None:
     """Remove an xattr by its name on disk; ENODATA if there is none."""
     path, follow = item.reach_xattrs()
-    os.removexattr(path, name, follow_symlinks=follow)
+    try:
+        os.removexattr(path, name, follow_symlinks=follow)
+    except PermissionError as refusal:
+        do_as_owner(refusal, lambda: os.removexattr(path, name, follow_symlinks=follow))
 
 
 def store_override(item: HostObject, uid: int, gid: int, mode: int, rdev: int) -> None:
@@ -100,11 +103,7 @@ class Metadata(NamedTuple):
 
 def metadata_of(ids: IdMap, source: LayerObject, known: Attributes) -> Metadata:
     """Read what a copy of `source`, of which `known` is what is shown, is to get."""
-    xattrs = [
-        (name, source.get_xattr(name))
-        for name in source.list_xattrs()
-        if not name.startswith(_NOT_COPIED) or name.startswith(ESCAPED_PREFIXES)
-    ]
+    xattrs = [(name, source.get_xattr(name)) for name in source.list_xattrs() if is_users(name)]
     return Metadata(known, owner_on_disk(ids, source, known), xattrs)
 
 
@@ -150,7 +149,7 @@ def _overridden(item: HostObject) -> Override:
     status = item.status()
     assert item.tree.override is not None
     value = find_xattr(item, item.tree.override)
-    known = None if value is None else parse_override(value, status.st_mode)
+    known = None if value is None else parse_override(value, status)
     return known or Override(status.st_uid, status.st_gid, status.st_mode, status.st_rdev)
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved
-from overlayfs_py.layers.values import Absence, Attributes
+from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
 from overlayfs_py.layers.xattrs import find_metacopy
 from overlayfs_py.union.copy_up import link_upper
-from overlayfs_py.union.lowers import find_lower, index_of
+from overlayfs_py.union.lowers import find_lower, index_of, lower_names
 from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node
 from overlayfs_py.union.search import directories_below, find_data
 
@@ -99,6 +99,28 @@ def shown_below(parent: DirectoryNode, name: bytes) -> bool:
     if len(lowers) > 1:
         return index_of(parent).find(name) is not None
     return bool(lowers) and find_lower(parent, name) is not None
+
+
+def names(node: DirectoryNode) -> list[bytes]:
+    """Every name of a directory, each once, without "." and "..".
+
+    The writable directory's names come first, then those of the layers, topmost first.
+    """
+    if node.removed:
+        return []
+    shown: dict[bytes, None] = {}
+    deleted: set[bytes] = set()
+    if node.upper is not None:
+        for name, kind in node.upper.entries():
+            if kind == WHITEOUT_TYPE:
+                deleted.add(name)
+            else:
+                shown[name] = None
+    for name in lower_names(node):
+        if name not in deleted:
+            shown[name] = None
+    shown.update(dict.fromkeys(node.attached))
+    return list(shown)
 
 
 def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
@@ -195,7 +217,7 @@ def _known(state: State, parent: DirectoryNode, name: bytes, found: Attributes) 
     elif isinstance(node, FileNode) and (found.nlink > 1 or node.parent is None):
         # Without a name it was known by one that is gone, and this is another.
         state.table.add_name(node, parent, name)
-        node.let_go()
+        state.let_go(node)
     return node
 
 
@@ -208,7 +230,7 @@ def _follow(state: State, node: Node, parent: DirectoryNode, name: bytes) -> Non
     if isinstance(node, DirectoryNode):
         node.require_upper().move(parent.require_upper(), name)
     elif isinstance(node, FileNode):
-        node.let_go()
+        state.let_go(node)
 
 
 def _with_cacheability(node: Node, parent: DirectoryNode) -> Node:

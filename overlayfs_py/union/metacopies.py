@@ -19,7 +19,7 @@ from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import inodes
 
 if TYPE_CHECKING:
-    from overlayfs_py.layers.host import OpenFile
+    from overlayfs_py.layers.held import OpenFile
     from overlayfs_py.union.nodes import FileNode
     from overlayfs_py.union.state import State
     from overlayfs_py.union.upper import Upper

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import ReservedXattr
 from overlayfs_py.layers.host import HostDirectory, HostFile, HostObject
-from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
-from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
+from overlayfs_py.layers.marks import FUSE_OVERLAYFS_PREFIXES
 from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.layers.reserved_xattrs import disk_name, seen_name
 from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import AttributeChange
 
 _ACLS = (acl.ACCESS, acl.DEFAULT)
-_OVERRIDES = (*OVERRIDE_XATTRS.values(), LEGACY_XATTR)
 
 
 def attributes(state: State, node: Node) -> Attributes:
@@ -154,24 +153,24 @@ def _flags_fd(state: State, node: Node) -> int:
 
 def list_xattrs(state: State, node: Node) -> list[bytes]:
     """Return the names that users may see: none of overlay's own, escaped ones as given."""
-    names = (_seen_name(state, name) for name in place_of(state, node).list_xattrs())
+    names = map(seen_name, place_of(state, node).list_xattrs())
     return [name for name in names if name is not None]
 
 
 def lacks_xattr(state: State, node: Node, name: bytes) -> bool:
     """Whether `get_xattr` surely raises ENODATA: what most are answered who ask, and cheaper."""
-    if _is_hidden(state, name) or (name in _ACLS and state.spec.xattr_permissions):
+    if _is_hidden(name) or (name in _ACLS and state.spec.xattr_permissions):
         return True
-    return place_of(state, node).lacks_xattr(_disk_name(name))
+    return place_of(state, node).lacks_xattr(disk_name(name))
 
 
 def get_xattr(state: State, node: Node, name: bytes) -> bytes:
     """Return a value; ENODATA where there is none, EOPNOTSUPP where there can be none."""
-    if _is_hidden(state, name):
+    if _is_hidden(name):
         raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
     if name in _ACLS:
         return _get_acl(state, node, name)
-    return place_of(state, node).get_xattr(_disk_name(name))
+    return place_of(state, node).get_xattr(disk_name(name))
 
 
 def _get_acl(state: State, node: Node, name: bytes) -> bytes:
@@ -189,7 +188,7 @@ def _get_acl(state: State, node: Node, name: bytes) -> bytes:
 
 def set_xattr(state: State, node: Node, name: bytes, value: bytes, flags: int) -> None:
     """Set a value; overlay's own names are stored escaped, so that a nested overlay works."""
-    if _is_hidden(state, name):
+    if _is_hidden(name):
         raise ReservedXattr(name)
     if name in _ACLS:
         _require_acls(state)
@@ -197,7 +196,7 @@ def set_xattr(state: State, node: Node, name: bytes, value: bytes, flags: int) -
         if not ids.changes_nothing:
             value = acl.with_ids(value, ids.disk_uid, ids.disk_gid)
         flags = 0  # an ACL is always there to be replaced (fs/posix_acl.c, vfs_set_acl)
-    inodes.set_xattr(_changeable(state, node), _disk_name(name), value, flags)
+    inodes.set_xattr(_changeable(state, node), disk_name(name), value, flags)
     _forget_default_acl(node, name)
 
 
@@ -207,7 +206,7 @@ def remove_xattr(state: State, node: Node, name: bytes) -> None:
         get_xattr(state, node, name)
     # Of a file that lies in the upper, its filesystem says whether having no ACL is an error; the
     # kernel draws the same line (fs/overlayfs/inode.c, ovl_set_or_remove_acl).
-    inodes.remove_xattr(_changeable(state, node), _disk_name(name))
+    inodes.remove_xattr(_changeable(state, node), disk_name(name))
     _forget_default_acl(node, name)
 
 
@@ -228,24 +227,5 @@ def _require_acls(state: State) -> None:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
-def _disk_name(name: bytes) -> bytes:
-    for prefix in PRIVATE_PREFIXES:
-        if name.startswith(prefix):
-            return prefix + ESCAPE + name[len(prefix) :]
-    return name
-
-
-def _seen_name(state: State, on_disk: bytes) -> bytes | None:
-    for prefix in PRIVATE_PREFIXES:
-        if on_disk.startswith(prefix):
-            escaped = on_disk.startswith(prefix + ESCAPE)
-            return prefix + on_disk[len(prefix + ESCAPE) :] if escaped else None
-    return None if _is_hidden(state, on_disk) else on_disk
-
-
-def _is_hidden(state: State, name: bytes) -> bool:
-    if name.startswith(FUSE_OVERLAYFS_PREFIXES):
-        return True
-    if state.spec.xattr_permissions and name in _ACLS:
-        return False
-    return bool(state.spec.xattr_permissions) and name in _OVERRIDES
+def _is_hidden(name: bytes) -> bool:
+    return name.startswith(FUSE_OVERLAYFS_PREFIXES)

@@ -12,12 +12,13 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.host import HeldFile, HostDirectory, HostFile
+from overlayfs_py.layers.host import HostDirectory, HostFile
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerDirectory, LayerFile
     from overlayfs_py.layers.values import Attributes
-    from overlayfs_py.union.lowers import LowerIndex, LowerSearch
+    from overlayfs_py.union.lowers import LowerIndex
+    from overlayfs_py.union.nameless import Removed
 
 
 class Backing(NamedTuple):
@@ -102,9 +103,7 @@ class DirectoryNode(Node):
         super().__init__(ino, stat.S_IFDIR, parent, name)
         self.upper = upper
         self.lowers = lowers
-        self.lower_index: LowerIndex | LowerSearch | None = (
-            None  # built when first needed, never changes
-        )
+        self.lower_index: LowerIndex | None = None  # built when first needed, never changes
         self.redirect: bytes | None = None  # what the upper's redirect xattr says
         self.attached: dict[bytes, DirectoryNode] = {}  # volumes' roots, by name
         self.removed = False
@@ -143,7 +142,7 @@ class FileNode(Node):
         super().__init__(attributes.ino, stat.S_IFMT(attributes.mode), parent, name)
         self.lower = lower
         self.below = below  # None: its data is where its inode is
-        self.held: HeldFile | None = None
+        self.held: Removed | None = None
 
     @property
     def place(self) -> LayerFile:
@@ -163,9 +162,3 @@ class FileNode(Node):
         if self.parent is None:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self.name)
         return HostFile(self.parent.require_upper(), self.name)
-
-    def let_go(self) -> None:
-        """Close the descriptor of a file that can be reached by a name again."""
-        if self.held is not None and self.parent is not None:
-            self.held.close()
-            self.held = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import OpenFile
+from overlayfs_py.layers.held import OpenFile
 from overlayfs_py.layers.reader import DescriptorReader
 
 if TYPE_CHECKING:

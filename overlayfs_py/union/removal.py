@@ -8,12 +8,10 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HeldFile
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union.copy_up import copy_up_directory
-from overlayfs_py.union.listing import require_empty, requiring_empty
-from overlayfs_py.union.lookup import look, shown_below
-from overlayfs_py.union.lowers import lists_long
+from overlayfs_py.union.lookup import look, names, shown_below
+from overlayfs_py.union.nameless import keep_file, require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import opened
 from overlayfs_py.union.values import WhiteoutStyle
@@ -23,9 +21,9 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.host import HostDirectory
     from overlayfs_py.union.lookup import Seen
+    from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
-    from overlayfs_py.union.steps import Steps
     from overlayfs_py.union.upper import Upper
 
 
@@ -38,88 +36,92 @@ def unlink(state: State, parent: DirectoryNode, name: bytes) -> None:
     directory = copy_up_directory(state, parent)
     with losing_name(state, node, parent, name):
         if not in_upper or shown_below(parent, name):
-            upper = state.require_upper()
-            rubbish = _cover(upper, directory, name, taken=stat.S_IFREG if in_upper else 0)
-            if rubbish is not None:
-                upper.discard(rubbish)
+            _cover(state.require_upper(), directory, name, taken=stat.S_IFREG if in_upper else 0)
         else:
             os.unlink(name, dir_fd=directory.fd())
 
 
-def remove_directory(state: State, parent: DirectoryNode, name: bytes) -> Steps[None] | None:
-    """Delete an empty directory; one that merges whiteouts only is empty.
-
-    Returns steps that do so, where that takes long.
-    """
-    node = _require_directory(state, parent, name)
-    if lists_long(node):
-        return _removing(state, node, parent, name)
-    require_empty(node)
-    rubbish = _remove_empty(state, node, parent, name)
-    if rubbish is not None:
-        state.require_upper().discard(rubbish)
-    return None
-
-
-def _removing(state: State, node: DirectoryNode, parent: DirectoryNode, name: bytes) -> Steps[None]:
-    """Look for names in steps, remove the directory in one, and then what was left in it.
-
-    The kernel lets nobody make a name in it meanwhile (fs/namei.c, vfs_rmdir).
-    """
-    yield from requiring_empty(node, apart=True)
-    if _require_directory(state, parent, name).ino != node.ino:
-        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
-    rubbish = _remove_empty(state, node, parent, name)
-    if rubbish is not None:
-        yield from state.require_upper().discarding(rubbish)
-
-
-def _require_directory(state: State, parent: DirectoryNode, name: bytes) -> DirectoryNode:
+def remove_directory(state: State, parent: DirectoryNode, name: bytes) -> None:
+    """Delete an empty directory; one that merges whiteouts only is empty."""
     node = require(state, parent, name)
     if not isinstance(node, DirectoryNode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
-    return node
+    require_empty(node)
+    directory = copy_up_directory(state, parent)
+    if parks(state, node):
+        upper = require_stage(state.upper, directory, name)
+        with losing_directory(state, node, parent, name, is_parked=True):
+            staged = _move_away(upper, parent, directory, name)
+            park(state, upper, node, staged)
+        return
+    with losing_directory(state, node, parent, name):
+        _remove_empty(state, node, parent, directory, name)
 
 
 def _remove_empty(
-    state: State, node: DirectoryNode, parent: DirectoryNode, name: bytes
-) -> bytes | None:
-    """Take it away; returns what is to be discarded, by its name on the stage."""
-    directory = copy_up_directory(state, parent)
-    with losing_directory(state, node, parent, name):
-        upper = state.upper
-        if upper is None or directory.tree.plain:
-            os.rmdir(name, dir_fd=directory.fd())
-        elif shown_below(parent, name):
-            return _cover(upper, directory, name, taken=0 if node.upper is None else stat.S_IFDIR)
-        elif node.upper is not None and _has_entries(node.upper.fd()):
-            return upper.unplace(directory, name)
-        else:
-            os.rmdir(name, dir_fd=directory.fd())
-    return None
+    state: State,
+    node: DirectoryNode,
+    parent: DirectoryNode,
+    directory: HostDirectory,
+    name: bytes,
+) -> None:
+    upper = state.upper
+    if upper is None or directory.tree.plain:
+        os.rmdir(name, dir_fd=directory.fd())
+    elif shown_below(parent, name):
+        _cover(upper, directory, name, taken=stat.S_IFDIR if node.upper is not None else 0)
+    elif node.upper is not None and os.listdir(node.upper.fd()):
+        upper.discard(upper.unplace(directory, name))
+    else:
+        os.rmdir(name, dir_fd=directory.fd())
 
 
-def _has_entries(fd: int) -> bool:
-    with os.scandir(fd) as listing:
-        return next(listing, None) is not None
+def _move_away(upper: Upper, parent: DirectoryNode, directory: HostDirectory, name: bytes) -> bytes:
+    """Rename a directory to the stage; returns its name there."""
+    if not shown_below(parent, name):
+        return upper.unplace(directory, name)
+    if upper.style is WhiteoutStyle.AUFS:
+        upper.add_whiteout(directory, name)
+        return upper.unplace(directory, name)
+    staged = upper.stage_whiteout()
+    upper.place(staged, directory, name, RENAME_EXCHANGE)
+    return staged
+
+
+def parks(state: State, node: DirectoryNode) -> bool:
+    """Whether a directory that goes, and is in use, has to lie on the stage from then on."""
+    known = state.table.find(node.ino) is node
+    return known and node.upper is not None and state.nameless.is_full
+
+
+def park(state: State, upper: Upper, node: DirectoryNode, staged: bytes) -> None:
+    """Let the node of a directory that is gone know it on the stage."""
+    directory = node.require_upper()
+    directory.move(upper.stage, staged)
+    state.directories.drop(directory)
 
 
 @contextmanager
 def losing_directory(
-    state: State, node: DirectoryNode, parent: DirectoryNode, name: bytes
+    state: State,
+    node: DirectoryNode,
+    parent: DirectoryNode,
+    name: bytes,
+    *,
+    is_parked: bool = False,
 ) -> Iterator[None]:
     """While the body takes a directory away: keep it for its holders, and the books right."""
     upper = node.upper
     ino_on_disk = None
     if upper is not None:
         ino_on_disk = upper.tree.ino_of(upper.status())
-        if state.table.find(node.ino) is node:
-            upper.hold()
+        if state.table.find(node.ino) is node and not is_parked:
+            state.nameless.hold_directory(upper)
     try:
         yield
     except OSError:
         if upper is not None:
-            upper.let_go()
+            state.nameless.let_go_directory(upper)
         raise
     if ino_on_disk is not None:
         state.table.origins.pop(ino_on_disk, None)
@@ -141,6 +143,12 @@ def _see(state: State, parent: DirectoryNode, name: bytes) -> Seen:
     return seen
 
 
+def require_empty(node: DirectoryNode) -> None:
+    """Refuse a directory that shows anything."""
+    if names(node):
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), node.name)
+
+
 @contextmanager
 def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> Iterator[None]:
     """While the body takes a name away: keep the file for its holders, and the books right."""
@@ -157,7 +165,7 @@ def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes
     if node.lower is not None:
         state.count_removed_link(node)
     elif held is not None:
-        node.held = held
+        state.keep_removed(node, held)
     elif ino_on_disk is not None:
         state.table.origins.pop(ino_on_disk, None)
     state.table.lose_name(node, parent, name)
@@ -165,17 +173,15 @@ def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes
 
 def _hold_last_name(
     state: State, node: FileNode, parent: DirectoryNode, name: bytes
-) -> HeldFile | None:
+) -> Removed | None:
     if node.lower is not None or state.table.find(node.ino) is not node:
         return None
     if node.names() != [(parent, name)]:
         return None
-    known = opened(state, node)
+    known = None if state.nameless.is_full else opened(state, node)
     if known is not None:
-        return HeldFile(known.tree, os.dup(known.fd))
-    directory = parent.require_upper()
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    return HeldFile(directory.tree, os.open(name, flags, dir_fd=directory.fd()))
+        return state.nameless.hold(known.tree, os.dup(known.fd))
+    return keep_file(state.nameless, state.upper, parent.require_upper(), name)
 
 
 def _ino_if_last(node: FileNode) -> int | None:
@@ -183,20 +189,27 @@ def _ino_if_last(node: FileNode) -> int | None:
     return node.writable.tree.ino_of(status) if status.st_nlink == 1 else None
 
 
-def _cover(upper: Upper, directory: HostDirectory, name: bytes, *, taken: int) -> bytes | None:
-    """Put a whiteout under a name; what was there, of type `taken`, is gone in the same step.
-
-    Returns what is to be discarded, by its name on the stage.
-    """
+def _cover(upper: Upper, directory: HostDirectory, name: bytes, *, taken: int) -> None:
+    """Put a whiteout under a name; what was there, of type `taken`, is gone in the same step."""
     if upper.style is WhiteoutStyle.AUFS:
         upper.add_whiteout(directory, name)
-        return upper.unplace(directory, name) if taken else None
-    if taken == stat.S_IFDIR:
+        if taken:
+            _take_away(upper, directory, name)
+    elif taken == stat.S_IFDIR:
         staged = upper.stage_whiteout()
         upper.place(staged, directory, name, RENAME_EXCHANGE)
-        return staged
-    if taken:
+        upper.discard(staged)
+    elif taken:
         upper.place(upper.stage_whiteout(), directory, name)
     else:
         upper.add_whiteout(directory, name)
-    return None
+
+
+def _take_away(upper: Upper, directory: HostDirectory, name: bytes) -> None:
+    """Remove what stands beside its whiteout file, or else the whiteout: nothing is deleted."""
+    try:
+        staged = upper.unplace(directory, name)
+    except OSError:
+        upper.remove_twin(directory, name)
+        raise
+    upper.discard(staged)

@@ -21,10 +21,18 @@ from overlayfs_py.syscalls.files import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAM
 from overlayfs_py.union import inodes
 from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.creation import require_same_tree
-from overlayfs_py.union.listing import require_empty
 from overlayfs_py.union.lookup import lookup, shown_below, upper_state
+from overlayfs_py.union.nameless import require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
-from overlayfs_py.union.removal import losing_directory, losing_name, require
+from overlayfs_py.union.removal import (
+    losing_directory,
+    losing_name,
+    park,
+    parks,
+    require,
+    require_empty,
+)
+from overlayfs_py.union.upper import rename_as_owner
 from overlayfs_py.union.values import Need, WhiteoutStyle
 from overlayfs_py.union.write_access import make_writable
 
@@ -174,23 +182,40 @@ def _replacing(state: State, new: End) -> Iterator[None]:
         with losing_name(state, new.node, new.parent, new.name):
             yield
     elif isinstance(new.node, DirectoryNode):
-        _make_way(state, new.node, new)
-        with losing_directory(state, new.node, new.parent, new.name):
+        with _losing_directory(state, new.node, new):
             yield
     else:
         yield
 
 
-def _make_way(state: State, node: DirectoryNode, new: End) -> None:
+@contextmanager
+def _losing_directory(state: State, node: DirectoryNode, new: End) -> Iterator[None]:
+    parked = _make_way(state, node, new)
+    try:
+        with losing_directory(state, node, new.parent, new.name, is_parked=parked is not None):
+            yield
+    except OSError:
+        if parked is not None:
+            # What is in its place by now has its number, which is that of this inode.
+            state.require_upper().keep(parked)
+        raise
+    if parked is not None:
+        park(state, state.require_upper(), node, parked)
+
+
+def _make_way(state: State, node: DirectoryNode, new: End) -> bytes | None:
     """Let an empty directory that is to be replaced be empty on disk as well.
 
-    Whiteouts are all that can be in it: an opaque directory without them shows the same.
+    Whiteouts are all that can be in it: an opaque directory without them shows the same. Returns
+    the name on the stage of one that has to lie there from now on.
     """
-    upper = state.upper
+    upper, is_parked = state.upper, parks(state, node)
+    if is_parked:
+        upper = require_stage(upper, node.require_upper(), new.name)
     if upper is None or node.upper is None or node.upper.tree.plain:
-        return
-    if not os.listdir(node.upper.fd()):
-        return
+        return None
+    if not is_parked and not os.listdir(node.upper.fd()):
+        return None
     number = upper.tree.ino_of(node.upper.status())
     staged = upper.new_name()
     os.mkdir(staged, 0o700, dir_fd=upper.stage.fd())
@@ -206,7 +231,10 @@ def _make_way(state: State, node: DirectoryNode, new: End) -> None:
     state.directories.drop(node.upper)
     state.table.origins.pop(number, None)
     state.table.origins[new_number] = node.ino
-    upper.discard(staged)
+    if not is_parked:
+        upper.discard(staged)
+        return None
+    return staged
 
 
 def _rename_on_disk(state: State, old: End, new: End, asked: int) -> None:
@@ -274,7 +302,10 @@ def _renameat(
     new_name: bytes,
     flags: int,
 ) -> None:
-    files.rename(old_directory.fd(), old_name, new_directory.fd(), new_name, flags)
+    if old_directory.tree.plain:
+        files.rename(old_directory.fd(), old_name, new_directory.fd(), new_name, flags)
+    else:
+        rename_as_owner(old_directory, old_name, new_directory, new_name, flags)
 
 
 def _settle(state: State, old: End, new: End) -> None:

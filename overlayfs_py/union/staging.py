@@ -11,10 +11,13 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HeldFile, HostFile, OpenFile
+from overlayfs_py.layers.held import OpenFile
+from overlayfs_py.layers.host import HostFile
+from overlayfs_py.union.nameless import ParkedFile
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.host import HostDirectory, HostObject
+    from overlayfs_py.union.nameless import Nameless, Removed
     from overlayfs_py.union.upper import Upper
 
 _OPEN = os.O_RDWR | os.O_NOATIME | os.O_CLOEXEC
@@ -40,12 +43,14 @@ class StagedName:
         """Put it in place; the directory keeps its times."""
         self._upper.place_unseen(self._name, directory, name)
 
-    def hold(self) -> HeldFile:
-        """Let it go on without a name."""
+    def hold(self, nameless: Nameless) -> Removed:
+        """Let it go on without a name, and without the right to get one: link(2) is refused."""
+        if nameless.is_full:
+            return ParkedFile(self._upper, self._name)
         flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self._name, flags, dir_fd=self._upper.stage.fd())
         self._upper.discard(self._name)
-        return HeldFile(self._upper.tree, fd)
+        return nameless.hold(self._upper.tree, fd)
 
     def discard(self) -> None:
         """Remove it."""
@@ -96,10 +101,10 @@ class StagedFile:
         self._upper.place_unseen(self._name, directory, name)
         self._name = None
 
-    def hold(self) -> HeldFile:
-        """Let it go on without a name, and without the right to get one: link(2) is refused."""
+    def hold(self, nameless: Nameless) -> Removed:
+        """Let it go on as one that has lost its names."""
         self._name = self.name_on_stage()
-        held = StagedName(self._upper, self._name).hold()
+        held = StagedName(self._upper, self._name).hold(nameless)
         self._name = None
         return held
 

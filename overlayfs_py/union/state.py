@@ -9,17 +9,22 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.descriptor_budget import cached_each, require_room
+from overlayfs_py.layers.descriptor_budget import cached_each, left_for_removed, require_room
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.host import HostDirectory, HostTree
+from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
+from overlayfs_py.layers.ownership import is_ours_alone
 from overlayfs_py.layers.root import open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.xattrs import find_xattr
+from overlayfs_py.syscalls.credentials import has_trusted_xattrs, in_initial_user_namespace
 from overlayfs_py.union import inodes
 from overlayfs_py.union.moves import Moves
+from overlayfs_py.union.nameless import Nameless, ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
+from overlayfs_py.union.overlaps import about, require_apart
 from overlayfs_py.union.table import NodeTable
 from overlayfs_py.union.upper import Upper
 from overlayfs_py.union.values import path_of
@@ -29,7 +34,9 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile, Reader
+    from overlayfs_py.layers.marks import MarkNames
     from overlayfs_py.layers.values import Attributes
+    from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.opened import OpenMetacopy
     from overlayfs_py.union.values import StackSpec
 
@@ -53,6 +60,7 @@ class State:
         self.readers: DescriptorCache[Reader | OpenMetacopy] = DescriptorCache(
             0, lambda reader: reader.close()
         )
+        self.nameless = Nameless()
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
         # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
@@ -70,7 +78,9 @@ class State:
                 raise OSError(errno.EINVAL, "a union needs at least one layer")
             roots = len(spec.lower) + len(spec.data_only) + len(spec.volumes)
             require_room(roots, writable=spec.upper is not None)
+            require_apart(spec)
             self.upper = self._open_upper()
+            self.mark_names = self._choose_marks()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
             # Whether a file's data may be elsewhere than its attributes.
@@ -84,6 +94,7 @@ class State:
     def _limit_caches(self) -> None:
         limit = cached_each() - len(self.spec.volumes) // 2  # which are opened after this
         self.directories.limit = self.readers.limit = limit
+        self.nameless.most = left_for_removed() - len(self.spec.volumes)
 
     def close(self) -> None:
         """Close everything, removed files that are still held among it."""
@@ -120,21 +131,29 @@ class State:
             return None
         if spec.work is None:
             raise OSError(errno.EINVAL, "an upperdir needs a workdir on the same filesystem")
-        upper_fd = _open_directory(spec.upper)
+        upper_fd = _open_directory("upperdir", spec.upper)
         override = OVERRIDE_XATTRS.get(spec.xattr_permissions)
         tree = self._add_tree(0, upper_fd, spec.ids, override=override, read_only=False)
-        work_fd = _open_directory(spec.work)
+        work_fd = _open_directory("workdir", spec.work)
         try:
-            upper = Upper(tree, work_fd, spec)
-        except OSError as error:
+            with about("workdir", spec.work):
+                upper = Upper(tree, work_fd, spec)
+        except OSError:
             os.close(work_fd)
-            raise OSError(error.errno, error.strerror, error.filename or spec.work) from error
+            raise
         self._undo.callback(upper.close)
         if override is not None and find_xattr(tree.root, override) is None:
             # Its root says how to read it, should it become a layer.
             real = tree.root.status()
             inodes.store_override(tree.root, real.st_uid, real.st_gid, real.st_mode, 0)
         return upper
+
+    def _choose_marks(self) -> MarkNames:
+        """The marks that layers are read by: those that the upper gets."""
+        if self.upper is None:
+            uses_user = self.spec.user_marks or not has_trusted_xattrs()
+            return USER_MARKS if uses_user else TRUSTED_MARKS
+        return self.upper.tree.mark_names
 
     def _open_layers(self) -> tuple[LayerDirectory, ...]:
         roots: list[LayerDirectory] = []
@@ -148,21 +167,25 @@ class State:
 
     def _open_layer(self, position: int) -> Layer:
         path = self.spec.lower[position]
-        if os.path.isdir(path):
-            layer: Layer = self._open_directory_layer(position + 1, path)
-        else:
-            layer = self._open_file_layer(position + 1, path)
+        with about("lowerdir", path):
+            if os.path.isdir(path):
+                layer: Layer = self._open_directory_layer(position + 1, path)
+            else:
+                layer = self._open_file_layer(position + 1, path)
         if position == 0:
             self._first_fd = layer.fd
         return layer
 
     def _open_directory_layer(self, index: int, path: bytes) -> HostTree:
-        tree = open_directory_layer(index, path, self.spec.ids, self.directories)
+        tree = open_directory_layer(
+            index,
+            path,
+            self.spec.ids,
+            self.directories,
+            mark_names=self.mark_names,
+            overrides=self.spec.layer_overrides,
+        )
         self._undo.callback(tree.close)
-        if self.upper is not None and os.path.sameopenfile(
-            tree.root_fd(), self.upper.tree.root_fd()
-        ):
-            raise OSError(errno.EINVAL, "a layer cannot be the upperdir as well", path)
         return tree
 
     def _open_file_layer(self, index: int, path: bytes) -> Layer:
@@ -173,16 +196,19 @@ class State:
 
         if not is_pack(path):
             return self._open_directory_layer(index, path)  # which says what is wrong with it
-        layer = PackLayer(index, Pack(path, process_cache()), self.spec.ids)
+        pack = Pack(path, process_cache())
+        # Elsewhere root's own packs look like nobody's, and what they give is the namespace's.
+        trusted = is_ours_alone(os.fstat(pack.fd)) or not in_initial_user_namespace()
+        layer = PackLayer(index, pack, self.spec.ids, trusted=trusted)
         self._undo.callback(layer.close)
         return layer
 
     def _open_data_layers(self) -> tuple[LayerDirectory, ...]:
-        first = len(self.roots) + 1
-        return tuple(
-            self._open_directory_layer(first + position, path).root
-            for position, path in enumerate(self.spec.data_only)
-        )
+        roots = []
+        for position, path in enumerate(self.spec.data_only, len(self.roots) + 1):
+            with about("lowerdir", path):
+                roots.append(self._open_directory_layer(position, path).root)
+        return tuple(roots)
 
     def open_volume(self, source: bytes, *, read_only: bool) -> HostTree:
         """Open a host directory as a tree of its own."""
@@ -264,15 +290,34 @@ class State:
             if removed is not None and removed.links >= node.lower.attributes().nlink:
                 del self.removed_links[node.ino]  # its last name: nobody will ask again
         elif isinstance(node, FileNode) and node.held is not None:
-            status = node.held.status()
-            if status.st_nlink == 0:
-                self.table.origins.pop(node.held.tree.ino_of(status), None)
-            node.held.close()
-            node.held = None
+            if node.held.is_gone:
+                number = node.held.tree.ino_of(node.held.status())
+                self.table.origins.pop(number, None)
+            self._close_held(node)
 
     def _drop_directory(self, upper: HostDirectory) -> None:
         self.directories.drop(upper)
-        upper.let_go()
+        self.nameless.let_go_directory(upper)
+        if self.upper is not None and upper.parent is self.upper.stage:
+            self.upper.discard(upper.name)  # removed, see `nameless`
+
+    def keep_removed(self, node: FileNode, held: Removed) -> None:
+        """Let a file that has no name any more go on as `held`."""
+        node.held = held
+        if isinstance(held, ParkedFile):
+            self.removed_links[node.ino] = RemovedLinks(1, 0)  # its name on the stage
+
+    def let_go(self, node: FileNode) -> None:
+        """Close what holds a file, once it can be reached by a name again."""
+        if node.held is not None and node.parent is not None:
+            self._close_held(node)
+
+    def _close_held(self, node: FileNode) -> None:
+        assert node.held is not None
+        if isinstance(node.held, ParkedFile):
+            self.removed_links.pop(node.ino, None)
+        node.held.close()
+        node.held = None
 
 
 def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:
@@ -285,5 +330,6 @@ def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:
     return lowers
 
 
-def _open_directory(path: bytes) -> int:
-    return os.open(path, _OPEN)
+def _open_directory(option: str, path: bytes) -> int:
+    with about(option, path):
+        return os.open(path, _OPEN)

@@ -7,21 +7,23 @@ put in place by one rename, so a process killed at any point leaves the old stat
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostDirectory
-from overlayfs_py.layers.marks import WHITEOUT_PREFIX
+from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS, WHITEOUT_PREFIX
+from overlayfs_py.layers.owner_rights import do_as_owner
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import inodes
-from overlayfs_py.union.remove_tree import remove_tree, removing_tree
+from overlayfs_py.union.overlaps import named
+from overlayfs_py.union.remove_tree import remove_tree
+from overlayfs_py.union.upper_lock import lock
 from overlayfs_py.union.values import WhiteoutStyle
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Iterator
 
     from overlayfs_py.layers.host import HostObject, HostTree
     from overlayfs_py.union.values import StackSpec
@@ -42,46 +44,47 @@ class Upper:
         """Take over `work_fd`, the workdir's descriptor.
 
         Raises:
-            OSError: EBUSY, another mount uses the upper or the workdir; EXDEV, they lie on
-                different filesystems; EINVAL, one lies in the other, or a volatile kernel mount
-                left the workdir unclean.
+            UpperInUse: another mount uses the upper or the workdir.
+            OSError: EXDEV, they lie on different filesystems; EINVAL, a volatile kernel mount left
+                the workdir unclean, or the upper can hold no deletions.
         """
         self.tree = tree
         self._work_fd = work_fd
         self._serial = 0
         self.kept: set[bytes] = set()
         self.makes_nameless = True  # until the filesystem says otherwise
-        _require_apart(spec)
-        self._lock(spec)
+        self._require_one_mount()
         self.stage = HostDirectory.opened(tree, self._open_stage())
         try:
+            assert spec.upper is not None
+            assert spec.work is not None
+            lock(tree.root_fd(), spec.upper, self.stage.fd(), spec.work)
             self._empty_stage()
-            self.prefix = _TRUSTED if self._takes(_TRUSTED) else _USER
+            trusted = not spec.user_marks and self._takes(_TRUSTED)
+            self.prefix = _TRUSTED if trusted else _USER
+            tree.mark_names = TRUSTED_MARKS if trusted else USER_MARKS
             self.takes_xattrs = self.prefix == _TRUSTED or self._takes(_USER)
             self.style = self._possible_style(spec.whiteout)
+            self._require_deletions(spec.upper)
         except OSError:
             self.stage.let_go()
             raise
 
-    def _lock(self, spec: StackSpec) -> None:
+    def _require_one_mount(self) -> None:
         work, upper = os.fstat(self._work_fd), self.tree.root.status()
-        if os.path.samestat(work, upper):
-            raise OSError(errno.EINVAL, "the workdir cannot be the upperdir as well")
         if work.st_dev != upper.st_dev:
             raise OSError(errno.EXDEV, "the workdir is not on the filesystem of the upper")
         if not _in_one_mount(self._work_fd, self.tree.root_fd()):
             raise OSError(errno.EXDEV, "the workdir is not in the mount that the upper is in")
-        for fd, path in ((self.tree.root_fd(), spec.upper), (self._work_fd, spec.work)):
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                why = "Device or resource busy: another mount uses it"
-                raise OSError(errno.EBUSY, why, path) from error
 
     def _open_stage(self) -> int:
         with suppress(FileExistsError):
             os.mkdir(_STAGE, 0o700, dir_fd=self._work_fd)
-        return os.open(_STAGE, _OPEN | os.O_NOFOLLOW, dir_fd=self._work_fd)
+        try:
+            return os.open(_STAGE, _OPEN | os.O_NOFOLLOW, dir_fd=self._work_fd)
+        except PermissionError:  # the kernel makes it with mode 0
+            files.chmod(self._work_fd, _STAGE, 0o700)
+            return os.open(_STAGE, _OPEN | os.O_NOFOLLOW, dir_fd=self._work_fd)
 
     def _empty_stage(self) -> None:
         """Let `work/` be empty: what a killed process staged there was never in place."""
@@ -111,6 +114,22 @@ class Upper:
         except PermissionError:
             return WhiteoutStyle.AUFS
         return WhiteoutStyle.DEVICE
+
+    def _require_deletions(self, upper: bytes) -> None:
+        """Refuse an upper in another overlay: neither of our whiteouts can be written there.
+
+        The kernel refuses one whose RENAME_WHITEOUT fails (fs/overlayfs/super.c,
+        ovl_make_workdir); in a container's kernel overlay whiteout files do.
+        """
+        if self.style is WhiteoutStyle.DEVICE:
+            return
+        name = WHITEOUT_PREFIX + self.new_name()
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=self.stage.fd()))
+        except PermissionError as error:
+            reason = "it lies in an overlay mount, where no deletion can be written"
+            raise OSError(errno.EINVAL, reason, named("upperdir", upper)) from error
+        os.unlink(name, dir_fd=self.stage.fd())
 
     def close(self) -> None:
         """Leave the workdir as it was found and let others use it."""
@@ -157,19 +176,24 @@ class Upper:
         twin = WHITEOUT_PREFIX + name
         flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(twin, flags, 0o600, dir_fd=directory.fd()))
-        directory.note_twin(name, exists=True)
+        directory.twins().add(name)
 
     def remove_twin(self, directory: HostDirectory, name: bytes) -> None:
-        """Remove a `.wh.NAME` file beside a name that is there again."""
-        if directory.deletes(name):
-            os.unlink(WHITEOUT_PREFIX + name, dir_fd=directory.fd())
-            directory.note_twin(name, exists=False)
+        """Remove a `.wh.NAME` file beside a name that is there again.
+
+        One that cannot be removed hides nothing that shows: what is there is there, and nobody is
+        told that it failed.
+        """
+        if name in directory.twins():
+            with suppress(OSError):
+                os.unlink(WHITEOUT_PREFIX + name, dir_fd=directory.fd())
+                directory.twins().discard(name)
 
     # Putting in place.
 
     def place(self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0) -> None:
         """Rename from the stage to where it belongs."""
-        _rename(self.stage, staged, directory, name, flags)
+        rename_as_owner(self.stage, staged, directory, name, flags)
 
     def place_unseen(
         self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0
@@ -182,11 +206,10 @@ class Upper:
     def link_nameless(self, fd: int, directory: HostDirectory, name: bytes) -> None:
         """Give an open file that has no name its first one; EEXIST where it is taken."""
         source, target_fd = b"/proc/self/fd/%d" % fd, directory.fd()
-        try:
-            os.link(source, name, dst_dir_fd=target_fd, follow_symlinks=True)
-        except PermissionError:
-            with _writable_by_owner(target_fd, b"."):
-                os.link(source, name, dst_dir_fd=target_fd, follow_symlinks=True)
+        _as_owner(
+            lambda: os.link(source, name, dst_dir_fd=target_fd, follow_symlinks=True),
+            [(target_fd, b".")],
+        )
 
     def link_nameless_unseen(self, fd: int, directory: HostDirectory, name: bytes) -> None:
         """Do the same, and put the directory's times back."""
@@ -197,16 +220,17 @@ class Upper:
     def unplace(self, directory: HostDirectory, name: bytes) -> bytes:
         """Rename something that is to be removed to the stage; returns its name there."""
         staged = self.new_name()
-        _rename(directory, name, self.stage, staged, 0)
+        rename_as_owner(directory, name, self.stage, staged, 0)
         return staged
 
     def discard(self, staged: bytes) -> None:
-        """Remove something from the stage, with all that is below it."""
-        remove_tree(self.stage.fd(), staged)
+        """Remove something from the stage, with all that is below it.
 
-    def discarding(self, staged: bytes) -> Generator[None, None, None]:
-        """Do what `discard` does, in steps."""
-        return removing_tree(self.stage.fd(), staged)
+        What cannot be removed now goes at the next mount: the change that it was for is done, or
+        has failed for a better reason.
+        """
+        with suppress(OSError):
+            remove_tree(self.stage.fd(), staged)
 
     def keep(self, staged: bytes) -> None:
         """Let something stay on the stage, for its inode number, until the union is closed."""
@@ -242,7 +266,7 @@ def _set_times(directory: HostDirectory, times: os.stat_result) -> None:
         inodes.set_times(directory, times.st_atime_ns, times.st_mtime_ns)
 
 
-def _rename(
+def rename_as_owner(
     old_directory: HostDirectory,
     old: bytes,
     new_directory: HostDirectory,
@@ -255,15 +279,31 @@ def _rename(
     without privilege must be able to write the directories it renames in, and one that it moves
     (fs/namei.c, vfs_rename). For that moment their owner is.
     """
-    ends = (old_directory.fd(), old), (new_directory.fd(), new)
+    (old_fd, new_fd) = (old_directory.fd(), new_directory.fd())
+    _as_owner(
+        lambda: files.rename(old_fd, old, new_fd, new, flags),
+        [(old_fd, b"."), (old_fd, old), (new_fd, b"."), (new_fd, new)],
+    )
+
+
+def _as_owner(call: Callable[[], None], directories: list[tuple[int, bytes]]) -> None:
+    """Make a call that the modes of directories of ours may forbid.
+
+    Where users may have no namespace, the directories are ours to write for that moment: a kill
+    in it leaves them so.
+    """
     try:
-        files.rename(*ends[0], *ends[1], flags)
-    except PermissionError:
-        with ExitStack() as back:
-            for directory_fd, name in ends:
-                back.enter_context(_writable_by_owner(directory_fd, b"."))
-                back.enter_context(_writable_by_owner(directory_fd, name))
-            files.rename(*ends[0], *ends[1], flags)
+        call()
+    except PermissionError as refusal:
+        if refusal.errno != errno.EACCES:
+            raise
+        try:
+            do_as_owner(refusal, call)
+        except PermissionError:
+            with ExitStack() as back:
+                for dir_fd, name in directories:
+                    back.enter_context(_writable_by_owner(dir_fd, name))
+                call()
 
 
 @contextmanager
@@ -295,17 +335,6 @@ def _in_one_mount(one_fd: int, other_fd: int) -> bool:
     except OSError as error:
         return error.errno != errno.EXDEV
     return True
-
-
-def _require_apart(spec: StackSpec) -> None:
-    """Refuse what would be thrown away with the stage, and a workdir that would show."""
-    assert spec.upper is not None
-    assert spec.work is not None
-    pairs = [(spec.work, spec.upper), (spec.upper, spec.work)]
-    pairs += [(lower, spec.work) for lower in spec.lower]
-    for inner, outer in pairs:
-        if os.path.realpath(inner).startswith(os.path.realpath(outer).rstrip(b"/") + b"/"):
-            raise OSError(errno.EINVAL, "it lies in the upperdir or the workdir", inner)
 
 
 def _inherit_nothing(stage_fd: int) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "Volume",
     "WhiteoutStyle",
     "path_of",
+    "view_of",
 ]
 
 
@@ -108,6 +109,11 @@ class StackSpec(NamedTuple):
     # 0: owner and mode lie in the inode. 1, 2: in an xattr beside the real ones
     # (`security.fuseoverlayfs.override_stat`, `user.containers.override_stat`).
     xattr_permissions: int = 0
+    # Layers, too, may keep owner and mode in an xattr that whoever may write a file may set.
+    layer_overrides: bool = False
+    # Marks are `user.overlay.*`, and `trusted.overlay.*` mean nothing: so in any case without the
+    # right to the latter.
+    user_marks: bool = False
     whiteout: WhiteoutStyle = WhiteoutStyle.DEVICE  # falls back to AUFS where mknod(0:0) fails
     # A crash of the machine may lose what was written: copy-up and fsync(2) skip the disk.
     volatile: bool = False
@@ -115,6 +121,12 @@ class StackSpec(NamedTuple):
     # leaves the data behind. Needs `redirect_dir`.
     metacopy: bool = False
     static_nlink: bool = False  # st_nlink of every directory is 1
+
+
+def view_of(spec: StackSpec) -> StackSpec:
+    """Return what shows the same and writes nothing: the upper is the topmost layer."""
+    assert spec.upper is not None
+    return spec._replace(lower=(spec.upper, *spec.lower), upper=None, work=None)
 
 
 def path_of(volume: Volume) -> tuple[bytes, ...]:

@@ -7,8 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HeldFile
 from overlayfs_py.layers.reader import DescriptorReader
+from overlayfs_py.link_walk import follow
 from overlayfs_py.union.creation import create
 from overlayfs_py.union.lookup import lookup
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
     from overlayfs_py.union.values import Volume
-
-_MOST_LINKS = 40  # as many as the kernel follows, path_resolution(7)
 
 
 def attach_volumes(state: State) -> None:
@@ -52,9 +50,9 @@ def require_itself(state: State, node: FileNode) -> None:
     if node.held is not None or _is_itself(node):
         return
     known = state.readers.find(node)
-    if not isinstance(known, DescriptorReader):
+    if not isinstance(known, DescriptorReader) or state.nameless.is_full:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), node.name)
-    node.held = HeldFile(node.writable.tree, os.dup(known.fd))
+    node.held = state.nameless.hold(node.writable.tree, os.dup(known.fd))
     for name in node.names():
         state.table.lose_name(node, *name)
 
@@ -80,34 +78,24 @@ def _attach(state: State, volume: Volume) -> None:
 
 
 def _directory_at(state: State, path: Sequence[bytes]) -> DirectoryNode:
-    """Follow a path as inside the mount: an absolute link starts at the union's root.
+    """Follow a path as inside the mount: an absolute link starts at the union's root."""
 
-    The links of the whole way are counted, as the kernel counts them: a few that lead through
-    one another many times would be followed for ever.
-    """
-    here = state.root
-    pending = list(reversed(path))
-    links = 0
-    while pending:
-        name = pending.pop()
-        if name in (b"", b"."):
-            continue
-        if name == b"..":
-            here = here.parent or state.root
-            continue
-        node = lookup(state, here, name) or _create(state, here, name)
-        if isinstance(node, DirectoryNode):
-            here = node
-            continue
-        if not isinstance(node, FileNode) or node.type != stat.S_IFLNK:
+    def child(parent: Node, name: bytes) -> Node:
+        if not isinstance(parent, DirectoryNode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
-        links += 1
-        if links > _MOST_LINKS:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
-        target = node.place.read_link()
-        here = state.root if target.startswith(b"/") else here
-        pending += reversed(target.split(b"/"))
-    return here
+        return lookup(state, parent, name) or _create(state, parent, name)
+
+    root: Node = state.root
+    found = follow(root, path, child, _link_target, follow_last=True)[-1]
+    if not isinstance(found, DirectoryNode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), found.name)
+    return found
+
+
+def _link_target(node: Node) -> bytes | None:
+    if isinstance(node, FileNode) and node.type == stat.S_IFLNK:
+        return node.place.read_link()
+    return None
 
 
 def _create(state: State, parent: DirectoryNode, name: bytes) -> Node:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from overlayfs_py.wire import protocol
 from overlayfs_py.wire.errors import WireError
 from overlayfs_py.wire.protocol import InitFlag, Opcode
-from overlayfs_py.wire.requests import Features, Init
+from overlayfs_py.wire.requests import HEADER_SIZE, Features, Init
 
 _INIT_OUT = struct.Struct("=IIIIHHIIHHIIH22x")
 
@@ -38,7 +38,6 @@ _WANTED = (
     | InitFlag.BIG_WRITES
     | InitFlag.DONT_MASK  # the umask is ours to apply, or a default ACL instead of it
     | InitFlag.DO_READDIRPLUS
-    | InitFlag.ASYNC_DIO
     | InitFlag.PARALLEL_DIROPS
     | InitFlag.MAX_PAGES
     | InitFlag.CACHE_SYMLINKS
@@ -46,8 +45,15 @@ _WANTED = (
     | InitFlag.SETXATTR_EXT
     | InitFlag.INIT_EXT
 )
-# Never ATOMIC_O_TRUNC: where OPEN is not sent the truncation would be lost. Without it the
-# kernel sends SETATTR with the size.
+# What costs data, to be agreed on with nobody:
+# - ASYNC_DIO: what the kernel has cached under an O_DIRECT write is dropped before the write, and
+#   after it only where the caller waited (mm/filemap.c, generic_file_direct_write). io_submit(2)
+#   and io_uring do not, and what others read in between stays cached for ever.
+# - ATOMIC_O_TRUNC: an open that truncates takes no lock of the file (fs/fuse/file.c, fuse_open),
+#   so what is appended meanwhile goes to where the file ended before. Where OPEN is not sent the
+#   truncation would be lost. Without it the kernel sends SETATTR with the size, under its lock.
+_HARMFUL = InitFlag.ASYNC_DIO | InitFlag.ATOMIC_O_TRUNC
+_FLAGS_AT = HEADER_SIZE + struct.calcsize("=III")  # struct fuse_init_in
 
 
 class Wishes(NamedTuple):
@@ -117,6 +123,16 @@ def negotiate(offer: Init, wishes: Wishes) -> Agreement:
         max_write,
     )
     return Agreement(payload, session)
+
+
+def harmless(offer: bytes) -> bytes:
+    """Return a message with an offer, INIT, without the flags that cost data.
+
+    For a library that would agree to them by itself.
+    """
+    (flags,) = struct.unpack_from("=I", offer, _FLAGS_AT)
+    kept = struct.pack("=I", flags & ~_HARMFUL)
+    return offer[:_FLAGS_AT] + kept + offer[_FLAGS_AT + len(kept) :]
 
 
 def _chosen(wishes: Wishes) -> InitFlag:

@@ -46,8 +46,9 @@ STACKS = {
     "redirect_dir=on": BASE,
     "redirect_dir=off": BASE._replace(redirect_dir=False),
     "xattr_permissions=0": BASE,
-    "xattr_permissions=1": BASE._replace(xattr_permissions=1),
-    "xattr_permissions=2": BASE._replace(xattr_permissions=2),
+    "userxattr": BASE._replace(user_marks=True),
+    "xattr_permissions=1": BASE._replace(xattr_permissions=1, layer_overrides=True),
+    "xattr_permissions=2": BASE._replace(xattr_permissions=2, layer_overrides=True),
     "whiteout=device": BASE,
     "whiteout=aufs": BASE._replace(whiteout=WhiteoutStyle.AUFS),
     "uidmapping=0:10:100": BASE._replace(ids=IdMap(uids=(IdRange(0, 10, 100),))),
@@ -72,6 +73,8 @@ STACKS = {
 }
 
 PLANS = {
+    "index=off": PLAN,
+    "index=on": PLAN._replace(shares_upper=False),
     "ro": PLAN._replace(read_only=True),
     "ro,rw": PLAN,
     "rw,suid,dev,exec,atime,async,default_permissions": PLAN,
@@ -184,9 +187,9 @@ def test_a_layer_is_needed() -> None:
 
 
 def test_unknown_options_are_listed_and_change_nothing() -> None:
-    request = interpret(["lowerdir=l,index=off,,nfs_export=on", "ro=1,whatever"], b"m")
+    request = interpret(["lowerdir=l,bogus=off,,nonsense=on", "ro=1,whatever"], b"m")
 
-    assert request.unknown == ["index", "nfs_export", "ro", "whatever"]
+    assert request.unknown == ["bogus", "nonsense", "ro", "whatever"]
     assert request.stack == BASE
     assert request.plan == PLAN
 

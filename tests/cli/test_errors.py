@@ -51,6 +51,49 @@ def test_an_empty_name_is_seen(overlayfs_py: Path) -> None:
     assert (done.returncode, done.stderr) == (1, "overlayfs-py: '': No such file or directory\n")
 
 
+UNKNOWN = {
+    "moutn": "mount",
+    "login2": "overlayfs-py login",
+    "lss": "overlayfs-py image ls",
+    "unmount": "umount",
+    "run": "overlayfs-py chroot IMAGE -- CMD",
+    "exec": "overlayfs-py chroot IMAGE -- CMD",
+    "ps": "chroot",
+    "build": "buildah",
+    "rm": "overlayfs-py image rm",
+    "fsck": "overlayfs-py store fsck",
+    "help": "--help",
+    "version": "--version",
+    "image pack": "overlayfs-py layer pack",
+    "image lss": "overlayfs-py image ls",
+    "xyzzy": "overlayfs-py --help",
+}
+
+
+@pytest.mark.parametrize(("words", "near"), UNKNOWN.items(), ids=UNKNOWN.keys())
+def test_an_unknown_command_is_told_what_is_near(overlayfs_py: Path, words: str, near: str) -> None:
+    done = attempt([overlayfs_py, *words.split()])
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"overlayfs-py: no command .+\n", done.stderr)
+    assert near in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "near"), [("mount --foregound", "--foreground"), ("pull --quite x", "--quiet")]
+)
+def test_an_unknown_option_is_told_what_is_near(overlayfs_py: Path, words: str, near: str) -> None:
+    assert near in attempt([overlayfs_py, *words.split()]).stderr
+
+
+@pytest.mark.parametrize("group", ["image", "layer", "store"])
+def test_a_group_without_a_command_is_one_line(overlayfs_py: Path, group: str) -> None:
+    done = attempt([overlayfs_py, group])
+
+    assert done.returncode == 2
+    assert done.stderr == f"overlayfs-py: Missing command (see `overlayfs-py {group} --help`)\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(overlayfs_py: Path, command: str) -> None:
     shown = run([overlayfs_py, command, "--help"])
@@ -90,19 +133,15 @@ def test_completion_is_a_script(overlayfs_py: Path, shell: str) -> None:
 
 
 def test_completion_completes(overlayfs_py: Path) -> None:
-    asked = {"_OVERLAYFS_PY_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
-
-    commands = run([overlayfs_py], env=asked | {"COMP_WORDS": "overlayfs-py "})
-    options = run(
-        [overlayfs_py],
-        env=asked | {"COMP_WORDS": "overlayfs-py chroot --k", "COMP_CWORD": "2"},
-    )
+    def completed(line: str) -> str:
+        asked = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        return run([overlayfs_py], env={"_OVERLAYFS_PY_COMPLETE": "bash_complete"} | asked)
 
     _, _, listed = run([overlayfs_py, "--help"]).partition("Commands:")
     names = re.findall(r"^  ([a-z]+) ", listed, re.MULTILINE)
     assert set(names) >= set(COMMANDS)
-    assert [line.split(",")[1] for line in commands.splitlines()] == names
-    assert options == "plain,--keep\n"
+    assert completed("overlayfs-py ").splitlines() == [f"word {name}" for name in names]
+    assert completed("overlayfs-py chroot --k") == "word --keep\n"
 
 
 def test_a_bug_is_70_with_its_traceback(overlayfs_py: Path, tmp_path: Path) -> None:

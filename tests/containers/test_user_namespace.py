@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.containers import children, user_namespace
-from overlayfs_py.containers.failure import Failure
+from overlayfs_py.containers import user_namespace
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts import children
 from overlayfs_py.syscalls import mounts, namespaces
 from overlayfs_py.syscalls.namespaces import IdExtent
 
 if TYPE_CHECKING:
-    from overlayfs_py.containers.children import Report
+    from overlayfs_py.mounts.children import Report
 
 PR_SET_DUMPABLE = 4  # linux/prctl.h
 USER = pwd.getpwnam("nobody").pw_uid

@@ -33,13 +33,13 @@ def test_a_finished_copy_up_is_heard_of_in_a_read_in_vain(
         ThreadPoolExecutor() as pool,
         serving(stack.spec, stack.plan, runner="blocked_read_runner") as daemon,
     ):
-        opening = pool.submit(os.open, stack.target / "file", os.O_WRONLY)
+        writing = pool.submit((stack.target / "file").chmod, 0o600)
         try:
             assert wait_until(lambda: is_copying_up(stack, daemon))
             withdraw.touch()
             assert wait_until(blocks_in_read)
             go.touch()
-            os.close(opening.result(_TIMEOUT_S))
+            writing.result(_TIMEOUT_S)
         finally:
             withdraw.unlink(missing_ok=True)
         copied = (stack.upper / "file").read_text()

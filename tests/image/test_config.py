@@ -158,3 +158,45 @@ def test_a_built_config_says_what_it_was_given(
     assert (built.run, built.history, built.comment) == (run, tuple(steps), comment)
     assert (built.platform, built.diff_ids, built.created) == (AMD64, (A, A), "t")
     assert parse_config(built.raw) == built
+
+
+CASES = [
+    ("rootfs", "rootfS"),
+    ("rootfs", "ROOTFS"),
+    ("diff_ids", "Diff_IDs"),
+    ("config", "Config"),
+    ("Cmd", "cmd"),
+    ("WorkingDir", "workingDir"),
+    ("Labels", "label\u017f"),  # a long s, which Go folds too
+    ("Test", "test"),
+    ("history", "History"),
+    ("created_by", "Created_By"),
+    ("architecture", "Architecture"),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), CASES, ids=[pair[1] for pair in CASES])
+def test_keys_count_whatever_their_case(ours: str, theirs: str) -> None:
+    run = {"Cmd": ["/a"], "WorkingDir": "/w", "Labels": {"K": "v"}, "Healthcheck": {"Test": ["x"]}}
+    raw = config(config=run, history=[{"created_by": "RUN x"}])
+
+    odd = parse_config(raw.replace(f'"{ours}"'.encode(), f'"{theirs}"'.encode()))
+    plain = parse_config(raw)
+
+    assert (odd.run, odd.history, odd.diff_ids) == (plain.run, plain.history, plain.diff_ids)
+    assert (odd.platform, odd.run.labels) == (plain.platform, {"K": "v"})
+
+
+def test_the_last_of_two_keys_counts() -> None:
+    raw = config()[:-1] + b', "Rootfs": {"diff_ids": ["%s"]}}' % B.encode()
+
+    assert parse_config(raw).diff_ids == (B,)
+
+
+def test_what_docker_takes_for_a_list() -> None:
+    run: Json = {"Cmd": "/bin/app", "Entrypoint": "", "Shell": "sh", "Env": [None, "A=1"]}
+
+    parsed = parse_config(config(config=run, history=[None])).run
+
+    assert (parsed.cmd, parsed.entrypoint, parsed.shell) == (("/bin/app",), ("",), ("sh",))
+    assert parsed.env == ("", "A=1")

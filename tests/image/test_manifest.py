@@ -180,7 +180,9 @@ def test_what_is_no_json_is_refused(raw: bytes) -> None:
 
 
 def test_an_artifact_is_no_image() -> None:
-    config = descriptor(media_types.OCI_EMPTY, b"{}", data=base64.b64encode(b"{}").decode())
+    config = descriptor(
+        "application/vnd.oci.empty.v1+json", b"{}", data=base64.b64encode(b"{}").decode()
+    )
     document = manifest(config=config, artifactType="application/x", layers=[descriptor("a/b")])
 
     parsed = parse_image_manifest(encoded(document), OCI)
@@ -268,3 +270,25 @@ def test_a_layer_says_how_it_is_compressed(media_type: str, compression: Compres
 def test_an_encrypted_layer_is_refused() -> None:
     with pytest.raises(BadDocument, match="not the media type of a layer"):
         media_types.compression_of(media_types.OCI_LAYER_GZIP + "+encrypted")
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["application/octet-stream", "application/json", "text/html; charset=utf-8", "", None],
+)
+def test_old_types_of_a_config_are_an_image_s(media_type: str | None) -> None:
+    config = descriptor("x", b"{}") | {"mediaType": media_type}
+
+    parsed = parse_image_manifest(encoded(manifest(config=config)), OCI)
+
+    assert parsed.is_image
+    assert parsed.config.media_type == (media_type or "")
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/vnd.docker.plugin.v1+json", "application/vnd.cncf.helm.config.v1"]
+)
+def test_what_is_made_of_another_config_is_no_image(media_type: str) -> None:
+    config = descriptor(media_type, b"{}")
+
+    assert not parse_image_manifest(encoded(manifest(config=config)), OCI).is_image

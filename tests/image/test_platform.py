@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,3 +124,11 @@ def test_what_an_index_offers_instead_is_said() -> None:
         choose(
             _offer("windows/amd64", "linux/arm64", "unknown/unknown"), Platform("linux", "amd64")
         )
+
+
+def test_what_an_index_lists_about_an_image_is_never_chosen() -> None:
+    signature = replace(_image(None), artifact_type="application/vnd.example.signature")
+    attestation = replace(_image(None), annotations={"vnd.docker.reference.type": "attestation"})
+
+    with pytest.raises(NoSuchPlatform):
+        choose([signature, attestation], Platform("linux", "amd64"))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from overlayfs_py.image.digest import digest_of
 from overlayfs_py.image.errors import BadReference
-from overlayfs_py.image.reference import Reference, parse_reference
+from overlayfs_py.image.reference import Reference, parse_reference, require_tag_name
 
 DIGEST = digest_of(b"")
 
@@ -120,3 +120,14 @@ def test_any_text_is_refused_or_means_the_same_in_every_form(text: str) -> None:
     assert isinstance(reference, Reference)
     assert parse_reference(reference.canonical) == reference
     assert parse_reference(reference.familiar) == reference
+
+
+@pytest.mark.parametrize("text", ["sha256", "sha256:abc", "docker.io/library/sha256:1"])
+def test_a_name_that_reads_as_an_id_cannot_be_given(text: str) -> None:
+    with pytest.raises(BadReference, match="reads as an ID"):
+        require_tag_name(parse_reference(text))
+
+
+@pytest.mark.parametrize("text", ["h/sha256:1", "team/sha256:abc", "sha512:1", "sha-256"])
+def test_names_like_it_can(text: str) -> None:
+    require_tag_name(parse_reference(text))

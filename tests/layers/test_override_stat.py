@@ -17,11 +17,15 @@ _IDS = st.integers(0, (1 << 32) - 2)
 _BITS = st.integers(0, 0o7777)
 
 
+def _inode(mode: int, uid: int = 0, gid: int = 0) -> os.stat_result:
+    return os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))
+
+
 @given(_IDS, _IDS, _BITS, st.sampled_from(_STANDING_IN))
 def test_what_is_written_is_read(uid: int, gid: int, bits: int, file_type: int) -> None:
     override = Override(uid, gid, bits | file_type, 0)
 
-    assert parse_override(format_override(override), _REGULAR) == override
+    assert parse_override(format_override(override), _inode(_REGULAR)) == override
 
 
 @given(
@@ -33,19 +37,19 @@ def test_what_is_written_is_read(uid: int, gid: int, bits: int, file_type: int) 
 def test_a_device_keeps_its_number(bits: int, file_type: int, major: int, minor: int) -> None:
     override = Override(0, 0, bits | file_type, os.makedev(major, minor))
 
-    assert parse_override(format_override(override), _REGULAR) == override
+    assert parse_override(format_override(override), _inode(_REGULAR)) == override
 
 
 @given(st.binary(max_size=60))
 def test_any_bytes_are_read_or_are_none(value: bytes) -> None:
-    found = parse_override(value, _REGULAR)
+    found = parse_override(value, _inode(_REGULAR))
 
     assert found is None or stat.S_IMODE(found.mode) <= 0o7777
 
 
 @given(st.text("0123456789:-abcdefilrkochspe", max_size=40), st.sampled_from(_STANDING_IN))
 def test_near_misses_stay_in_range(text: str, real_type: int) -> None:
-    found = parse_override(text.encode(), real_type | 0o644)
+    found = parse_override(text.encode(), _inode(real_type | 0o644))
 
     if found is not None:
         assert 0 <= found.uid < 1 << 32
@@ -64,4 +68,4 @@ def test_near_misses_stay_in_range(text: str, real_type: int) -> None:
     ],
 )
 def test_the_forms_of_other_writers(value: bytes, expected: Override) -> None:
-    assert parse_override(value, _REGULAR) == expected
+    assert parse_override(value, _inode(_REGULAR)) == expected

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.ids import IdMap
+from overlayfs_py.layers.marks import TRUSTED_MARKS
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes
 from overlayfs_py.packs.from_directory import pack_directory
@@ -37,7 +38,10 @@ def pack(directory: Path, target: Path, options: PackOptions = SMALL) -> Path:
 @contextmanager
 def directory_layer(path: Path) -> Iterator[Layer]:
     descriptors: DescriptorCache[int] = DescriptorCache(64, os.close)
-    with closing(open_directory_layer(1, os.fsencode(path), IdMap(), descriptors)) as layer:
+    opened = open_directory_layer(
+        1, os.fsencode(path), IdMap(), descriptors, mark_names=TRUSTED_MARKS, overrides=True
+    )
+    with closing(opened) as layer:
         yield layer
         descriptors.clear()
 

@@ -87,7 +87,7 @@ def test_without_privilege_xattrs_keep_what_the_inode_cannot(tmp_path: Path) -> 
     def override(name: str) -> tuple[int, ...]:
         path = tmp_path / "out" / name
         value = os.getxattr(path, "user.containers.override_stat")
-        found = parse_override(value, path.stat().st_mode)
+        found = parse_override(value, path.stat())
         assert found is not None
         return tuple(found)
 

@@ -162,3 +162,26 @@ def test_no_secret_is_in_a_representation() -> None:
 
     assert "ada" in shown
     assert "secret" not in shown.lower().replace("secret=", "")
+
+
+@pytest.mark.parametrize("text", ["\n", "76", "\r\n"])
+def test_line_ends_in_a_login_are_passed_over_as_in_go(tmp_path: Path, text: str) -> None:
+    pair = base64.b64encode(b"u:" + b"p" * 90).decode()
+    wrapped = f"{pair[:76]}\n{pair[76:]}\n" if text == "76" else pair + text
+    path = tmp_path / "auth.json"
+    path.write_text(json.dumps({"Auths": {"r.example": {"Auth": wrapped}}}))
+
+    found = read_auth_file(path).entry_for("r.example", "")
+
+    assert found is not None
+    assert (found.user, found.secret) == ("u", "p" * 90)
+
+
+def test_a_login_is_written_where_the_others_are_whatever_the_key_s_case(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text(json.dumps({"Auths": {"a": auth("u:s")}, "other": 1}))
+
+    write_login(path, "b", "v", "t")
+
+    assert sorted(read_auth_file(path).entries) == ["a", "b"]
+    assert sorted(json.loads(path.read_text())) == ["auths", "other"]

@@ -272,3 +272,12 @@ async def test_a_challenge_from_where_we_were_sent_gets_no_answer(serve: Serve) 
     assert all(
         "authorization" not in request.headers for request in home.requests + elsewhere.requests
     )
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("life", [0, -1, "300", "soon", [], {}, True, 10**30, 1e-9])
+async def test_an_odd_lifetime_does_not_cost_the_token(serve: Serve, life: object) -> None:
+    registry = Registry(serve, token=None, expires_in=life, issued_at="")
+
+    async with client() as ours:
+        assert await ours.push_target(name(registry.home.domain)).list_tags() == ["1"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import logging
+import re
 import socket
 import ssl
 import time
@@ -62,6 +64,21 @@ async def test_what_may_pass_is_tried_again(serve: Serve, transport, passing: Re
     async with await transport.send(get(server.url)) as answer:
         assert await answer.read("") == b"here"
     assert len(server.requests) == 3
+
+
+@pytest.mark.trio
+async def test_a_log_of_requests_tells_no_secret(
+    serve: Serve, transport, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(replies(Reply(404)))
+    url = server.url.replace("://", "://user:hidden@")
+    caplog.set_level(logging.DEBUG, "overlayfs_py")
+
+    async with await transport.send(get(f"{url}/v2/a?signature=hidden", "Basic hidden")):
+        pass
+
+    (line,) = caplog.messages
+    assert re.fullmatch(rf"GET {server.url}/v2/a \(Basic\): 404, \d+ ms", line)
 
 
 @pytest.mark.trio
@@ -424,7 +441,7 @@ async def test_the_registrys_reason_is_shown_without_its_control_characters(serv
     async with client() as ours:
         with pytest.raises(NotThere) as failure:
             await ours.host(server.domain).check("it")
-    assert failure.value.strerror == "127.0.0.1: ?[31mno such?name: x"
+    assert failure.value.strerror == r"127.0.0.1: \x1b[31mno such\x0aname: x"
     assert failure.value.exit_code == 31
 
 

@@ -46,12 +46,12 @@ class Stack:
         return f"lowerdir={lower},upperdir={self.upper},workdir={self.work}"
 
     @contextmanager
-    def mounted(self, command: Word, *, extra: str = "") -> Iterator[Path]:
+    def mounted(self, command: Word, *, extra: str = "", driver: str = "auto") -> Iterator[Path]:
         """Mount with `overlayfs-py`, and unmount at the end; gives the mount point."""
         options = self._options(map(as_served, self.lower))
         if extra:
             options = f"{options},{extra}"
-        run([command, "mount", "-o", options, self.target], env=EMPTY)
+        run([command, "mount", "--driver", driver, "-o", options, self.target], env=EMPTY)
         try:
             yield self.target
         finally:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from overlayfs_py.drivers.mounting import unmount
+from overlayfs_py.syscalls import mounts
 from tests.support.snapshot import snapshot
 from tests.system.mount_table import mounted_at
 from tests.system.processes import attempt, run, wait_until
@@ -47,7 +49,7 @@ REFUSALS = {
     "workdir is the upper": Refusal(
         "lowerdir=top,upperdir=mount/upper,workdir=mount/upper",
         "mount/upper",
-        "cannot be the upperdir",
+        "is the same as upperdir=mount/upper",
     ),
     "escape in a name": Refusal("lowerdir=\x1b[31m", "\\x1b[31m: ", MISSING),
     "bytes that are no text": Refusal("lowerdir=\udcff", "\\xff: ", MISSING),
@@ -147,7 +149,37 @@ def test_upper_and_workdir_must_share_a_filesystem(
     assert mounted_at(stack.target) is None
 
 
-def test_an_upper_in_use_is_refused_and_its_mount_goes_on(
+def test_an_upper_in_use_is_shown_read_only(
+    stack: Stack, overlayfs_py: Path, scratch: Path
+) -> None:
+    """As engines mount it to compare or commit what a running container has written."""
+    second = replace(stack, target=scratch / "merged2")
+    third = replace(second, target=scratch / "merged3")
+    for directory in (second.target, third.target):
+        directory.mkdir()
+    with stack.mounted(overlayfs_py) as merged:
+        (merged / "first").write_text("seen\n")
+        for again, words in ((second, ""), (third, "ro,")):
+            options = words + again.options
+            done = attempt([overlayfs_py, "mount", "-o", options, again.target], env=EMPTY)
+            assert done.returncode == 0
+            if words:
+                assert done.stderr == ""
+            else:
+                line = one_line(done.stderr)
+                assert f"upperdir={stack.upper}" in line
+                assert "read-only" in line
+            assert (again.target / "first").read_text() == "seen\n"
+            with pytest.raises(OSError, match="Read-only file system"):
+                (again.target / "mine").touch()
+        (merged / "still").write_text("works\n")
+        for again in (second, third):
+            unmount(os.fsencode(again.target))
+    with stack.mounted(overlayfs_py) as merged:
+        assert (merged / "still").read_text() == "works\n"
+
+
+def test_an_upper_in_use_is_refused_where_it_is_asked_for(
     stack: Stack, overlayfs_py: Path, scratch: Path
 ) -> None:
     second = replace(stack, work=scratch / "work2", target=scratch / "merged2")
@@ -155,17 +187,70 @@ def test_an_upper_in_use_is_refused_and_its_mount_goes_on(
     for directory in (second.work, second.target, third.upper):
         directory.mkdir()
     with stack.mounted(overlayfs_py) as merged:
-        for taken, name in ((second, stack.upper), (third, stack.work)):
-            argv = [overlayfs_py, "mount", "-o", taken.options, taken.target]
+        for options, name in (
+            (f"index=on,{second.options}", f"upperdir={stack.upper}"),
+            (third.options, f"workdir={stack.work}"),
+        ):
+            argv = [overlayfs_py, "mount", "-o", options, second.target]
             done = attempt(argv, env=EMPTY)
             line = one_line(done.stderr)
-            assert str(name) in line
+            assert name in line
             assert os.strerror(errno.EBUSY) in line
             assert done.returncode == HOST
-            assert mounted_at(taken.target) is None
+            assert mounted_at(second.target) is None
         (merged / "still").write_text("works\n")
     with second.mounted(overlayfs_py) as merged:
         assert (merged / "still").read_text() == "works\n"
+
+
+def test_an_upper_that_is_just_unmounted_is_written_again(stack: Stack, overlayfs_py: Path) -> None:
+    """umount(8) returns before the daemon has let go."""
+    for number in range(5):
+        argv = [overlayfs_py, "mount", "-o", stack.options, stack.target]
+        done = attempt(argv, env=EMPTY)
+        assert (done.returncode, done.stderr) == (0, "")
+        (stack.target / f"f{number}").touch()
+        mounts.umount(os.fsencode(stack.target))
+
+
+@pytest.mark.parametrize("driver", ["direct", "pyfuse3"])
+def test_an_upper_in_another_mount_of_ours_is_refused(
+    stack: Stack, overlayfs_py: Path, scratch: Path, driver: str
+) -> None:
+    with stack.mounted(overlayfs_py, driver=driver) as merged:
+        inner = replace(
+            stack, upper=merged / "u", work=merged / "w", target=scratch / "inner merged"
+        )
+        for directory in (inner.upper, inner.work, inner.target):
+            directory.mkdir()
+        done = attempt([overlayfs_py, "mount", "-o", inner.options, inner.target], env=EMPTY)
+        line = one_line(done.stderr)
+        assert f"upperdir={inner.upper}: it lies in an overlay mount" in line
+        assert done.returncode == HOST
+        assert mounted_at(inner.target) is None
+
+
+def test_an_upper_in_a_kernel_overlay_works(
+    stack: Stack, overlayfs_py: Path, scratch: Path
+) -> None:
+    """As in a container of docker's."""
+    outer = scratch / "outer"
+    for name in ("l", "u", "w", "m"):
+        (outer / name).mkdir(parents=True)
+    options = f"lowerdir={outer}/l,upperdir={outer}/u,workdir={outer}/w"
+    mounts.mount(b"overlay", os.fsencode(outer / "m"), b"overlay", 0, options.encode())
+    try:
+        inner = replace(stack, upper=outer / "m/u", work=outer / "m/w")
+        inner.upper.mkdir()
+        inner.work.mkdir()
+        with inner.mounted(overlayfs_py) as merged:
+            (merged / "etc/plain").unlink()
+            (merged / "new").write_text("here\n")
+        with inner.mounted(overlayfs_py) as merged:
+            assert not (merged / "etc/plain").exists()
+            assert (merged / "new").read_text() == "here\n"
+    finally:
+        mounts.umount(os.fsencode(outer / "m"))
 
 
 def test_foreign_files_in_the_workdir_stay(stack: Stack, overlayfs_py: Path) -> None:

@@ -217,6 +217,31 @@ def test_a_damaged_archive_is_told_and_loads_nothing(store: Store, damage: str) 
     require_sound(store)
 
 
+def _named(*names: str | None) -> Callable[[Members], Members]:
+    entry = {"Config": "config.json", "RepoTags": names, "layers": ["0/layer.tar"]}
+    return _with("manifest.json", json.dumps([entry]).encode())
+
+
+@pytest.mark.parametrize(
+    ("names", "given"),
+    [
+        (["h/x@sha256:" + "1" * 64], []),
+        (["h/x@sha256:" + "1" * 64, "h/y:1"], ["h/y:1"]),
+        (["h/x:2@sha256:" + "1" * 64], ["h/x:2"]),
+        (["sha256:" + "1" * 63], []),
+    ],
+)
+def test_a_name_that_no_image_can_have_is_left_out(
+    store: Store, names: list[str], given: list[str]
+) -> None:
+    data = _tar(_named(*names)(_image(_layer(a=b"a"))))
+
+    (loaded,) = load(store, read_archive(_stream(data)), _PLATFORM, "made")
+
+    assert [name.familiar for name in loaded.references] == given
+    assert [name.removeprefix("docker.io/") for name in loaded.image.references] == given
+
+
 @pytest.mark.parametrize("cut", [0, 100, 512, 5000])
 def test_an_archive_cut_short_loads_nothing(store: Store, cut: int) -> None:
     data = _tar(_image(_layer(a=b"a" * 9000), _layer(b=b"b")))

@@ -12,7 +12,10 @@ from tests.support.snapshot import walk as walk_host
 from tests.union.view import walk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from overlayfs_py.union.core import Node
+    from overlayfs_py.union.state import State
     from tests.union.world import World
 
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
@@ -86,7 +89,17 @@ def _check_table(world: World) -> None:
 def _check_stage(world: World) -> None:
     left = set(os.listdir(world.work / "work"))
     kept = {os.fsdecode(name) for name in world.union._state.upper.kept}
-    assert left <= {"whiteout", *kept}, f"left on the stage: {left}"
+    parked = {os.fsdecode(name) for name in _parked(world.union._state)}
+    assert left <= {"whiteout", *kept, *parked}, f"left on the stage: {left}"
+
+
+def _parked(state: State) -> Iterator[bytes]:
+    """The names on the stage of what is deleted and in use."""
+    for node in state.table:
+        if isinstance(node, FileNode) and node.held is not None:
+            yield node.held.name
+        elif isinstance(node, DirectoryNode) and node.removed and node.upper is not None:
+            yield node.upper.name
 
 
 def _check_links(world: World, seen: dict[int, list[bytes]]) -> None:

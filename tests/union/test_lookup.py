@@ -45,7 +45,12 @@ def test_a_whiteout_hides_what_is_below(
     bottom = {"d/x": kind, "d/y": File()}
     top = _WHITEOUTS[form] | {"d/z": File()}
 
-    world = make_world(bottom, upper=top) if as_upper else make_world(top, bottom)
+    user = "user" in form
+    world = (
+        make_world(bottom, upper=top, user_marks=user)
+        if as_upper
+        else make_world(top, bottom, user_marks=user)
+    )
 
     assert world.find("d/x") is None
     assert world.names("d") == {b"y", b"z"}
@@ -53,7 +58,7 @@ def test_a_whiteout_hides_what_is_below(
 
 @pytest.mark.parametrize("form", _WHITEOUTS)
 def test_a_whiteout_in_the_only_layer_shows_nothing(make_world: MakeWorld, form: str) -> None:
-    world = make_world(_WHITEOUTS[form])
+    world = make_world(_WHITEOUTS[form], user_marks="user" in form)
 
     assert world.find("d/x") is None
     assert world.find("d/.wh.x") is None
@@ -68,7 +73,12 @@ def test_an_opaque_directory_hides_the_layers_below(
     bottom = {"d/x": File(), "d/sub/deep": File(), "e": File()}
     top = _OPAQUE[form] | {"d/sub": Dir()}
 
-    world = make_world(bottom, upper=top) if as_upper else make_world(top, bottom)
+    user = form.startswith("user.overlay")
+    world = (
+        make_world(bottom, upper=top, user_marks=user)
+        if as_upper
+        else make_world(top, bottom, user_marks=user)
+    )
 
     assert world.names("d") == {b"sub"}
     assert world.names("d/sub") == set()
@@ -249,3 +259,47 @@ def test_a_number_from_before_is_stale(make_world: MakeWorld) -> None:
 
     with refused(errno.ESTALE):
         world.union.node(ino)
+
+
+_FOREIGN_MARKS: dict[str, dict[str, Node]] = {
+    "redirect": {"x": Dir(xattrs={"%s.overlay.redirect": b"/secret"})},
+    "opaque": {"d": Dir(xattrs={"%s.overlay.opaque": b"y"})},
+    "metacopy": {
+        "f": File(size=6, xattrs={"%s.overlay.metacopy": b"", "%s.overlay.redirect": b"/secret/k"})
+    },
+    "whiteout": {
+        "d": Dir(xattrs={"%s.overlay.opaque": b"x"}),
+        "d/y": File(xattrs={"%s.overlay.whiteout": b""}),
+    },
+}
+
+
+@pytest.mark.parametrize("as_upper", [False, True], ids=["layer", "upper"])
+@pytest.mark.parametrize("user_marks", [False, True], ids=["trusted", "user"])
+@pytest.mark.parametrize("mark", _FOREIGN_MARKS)
+def test_marks_of_the_other_namespace_mean_nothing(
+    make_world: MakeWorld, mark: str, *, user_marks: bool, as_upper: bool
+) -> None:
+    """Whoever may write a file may set `user.overlay.*` on it: root's mount must not go by that."""
+    namespace = "trusted" if user_marks else "user"
+    top = {
+        name: type(node)(
+            **{
+                **{field: getattr(node, field) for field in node.__dataclass_fields__},
+                "xattrs": {key % namespace: value for key, value in node.xattrs.items()},
+            }
+        )
+        for name, node in _FOREIGN_MARKS[mark].items()
+    }
+    bottom = {"d/x": File(), "secret/k": File(b"SECRET"), "x/own": File()}
+    options = {"user_marks": user_marks, "metacopy": mark == "metacopy"}
+
+    world = (
+        make_world(bottom, upper=top, **options) if as_upper else make_world(top, bottom, **options)
+    )
+
+    assert b"x" in world.names("d")
+    assert world.names("d") == {b"x"} | ({b"y"} if mark == "whiteout" else set())
+    assert world.names("x") == {b"own"}
+    if mark == "metacopy":
+        assert world.read("f") == bytes(6)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import subprocess
+import sys
+from subprocess import PIPE
 from typing import TYPE_CHECKING
 
 import pytest
 
+from overlayfs_py.errors import UpperInUse
 from overlayfs_py.syscalls import mounts
 from overlayfs_py.union.core import Union
 from overlayfs_py.union.values import Creator, StackSpec, WhiteoutStyle
@@ -46,7 +50,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (StackSpec((b"lower",), upper=b"upper"), errno.EINVAL),
         (StackSpec((b"lower",), upper=b"upper", work=b"/dev/shm"), errno.EXDEV),
         (StackSpec((b"lower",), upper=b"upper", work=b"upper"), errno.EINVAL),
-        (StackSpec((b"upper",), **_PAIR), errno.EINVAL),
+        (StackSpec((b"upper",), **_PAIR), errno.ELOOP),
     ],
 )
 def test_what_cannot_be_opened_is_left_closed(parts: Path, spec: StackSpec, number: int) -> None:
@@ -70,7 +74,7 @@ def test_upper_and_workdir_are_in_one_mount(parts: Path) -> None:
         assert open_files() == before
         with pytest.raises(OSError, match="not in the mount that the upper is in") as refusal:
             Union(StackSpec((b"lower",), upper=b"upper", work=b"bound"))
-        assert refusal.value.filename == b"bound"
+        assert refusal.value.filename == b"workdir=bound"
     finally:
         mounts.umount(b"bound")
     Union(StackSpec((b"lower",), upper=b"upper", work=b"work")).close()
@@ -98,17 +102,50 @@ def test_upper_and_workdir_are_apart(parts: Path, upper: bytes, work: bytes) -> 
 def test_an_upper_in_use_is_busy(make_world: MakeWorld) -> None:
     world = make_world({"f": File()})
     before = open_files()
+    other_work = world.base / "other work"
+    other_work.mkdir()
 
-    with refused(errno.EBUSY):
+    with pytest.raises(UpperInUse, match="another mount uses it") as refusal:
         Union(world.spec)
-    other = os.open(world.work, os.O_RDONLY)
+    assert refusal.value.filename == b"upperdir=" + os.fsencode(world.upper)
+    with refused(errno.EBUSY):
+        Union(world.spec._replace(work=os.fsencode(other_work)))
     world.close()
-    fcntl.flock(other, fcntl.LOCK_EX)
-    with refused(errno.EBUSY):
-        Union(world.spec)
-    os.close(other)
+    for taken in (world.upper, world.work / "work"):
+        other = os.open(taken, os.O_RDONLY)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with refused(errno.EBUSY):
+            Union(world.spec)
+        os.close(other)
     world.reopen()
     assert open_files().keys() == before.keys()
+
+
+@pytest.mark.parametrize("kind", ["LOCK_SH", "LOCK_EX"])
+def test_a_user_who_can_read_the_upper_cannot_keep_it_from_us(
+    make_world: MakeWorld, kind: str
+) -> None:
+    world = make_world({"f": File()})
+    world.close()
+    (world.upper).chmod(0o755)
+    (world.work / "work").chmod(0o755)  # as it may have been left: it is closed before it counts
+    program = (
+        "import fcntl, os, sys; os.setgid(1000); os.setuid(1000);"
+        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), getattr(fcntl, sys.argv[2]));"
+        "print('locked', flush=True); sys.stdin.read()"
+    )
+    for ancestor in world.upper.parents:
+        if ancestor.stat().st_uid == 0 and not ancestor.stat().st_mode & 0o001:
+            ancestor.chmod(ancestor.stat().st_mode | 0o011)
+    argv = [sys.executable, "-Sc", program, str(world.upper), kind]
+    with subprocess.Popen(argv, stdin=PIPE, stdout=PIPE, text=True) as stranger:
+        assert stranger.stdout is not None
+        assert stranger.stdout.readline() == "locked\n"
+        world.reopen()
+        world.write("f", b"new")
+        with refused(errno.EBUSY):  # by the stage, whatever the stranger does
+            Union(world.spec)
+        stranger.communicate("")
 
 
 @pytest.mark.parametrize("name", ["#1~0", "#2", "plain"])

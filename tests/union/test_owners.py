@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.union import acl
-from overlayfs_py.union.values import Creator, IdMap, IdRange
-from tests.support.trees import Device, Dir, File, Opaque, Symlink
+from overlayfs_py.union.core import Union
+from overlayfs_py.union.values import Creator, IdMap, IdRange, StackSpec
+from tests.packs.layers import pack
+from tests.support.trees import Device, Dir, File, Opaque, Symlink, Whiteout, build
 from tests.union.refusal import refused
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.union.conftest import MakeWorld
 
 _USER = Creator(1000, 1001, umask=0o022)
@@ -139,7 +143,7 @@ def test_an_owner_that_no_range_holds_stays_on_disk(
         layer = {"": root, "f": File(b"1", xattrs={_OVERRIDE: b"5:6:0644:file"})}
     else:
         layer = {"f": File(b"1", uid=5, gid=6), "d": Dir(uid=5, gid=6), "l": Symlink("x", uid=5)}
-    world = make_world(layer, ids=ids)
+    world = make_world(layer, ids=ids, layer_overrides=True)
     assert world.owner("f") == (65534, 65534)
 
     for name in layer:
@@ -205,7 +209,7 @@ def test_an_upper_with_modes_in_xattrs_becomes_a_layer(make_world: MakeWorld) ->
     first.mknod("f", stat.S_IFREG | 0o4711, creator=Creator(7, 8))
     first.close()
 
-    second = make_world(first.upper)
+    second = make_world(first.upper, layer_overrides=True)
 
     assert second.owner("f") == (7, 8)
     assert second.mode("f") == 0o4711
@@ -235,7 +239,8 @@ def test_garbage_in_place_of_a_mode_counts_for_nothing(make_world: MakeWorld, va
         {
             "": Dir(xattrs={_OVERRIDE: b"0:0:0755:dir"}),
             "f": File(b"data", uid=5, mode=0o640, xattrs={_OVERRIDE: value}),
-        }
+        },
+        layer_overrides=True,
     )
 
     found = world.stat("f")
@@ -256,7 +261,8 @@ def test_a_file_cannot_pass_for_what_it_cannot_be(make_world: MakeWorld, claim: 
             "f": File(b"data", xattrs={_OVERRIDE: b"1:2:0755:" + claim}),
             "d": Dir(xattrs={_OVERRIDE: b"1:2:0755:file"}),
             "d/x": File(),
-        }
+        },
+        layer_overrides=True,
     )
 
     assert world.read("f") == b"data"
@@ -272,10 +278,72 @@ def test_a_deletion_kept_in_an_xattr_is_one(make_world: MakeWorld) -> None:
         "f": File(xattrs={_OVERRIDE: b"0:0:0600:char-0-0"}),
         "z": File(xattrs={_OVERRIDE: b"0:0:0600:char-1-5"}),
     }
-    world = make_world(layer, {"f": File(b"below")})
+    world = make_world(layer, {"f": File(b"below")}, layer_overrides=True)
 
     assert world.names() == {b"z"}
     assert world.find("f") is None
+
+
+def test_an_override_that_nobody_asked_for_is_not_heeded(make_world: MakeWorld) -> None:
+    world = make_world(
+        {
+            "": Dir(uid=1000, xattrs={_OVERRIDE: b"0:0:0755:dir"}),
+            "f": File(b"data", uid=1000, mode=0o755, xattrs={_OVERRIDE: b"0:0:04755:file"}),
+        }
+    )
+
+    assert world.owner("f") == (1000, 0)
+    assert world.mode("f") == 0o755
+
+
+_POWERS = {
+    "set-user-ID root": (b"0:0:04755:file", stat.S_IFREG | 0o755),
+    "set-group-ID root": (b"0:0:02755:file", stat.S_IFREG | 0o755),
+    "a device": (b"0:0:0666:block-8-0", stat.S_IFREG | 0o666),
+    "nothing but an owner": (b"0:0:0640:file", stat.S_IFREG | 0o640),
+}
+
+
+@pytest.mark.parametrize(("uid", "mode"), [(1000, 0o755), (0, 0o777), (0, 0o775)])
+@pytest.mark.parametrize("claim", _POWERS)
+def test_an_override_gives_no_power_that_another_may_have_claimed(
+    make_world: MakeWorld, claim: str, uid: int, mode: int
+) -> None:
+    """Though it is asked for: the xattr can be set by whoever may write the file."""
+    value, expected = _POWERS[claim]
+    world = make_world(
+        {
+            "": Dir(xattrs={_OVERRIDE: b"0:0:0755:dir"}),
+            "f": File(uid=uid, gid=uid, mode=mode, xattrs={_OVERRIDE: value}),
+            "root's": File(xattrs={_OVERRIDE: value}),
+        },
+        layer_overrides=True,
+    )
+
+    found = world.stat("f")
+    assert (found.uid, found.mode, found.rdev) == (0, expected, 0)
+    assert world.stat("root's").mode != expected or claim == "nothing but an owner"
+
+
+def test_an_override_that_a_user_sets_lies_escaped(make_world: MakeWorld) -> None:
+    """For a store inside of the mount; the upper may be a layer of a mount that heeds it."""
+    world = make_world({"f": File()}, {}, xattr_permissions=0)
+    world.set_xattr("f", _OVERRIDE.encode(), b"0:0:04755:file")
+    world.set_xattr("f", b"user.containers.overlay.override_stat", b"nested")
+
+    for _ in range(2):
+        assert world.xattrs("f") == {
+            _OVERRIDE.encode(): b"0:0:04755:file",
+            b"user.containers.overlay.override_stat": b"nested",
+        }
+        world.reopen()
+    assert os.listxattr(world.upper / "f") == [
+        "user.containers.overlay.override_stat",
+        "user.containers.overlay.overlay.override_stat",
+    ]
+    world.union.remove_xattr(world.at("f"), _OVERRIDE.encode())
+    with refused(errno.ENODATA):
+        world.union.get_xattr(world.at("f"), _OVERRIDE.encode())
 
 
 def test_marks_of_the_upper_are_hidden_and_a_users_own_are_kept(make_world: MakeWorld) -> None:
@@ -305,3 +373,39 @@ def test_the_kinds_of_object_are_as_expected(make_world: MakeWorld) -> None:
     assert world.stat("c").rdev == os.makedev(1, 3)
     assert world.owner("l") == (4, 0)
     assert world.xattrs("o") == {}
+
+
+@pytest.mark.parametrize(
+    ("uid", "mode", "powerful"), [(0, 0o644, True), (1000, 0o644, False), (0, 0o664, False)]
+)
+def test_a_pack_that_another_may_write_gives_no_power(
+    tmp_path: Path, uid: int, mode: int, *, powerful: bool
+) -> None:
+    """Set-id bits, devices and redirects in it are what its owner says, as an xattr would be."""
+    tree = {
+        "su": File(b"x", mode=0o4755),
+        "disk": Device(stat.S_IFBLK, 8, 0, mode=0o666),
+        "x": Dir(xattrs={"trusted.overlay.redirect": b"/secret"}),
+        "dir": Dir(mode=0o2755),
+        "gone": Whiteout(),
+    }
+    build(tmp_path / "tree", tree)
+    build(tmp_path / "below", {"secret/k": File(b"SECRET"), "gone": File()})
+    packed = pack(tmp_path / "tree", tmp_path / "a.pack")
+    os.chown(packed, uid, 0)
+    packed.chmod(mode)
+
+    with Union(StackSpec((os.fsencode(packed), os.fsencode(tmp_path / "below")))) as union:
+        found = {
+            name: node
+            for name in union.names(union.root)
+            if (node := union.lookup(union.root, name))
+        }
+        modes = {name: union.attributes(node).mode for name, node in found.items()}
+        merged = union.names(found[b"x"])
+
+    assert set(modes) == {b"su", b"disk", b"x", b"dir", b"secret"}
+    assert modes[b"dir"] == stat.S_IFDIR | 0o2755
+    assert modes[b"su"] == stat.S_IFREG | (0o4755 if powerful else 0o755)
+    assert modes[b"disk"] == (stat.S_IFBLK if powerful else stat.S_IFREG) | 0o666
+    assert merged == ([b"k"] if powerful else [])

@@ -9,9 +9,10 @@ import pytest
 from overlayfs_py.wire.errors import WireError
 from overlayfs_py.wire.protocol import InitFlag, Opcode
 from overlayfs_py.wire.requests import Init
-from overlayfs_py.wire.session import LATCHES, Wishes, negotiate
+from overlayfs_py.wire.session import LATCHES, Wishes, harmless, negotiate
 
 EVERYTHING = (1 << 42) - 1
+HARMFUL = InitFlag.ASYNC_DIO | InitFlag.ATOMIC_O_TRUNC
 
 
 def answered(payload: bytes) -> tuple[int, ...]:
@@ -35,9 +36,19 @@ def test_a_new_kernel_gets_all_that_is_wanted() -> None:
     assert session.features.setxattr_ext
 
 
-def test_truncation_is_never_left_to_an_open_that_is_not_sent() -> None:
-    agreement = negotiate(Init(7, 45, 131072, EVERYTHING), Wishes())
-    assert not answered(agreement.payload)[3] & InitFlag.ATOMIC_O_TRUNC
+@pytest.mark.parametrize("wishes", [Wishes(), Wishes(writeback=True), Wishes(passthrough=True)])
+def test_what_costs_data_is_never_agreed_on(wishes) -> None:
+    agreement = negotiate(Init(7, 45, 131072, EVERYTHING), wishes)
+    assert not answered(agreement.payload)[3] & HARMFUL
+
+
+def test_an_offer_loses_what_costs_data_and_nothing_else() -> None:
+    header = struct.pack("=IIQQIIIHH", 40 + 64, Opcode.INIT, 2, 0, 0, 0, 0, 0, 0)
+    rest = bytes(range(48))
+    offer = header + struct.pack("=IIII", 7, 45, 131072, 0xFFFFFFFF) + rest
+
+    kept = struct.pack("=IIII", 7, 45, 131072, 0xFFFFFFFF & ~int(HARMFUL))
+    assert harmless(offer) == header + kept + rest
 
 
 @pytest.mark.parametrize("minor", [46, 60])

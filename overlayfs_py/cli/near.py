@@ -1,0 +1,80 @@
+"""What somebody may have meant by a command that is not there."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RUN = "`overlayfs-py chroot IMAGE -- CMD` runs one command"
+_KEPT = f"containers are not kept here: {_RUN}"
+_BUILD = (
+    "podman and buildah build on our mounts (docs/ENGINES.md); `overlayfs-py load` takes images"
+)
+# Words of docker and podman, and of others that handle images and mounts.
+_ELSEWHERE = {
+    "run": f"not there yet: {_RUN}",
+    **dict.fromkeys(("attach", "create", "exec", "kill", "logs", "pause", "port"), _KEPT),
+    **dict.fromkeys(("ps", "rename", "restart", "rm", "start", "stats", "stop"), _KEPT),
+    **dict.fromkeys(("container", "top", "unpause", "update", "wait"), _KEPT),
+    **dict.fromkeys(("build", "buildx", "commit", "builder"), _BUILD),
+    "compose": _KEPT,
+    "cp": "`overlayfs-py image mount IMAGE DIR`, or `image cat` for one file",
+    "export": "`overlayfs-py image mount IMAGE DIR`, then tar; `save` writes an image",
+    "help": "`overlayfs-py --help`, or `overlayfs-py COMMAND --help`",
+    "info": "`overlayfs-py doctor` says what this machine offers",
+    "manifest": "`overlayfs-py inspect IMAGE`",
+    "network": "a command in an image has the host's network",
+    "search": "registries are not searched: `overlayfs-py pull NAME`",
+    "system": "`overlayfs-py store df`, `store prune`, or `doctor`",
+    "unmount": "did you mean `umount`?",
+    "unshare": "commands without root make a user namespace by themselves",
+    "version": "`overlayfs-py --version`",
+    "volume": "`chroot -v HOST:PATH` and `mount -o volume=HOST:PATH` show host directories",
+}
+
+
+def hint(word: str, path: str) -> str:
+    """Return what to say of a command that `path` does not have, empty if nothing comes to mind."""
+    spellings = _spellings()
+    elsewhere = [spelling for names in spellings.values() for spelling in names.get(word, ())]
+    if elsewhere:
+        return _did_you_mean(elsewhere)
+    if word in _ELSEWHERE:
+        return _ELSEWHERE[word]
+    for names in (spellings[path], _all(spellings)):
+        near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+        if near:
+            return _did_you_mean([spelling for name in near for spelling in names[name]])
+    return ""
+
+
+def _did_you_mean(spellings: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(f'`{each}`' for each in spellings)}?"
+
+
+def _spellings() -> dict[str, dict[str, list[str]]]:
+    """For each group, by the words that call it, its commands and how each is called."""
+    from overlayfs_py.cli import commands, image, layer, store
+
+    groups = {
+        commands.NAME: commands.command_line,
+        f"{commands.NAME} image": image.command,
+        f"{commands.NAME} layer": layer.command,
+        f"{commands.NAME} store": store.command,
+    }
+    return {
+        path: {name: [f"{path} {name}"] for name in group.list_commands(None)}
+        for path, group in groups.items()
+    }
+
+
+def _all(spellings: Mapping[str, Mapping[str, list[str]]]) -> dict[str, list[str]]:
+    """By name, every way to call a command of that name."""
+    found: dict[str, list[str]] = {}
+    for names in spellings.values():
+        for name, ways in names.items():
+            found.setdefault(name, []).extend(ways)
+    return found

@@ -1,0 +1,47 @@
+"""Opening a directory or file of the host with as much right as there is."""
+
+from __future__ import annotations
+
+import os
+
+from overlayfs_py.layers.owner_rights import open_as_owner
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def open_directory(parent_fd: int, name: bytes) -> int:
+    """Open for listing, without touching the access time where that is allowed."""
+    try:
+        return open_file(parent_fd, name, _OPEN_DIRECTORY, as_owner=True)
+    except PermissionError:
+        # Search permission without read permission: enough for everything but a listing.
+        return os.open(name, _OPEN_DIRECTORY | os.O_PATH, dir_fd=parent_fd)
+
+
+def open_file(dir_fd: int, name: bytes, flags: int, *, as_owner: bool) -> int:
+    """Open without touching the access time where that is allowed: to the owner, or root.
+
+    With `as_owner` a file of ours is opened whatever its mode forbids.
+    """
+    try:
+        return os.open(name, flags | os.O_NOATIME, dir_fd=dir_fd)
+    except PermissionError:
+        pass
+    try:
+        return os.open(name, flags, dir_fd=dir_fd)
+    except PermissionError as refusal:
+        if not as_owner:
+            raise
+        mode = flags | os.O_NOATIME
+        return open_as_owner(refusal, lambda: os.open(name, mode, dir_fd=dir_fd))
+
+
+def open_again(fd: int, flags: int, *, as_owner: bool) -> int:
+    """Open what a descriptor of O_PATH is of; `as_owner` as above."""
+    path = b"/proc/self/fd/%d" % fd
+    try:
+        return os.open(path, flags)
+    except PermissionError as refusal:
+        if not as_owner:
+            raise
+        return open_as_owner(refusal, lambda: os.open(path, flags))
