@@ -138,6 +138,7 @@ class Server:
         )
         self._served = {0, os.geteuid()} if mounted.denies_others else None
         self._union = union
+        self._notes_callers = union.has_volumes
         self._backing: BackingFiles | None = None
         self._operations = self._make_operations(mounted)
         self._handlers = handlers_of(self._operations)
@@ -237,6 +238,8 @@ class Server:
         if self._served is not None and self._is_turned_away(header):
             self._device.answer(replies.failure(header.unique, errno.EACCES))
             return
+        if self._notes_callers:
+            self._union.note_caller(header)
         try:
             answer = handler(header, body)
         except Exception as error:

@@ -119,6 +119,7 @@ class UnionOperations(pyfuse3.Operations):
             chown_to_nobody(self._union, node, ctx.uid)
         else:
             await self._copy_ups.ensure(node, change.need)
+        self._union.note_caller(ctx)
         return values.entry(self._union.change_attributes(node, change), values.lifetime_s(node))
 
     @at_once
@@ -161,14 +162,17 @@ class UnionOperations(pyfuse3.Operations):
     ) -> EntryAttributes:
         node, parent = self._node(inode), self._node(new_parent_inode)
         await self._copy_ups.ensure(node)
+        self._union.note_caller(ctx)
         return self._held(self._union.link(node, parent, new_name))
 
     @at_once
     def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        self._union.note_caller(ctx)
         self._union.unlink(self._node(parent_inode), name)
 
     @at_once
     def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        self._union.note_caller(ctx)
         self._union.remove_directory(self._node(parent_inode), name)
 
     @waiting
@@ -187,6 +191,7 @@ class UnionOperations(pyfuse3.Operations):
         await self._ensure_movable(old, name_old)
         if flags & pyfuse3.RENAME_EXCHANGE:
             await self._ensure_movable(new, name_new)
+        self._union.note_caller(ctx)
         self._union.rename(old, name_old, new, name_new, flags)
 
     # Open files
@@ -299,6 +304,7 @@ class UnionOperations(pyfuse3.Operations):
     ) -> None:
         node = self._node(inode)
         await self._copy_ups.ensure(node, Need.ATTRIBUTES)
+        self._union.note_caller(ctx)
         self._union.set_xattr(node, name, value)  # pyfuse3 has seen to the flags
 
     @waiting
@@ -307,6 +313,7 @@ class UnionOperations(pyfuse3.Operations):
         if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             self._union.get_xattr(node, name)  # where there is none, nothing need be copied up
         await self._copy_ups.ensure(node, Need.ATTRIBUTES)
+        self._union.note_caller(ctx)
         self._union.remove_xattr(node, name)
 
     @at_once

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HostFile
+from overlayfs_py.layers.host import HostFile, HostObject
 from overlayfs_py.layers.host_opening import open_again
 from overlayfs_py.layers.xattrs import get_xattr_of, list_xattrs_of
 from overlayfs_py.syscalls import xattrs
@@ -15,30 +15,24 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.host import HostTree
 
 
-class HeldFile(HostFile):
-    """A file that has lost the name it was known by; lives as long as its descriptor."""
+class ByDescriptor(HostObject):
+    """What is reached by a descriptor of its own, O_PATH being enough; no name plays a part."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ()
 
-    def __init__(self, tree: HostTree, fd: int) -> None:
-        """Take over `fd`, any descriptor of the file (O_PATH is enough)."""
-        self.tree = tree
-        self.parent = None
-        self.name = b""
-        self._fd = fd
-
-    def place(self) -> tuple[int, bytes]:
-        raise FileNotFoundError(errno.ENOENT, "a removed file has no name")
+    def descriptor(self) -> int:
+        """The descriptor, not owned by the caller: use it at once."""
+        raise NotImplementedError
 
     def path(self) -> bytes:
-        return b"/proc/self/fd/%d" % self._fd
+        return b"/proc/self/fd/%d" % self.descriptor()
 
     def reach(self) -> tuple[bytes | int, int | None, bool]:
         # The link in /proc leads to the object itself, and no further if that is a link.
         return self.path(), None, True
 
     def status(self) -> os.stat_result:
-        return os.fstat(self._fd)
+        return os.fstat(self.descriptor())
 
     def list_xattrs(self) -> list[bytes]:
         return list_xattrs_of(self.path())
@@ -50,7 +44,26 @@ class HeldFile(HostFile):
         return get_xattr_of(self.path(), name)
 
     def read_link(self) -> bytes:
-        return os.readlink(b"", dir_fd=self._fd)
+        return os.readlink(b"", dir_fd=self.descriptor())
+
+
+class HeldFile(ByDescriptor, HostFile):
+    """A file that has lost the name it was known by; lives as long as its descriptor."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, tree: HostTree, fd: int) -> None:
+        """Take over `fd`, any descriptor of the file (O_PATH is enough)."""
+        self.tree = tree
+        self.parent = None
+        self.name = b""
+        self._fd = fd
+
+    def descriptor(self) -> int:
+        return self._fd
+
+    def place(self) -> tuple[int, bytes]:
+        raise FileNotFoundError(errno.ENOENT, "a removed file has no name")
 
     def open_inode(self, flags: int) -> int:
         flags |= os.O_CLOEXEC | os.O_NONBLOCK

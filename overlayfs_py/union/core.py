@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Self
 
+    from overlayfs_py.union.acting import Caller
     from overlayfs_py.union.lookup import Seen
     from overlayfs_py.union.renames import Rename
     from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
@@ -98,17 +99,15 @@ class Union:
         """Whether parts of the union may be changed by others."""
         return bool(self._state.volumes)
 
+    def note_caller(self, caller: Caller | None) -> None:
+        """Change volumes on behalf of a caller from now on; None: on our own."""
+        self._state.caller = caller
+
     # Nodes.
 
     def node(self, ino: int) -> Node:
-        """Return a held node by its inode number; ESTALE if nobody holds it.
-
-        Also for a file of a volume whose name others have given to another one.
-        """
-        node = self._state.table.require(ino)
-        if not node.cacheable and isinstance(node, FileNode):
-            volumes.require_itself(self._state, node)
-        return node
+        """Return a held node by its inode number; ESTALE if nobody holds it."""
+        return self._state.table.require(ino)
 
     def hold(self, node: Node) -> None:
         """Count one more reference: the node stays known by its number, removed or not."""

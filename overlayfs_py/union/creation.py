@@ -17,9 +17,12 @@ from overlayfs_py.errors import ReservedName
 from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
 from overlayfs_py.layers.values import Absence, Attributes
+from overlayfs_py.layers.volume import open_object
 from overlayfs_py.layers.xattrs import find_xattr
+from overlayfs_py.syscalls.credentials import may_act_as_others
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
-from overlayfs_py.union import acl, inodes
+from overlayfs_py.union import acl, inodes, volume_nodes
+from overlayfs_py.union.acting import making_for, owners_rules
 from overlayfs_py.union.copy_up import copy_up_directory, link
 from overlayfs_py.union.lookup import Seen, look, shown_below, upper_node, upper_state
 from overlayfs_py.union.nodes import FileNode
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_OPEN = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOATIME
+_CREATE_IN_VOLUME = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL_BITS = 0o7000
 
 
@@ -70,12 +74,10 @@ def create(
         with suppress(FileExistsError):  # by something that is shown, or by a whiteout
             return _create_native(state, parent, name, native)
     directory, there = prepare_name(state, parent, name)
+    if not parent.cacheable:
+        return _create_in_volume(state, parent, name, mode, creator, rdev, target)
     new = _blueprint(state, parent, directory, mode, creator, rdev, target)
-    upper = state.upper
-    if directory.tree.plain or upper is None:
-        _create_in_volume(directory, name, new)
-    else:
-        _create_staged(upper, parent, directory, name, new, there)
+    _create_staged(state.require_upper(), parent, directory, name, new, there)
     return _created(state, parent, name)
 
 
@@ -107,7 +109,7 @@ def make_link(state: State, node: FileNode, parent: DirectoryNode, name: bytes) 
         _link_as_copy(state, node, parent, name)
     else:
         make_writable(state, node)
-        _link_in_place(state.upper, node, directory, name, there)
+        _link_in_place(state, node, directory, name, there)
         state.table.add_name(node, parent, name)
         state.let_go(node)
     if state.upper is not None and there.by_file:
@@ -116,10 +118,12 @@ def make_link(state: State, node: FileNode, parent: DirectoryNode, name: bytes) 
 
 
 def _link_in_place(
-    upper: Upper | None, node: FileNode, directory: HostDirectory, name: bytes, there: UpperState
+    state: State, node: FileNode, directory: HostDirectory, name: bytes, there: UpperState
 ) -> None:
+    upper = state.upper
     if there.found is Absence.MISSING or upper is None:
-        link(node.writable, directory, name)
+        with owners_rules(state, node):
+            link(node.writable, directory, name)
         return
     staged = upper.new_name()
     link(node.writable, upper.stage, staged)
@@ -292,10 +296,52 @@ def _dress(item: HostObject, new: Blueprint) -> None:
         inodes.set_mode(item, stat.S_IMODE(new.mode))
 
 
-def _create_in_volume(directory: HostDirectory, name: bytes, new: Blueprint) -> None:
-    """Create in place: the host directory is the whole volume and has no stage."""
-    _make(directory, name, new._replace(mode=new.mode & ~_SPECIAL_BITS))
-    _dress(HostFile(directory, name), new)
+def _create_in_volume(
+    state: State,
+    parent: DirectoryNode,
+    name: bytes,
+    mode: int,
+    creator: Creator,
+    rdev: int,
+    target: bytes,
+) -> Seen:
+    """Create in place, all at once: nothing is given away by its name, which may be another's.
+
+    The host gives group and ACL as they are inherited there, and takes them for the umask.
+    """
+    directory = parent.require_upper()
+    permissions = mode if default_acl_of(parent) else mode & ~creator.umask
+    with making_for(state, creator):
+        if stat.S_ISREG(mode):
+            fd = os.open(name, _CREATE_IN_VOLUME, stat.S_IMODE(permissions), dir_fd=directory.fd())
+        else:
+            _make(directory, name, Blueprint(permissions, -1, -1, rdev, target))
+            fd = open_object(directory.fd(), name)
+    try:
+        _finish_in_volume(state, parent, fd, permissions, creator)
+        if not stat.S_ISREG(mode):
+            return _created(state, parent, name)
+        node, found = volume_nodes.adopt(state, parent, name, fd)
+        keep_open(state, node, directory.tree, os.dup(fd))
+        return Seen(node, found)
+    finally:
+        os.close(fd)
+
+
+def _finish_in_volume(
+    state: State, parent: DirectoryNode, fd: int, mode: int, creator: Creator
+) -> None:
+    """Give what no call that makes an object gives: by its creator's rights, in case it is not."""
+    status = os.fstat(fd)
+    path = b"/proc/self/fd/%d" % fd
+    gid = state.upper_ids.disk_gid(creator.gid)
+    inherits = parent.require_upper().status().st_mode & stat.S_ISGID
+    if status.st_gid != gid and not inherits and not may_act_as_others():
+        os.chown(path, -1, gid)
+    missing = mode & _SPECIAL_BITS & ~status.st_mode
+    if missing and stat.S_ISDIR(status.st_mode):
+        with making_for(state, creator, owners_rules=True):
+            os.chmod(path, stat.S_IMODE(status.st_mode) | missing)
 
 
 def _create_staged(

@@ -75,6 +75,8 @@ def set_xattr(item: HostObject, name: bytes, value: bytes, flags: int = 0) -> No
     try:
         os.setxattr(path, name, value, flags, follow_symlinks=follow)
     except PermissionError as refusal:
+        if item.tree.plain:
+            raise
         do_as_owner(refusal, lambda: os.setxattr(path, name, value, flags, follow_symlinks=follow))
 
 
@@ -84,6 +86,8 @@ def remove_xattr(item: HostObject, name: bytes) -> None:
     try:
         os.removexattr(path, name, follow_symlinks=follow)
     except PermissionError as refusal:
+        if item.tree.plain:
+            raise
         do_as_owner(refusal, lambda: os.removexattr(path, name, follow_symlinks=follow))
 
 

@@ -12,6 +12,7 @@ from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
 from overlayfs_py.layers.xattrs import find_metacopy
+from overlayfs_py.union import volume_nodes
 from overlayfs_py.union.copy_up import link_upper
 from overlayfs_py.union.lowers import find_lower, index_of, lower_names
 from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node
@@ -55,9 +56,12 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
     attached = parent.attached.get(name)
     if attached is not None:
         return Seen(attached, attached.top.attributes())
+    if not parent.cacheable:
+        found_there = volume_nodes.look(state, parent, name)
+        return None if found_there is None else Seen(*found_there)
     if len(name) > state.name_max:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
-    if is_reserved(name) and parent.cacheable:
+    if is_reserved(name):
         return None
     if parent.upper is not None:
         found = _find_in_upper(parent, name)
@@ -133,20 +137,19 @@ def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attribut
         return known
     if not stat.S_ISDIR(found.mode):
         below = None
-        if state.follows_metacopies and stat.S_ISREG(found.mode) and parent.cacheable:
+        if state.follows_metacopies and stat.S_ISREG(found.mode):
             below = _data_below(state, parent, HostFile(parent.require_upper(), name), name, -1)
-        file = FileNode(found, parent, name, below=below)
-        return _with_cacheability(file, parent)
+        return FileNode(found, parent, name, below=below)
     upper = HostDirectory(parent.require_upper().tree, parent.require_upper(), name)
-    marks = upper.marks(with_opaque_file=bool(parent.lowers)) if parent.cacheable else None
+    marks = upper.marks(with_opaque_file=bool(parent.lowers))
     # A file `.wh.NAME` beside it deletes what it would merge with by its name, in an upper as in a
     # layer; a redirect leads there all the same.
-    by_name = marks is not None and marks.redirect is None and bool(parent.lowers)
+    by_name = marks.redirect is None and bool(parent.lowers)
     merges = not (by_name and parent.require_upper().deletes(name))
-    lowers = directories_below(state.roots, parent, name, -1, marks) if marks and merges else ()
+    lowers = directories_below(state.roots, parent, name, -1, marks) if merges else ()
     node = DirectoryNode(ino, parent, name, upper, lowers)
-    node.redirect = marks.redirect if marks else None
-    return _with_cacheability(node, parent)
+    node.redirect = marks.redirect
+    return node
 
 
 def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting) -> Node:
@@ -207,32 +210,8 @@ def _known(state: State, parent: DirectoryNode, name: bytes, found: Attributes) 
     node = state.table.find(found.ino)
     if node is None or node is state.root:
         return node
-    if node.type != stat.S_IFMT(found.mode):
-        state.table.evict(node)  # replaced behind our back, in a volume
-        return None
-    if not node.cacheable:
-        # Of several names the one just seen: others may have renamed or removed the rest.
-        if node.names() != [(parent, name)]:
-            _follow(state, node, parent, name)
-    elif isinstance(node, FileNode) and (found.nlink > 1 or node.parent is None):
+    if isinstance(node, FileNode) and (found.nlink > 1 or node.parent is None):
         # Without a name it was known by one that is gone, and this is another.
         state.table.add_name(node, parent, name)
         state.let_go(node)
-    return node
-
-
-def _follow(state: State, node: Node, parent: DirectoryNode, name: bytes) -> None:
-    """Follow a node of a volume to where someone outside has renamed it."""
-    state.table.add_name(node, parent, name)
-    for old in node.names():
-        if old != (parent, name):
-            state.table.lose_name(node, *old)
-    if isinstance(node, DirectoryNode):
-        node.require_upper().move(parent.require_upper(), name)
-    elif isinstance(node, FileNode):
-        state.let_go(node)
-
-
-def _with_cacheability(node: Node, parent: DirectoryNode) -> Node:
-    node.cacheable = parent.cacheable
     return node

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import ReservedXattr
@@ -16,12 +18,15 @@ from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
+from overlayfs_py.union.acting import group_for_mode, owners_rules
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import opened
 from overlayfs_py.union.values import Need
 from overlayfs_py.union.write_access import make_writable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from overlayfs_py.layers.interface import LayerObject
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.nodes import Node
@@ -87,17 +92,38 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
     if change.uid is not None or change.gid is not None:
         uid = -1 if change.uid is None else ids.disk_uid(change.uid)
         gid = -1 if change.gid is None else ids.disk_gid(change.gid)
-        inodes.set_owner(place, uid, gid)
+        with owners_rules(state, node, gid=None if gid == -1 else gid):
+            inodes.set_owner(place, uid, gid)
     if change.mode is not None:
-        inodes.set_mode(place, stat.S_IMODE(change.mode))
+        _set_mode(state, node, place, stat.S_IMODE(change.mode))
     if change.atime_ns is not None or change.mtime_ns is not None:
         atime_ns, mtime_ns = change.atime_ns, change.mtime_ns
         if atime_ns is None or mtime_ns is None:
             known = place.status()
             atime_ns = known.st_atime_ns if atime_ns is None else atime_ns
             mtime_ns = known.st_mtime_ns if mtime_ns is None else mtime_ns
-        inodes.set_times(place, atime_ns, mtime_ns)
+        _set_times(state, node, place, atime_ns, mtime_ns)
     return attributes(state, node)
+
+
+def _set_mode(state: State, node: Node, place: HostObject, mode: int) -> None:
+    gid = None
+    if mode & stat.S_ISGID and not node.cacheable:
+        gid = group_for_mode(state, place.status().st_gid)
+    with owners_rules(state, node, gid=gid):
+        inodes.set_mode(place, mode)
+
+
+def _set_times(state: State, node: Node, place: HostObject, atime_ns: int, mtime_ns: int) -> None:
+    """Set both times: in a volume who is not the owner may set the present time alone."""
+    try:
+        with owners_rules(state, node):
+            inodes.set_times(place, atime_ns, mtime_ns)
+    except PermissionError:
+        if node.cacheable:
+            raise
+        now_ns = time.time_ns()
+        inodes.set_times(place, now_ns, now_ns)
 
 
 def _changeable(state: State, node: Node) -> HostObject:
@@ -133,7 +159,9 @@ def get_flags(state: State, node: Node) -> int:
 def set_flags(state: State, node: Node, flags: int) -> None:
     """Set an inode's flags, as chattr(1) does."""
     make_writable(state, node)
-    files.set_flags(_flags_fd(state, node), flags)
+    fd = _flags_fd(state, node)
+    with owners_rules(state, node):
+        files.set_flags(fd, flags)
     # Whether a file may be written is asked when it is opened (fs/namei.c, may_open).
     state.readers.drop(node)
 
@@ -153,24 +181,26 @@ def _flags_fd(state: State, node: Node) -> int:
 
 def list_xattrs(state: State, node: Node) -> list[bytes]:
     """Return the names that users may see: none of overlay's own, escaped ones as given."""
-    names = map(seen_name, place_of(state, node).list_xattrs())
-    return [name for name in names if name is not None]
+    listed = place_of(state, node).list_xattrs()
+    if not node.cacheable:
+        return listed  # as the host has them
+    return [name for name in map(seen_name, listed) if name is not None]
 
 
 def lacks_xattr(state: State, node: Node, name: bytes) -> bool:
     """Whether `get_xattr` surely raises ENODATA: what most are answered who ask, and cheaper."""
-    if _is_hidden(name) or (name in _ACLS and state.spec.xattr_permissions):
+    if _is_hidden(node, name) or (name in _ACLS and _hides_acls(state, node)):
         return True
-    return place_of(state, node).lacks_xattr(disk_name(name))
+    return place_of(state, node).lacks_xattr(_disk_name(node, name))
 
 
 def get_xattr(state: State, node: Node, name: bytes) -> bytes:
     """Return a value; ENODATA where there is none, EOPNOTSUPP where there can be none."""
-    if _is_hidden(name):
+    if _is_hidden(node, name):
         raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
     if name in _ACLS:
         return _get_acl(state, node, name)
-    return place_of(state, node).get_xattr(disk_name(name))
+    return place_of(state, node).get_xattr(_disk_name(node, name))
 
 
 def _get_acl(state: State, node: Node, name: bytes) -> bytes:
@@ -179,7 +209,7 @@ def _get_acl(state: State, node: Node, name: bytes) -> bytes:
     The kernel asks for it before it lets anyone but the owner in, and takes any other error for
     a refusal.
     """
-    value = None if state.spec.xattr_permissions else find_xattr(place_of(state, node), name)
+    value = None if _hides_acls(state, node) else find_xattr(place_of(state, node), name)
     if value is None:
         raise OSError(errno.ENODATA, os.strerror(errno.ENODATA), name)
     ids = state.upper_ids
@@ -188,15 +218,17 @@ def _get_acl(state: State, node: Node, name: bytes) -> bytes:
 
 def set_xattr(state: State, node: Node, name: bytes, value: bytes, flags: int) -> None:
     """Set a value; overlay's own names are stored escaped, so that a nested overlay works."""
-    if _is_hidden(name):
+    if _is_hidden(node, name):
         raise ReservedXattr(name)
     if name in _ACLS:
-        _require_acls(state)
+        _require_acls(state, node)
         ids = state.upper_ids
         if not ids.changes_nothing:
             value = acl.with_ids(value, ids.disk_uid, ids.disk_gid)
         flags = 0  # an ACL is always there to be replaced (fs/posix_acl.c, vfs_set_acl)
-    inodes.set_xattr(_changeable(state, node), disk_name(name), value, flags)
+    place = _changeable(state, node)
+    with _rules_of(state, node, name):
+        inodes.set_xattr(place, _disk_name(node, name), value, flags)
     _forget_default_acl(node, name)
 
 
@@ -206,7 +238,9 @@ def remove_xattr(state: State, node: Node, name: bytes) -> None:
         get_xattr(state, node, name)
     # Of a file that lies in the upper, its filesystem says whether having no ACL is an error; the
     # kernel draws the same line (fs/overlayfs/inode.c, ovl_set_or_remove_acl).
-    inodes.remove_xattr(_changeable(state, node), disk_name(name))
+    place = _changeable(state, node)
+    with _rules_of(state, node, name):
+        inodes.remove_xattr(place, _disk_name(node, name))
     _forget_default_acl(node, name)
 
 
@@ -221,11 +255,24 @@ def _forget_default_acl(node: Node, name: bytes) -> None:
         node.default_acl = None
 
 
-def _require_acls(state: State) -> None:
+def _rules_of(state: State, node: Node, name: bytes) -> AbstractContextManager[None]:
+    """An ACL is the owner's to set; for others the kernel has just asked who may write."""
+    return owners_rules(state, node) if name in _ACLS else nullcontext()
+
+
+def _hides_acls(state: State, node: Node) -> bool:
     """Where modes are kept in an xattr the real ACL would say nothing of the shown mode."""
-    if state.spec.xattr_permissions:
+    return bool(state.spec.xattr_permissions) and node.cacheable
+
+
+def _require_acls(state: State, node: Node) -> None:
+    if _hides_acls(state, node):
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
-def _is_hidden(name: bytes) -> bool:
-    return name.startswith(FUSE_OVERLAYFS_PREFIXES)
+def _disk_name(node: Node, name: bytes) -> bytes:
+    return disk_name(name) if node.cacheable else name
+
+
+def _is_hidden(node: Node, name: bytes) -> bool:
+    return node.cacheable and name.startswith(FUSE_OVERLAYFS_PREFIXES)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.lowers import LowerIndex
     from overlayfs_py.union.nameless import Removed
+    from overlayfs_py.union.volume_nodes import VolumeFile
 
 
 class Backing(NamedTuple):
@@ -142,7 +143,7 @@ class FileNode(Node):
         super().__init__(attributes.ino, stat.S_IFMT(attributes.mode), parent, name)
         self.lower = lower
         self.below = below  # None: its data is where its inode is
-        self.held: Removed | None = None
+        self.held: Removed | VolumeFile | None = None
 
     @property
     def place(self) -> LayerFile:

@@ -48,9 +48,6 @@ def keep_open(state: State, node: FileNode, tree: HostTree, fd: int) -> None:
 
 
 def opened(state: State, node: Node) -> OpenFile | None:
-    """The file of a node that is open in the upper, by its descriptor: use it at once.
-
-    In a volume somebody else may have put another file in its place.
-    """
-    known = state.readers.find(node) if node.cacheable else None
+    """The file of a node that is open in the upper, by its descriptor: use it at once."""
+    known = state.readers.find(node)
     return known.file if isinstance(known, WritableReader | OpenMetacopy) else None

@@ -9,12 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
+from overlayfs_py.union.acting import owners_rules
 from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.lookup import look, names, shown_below
 from overlayfs_py.union.nameless import keep_file, require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import opened
 from overlayfs_py.union.values import WhiteoutStyle
+from overlayfs_py.union.volume_nodes import VolumeFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +40,8 @@ def unlink(state: State, parent: DirectoryNode, name: bytes) -> None:
         if not in_upper or shown_below(parent, name):
             _cover(state.require_upper(), directory, name, taken=stat.S_IFREG if in_upper else 0)
         else:
-            os.unlink(name, dir_fd=directory.fd())
+            with owners_rules(state, parent):
+                os.unlink(name, dir_fd=directory.fd())
 
 
 def remove_directory(state: State, parent: DirectoryNode, name: bytes) -> None:
@@ -67,7 +70,8 @@ def _remove_empty(
 ) -> None:
     upper = state.upper
     if upper is None or directory.tree.plain:
-        os.rmdir(name, dir_fd=directory.fd())
+        with owners_rules(state, parent):
+            os.rmdir(name, dir_fd=directory.fd())
     elif shown_below(parent, name):
         _cover(upper, directory, name, taken=stat.S_IFDIR if node.upper is not None else 0)
     elif node.upper is not None and os.listdir(node.upper.fd()):
@@ -178,6 +182,10 @@ def _hold_last_name(
         return None
     if node.names() != [(parent, name)]:
         return None
+    if isinstance(node.held, VolumeFile):
+        if state.nameless.is_full:
+            require_stage(None, parent.require_upper(), name)
+        return state.nameless.hold(node.held.tree, os.dup(node.held.descriptor()))
     known = None if state.nameless.is_full else opened(state, node)
     if known is not None:
         return state.nameless.hold(known.tree, os.dup(known.fd))

@@ -19,6 +19,7 @@ from overlayfs_py.layers.values import Absence
 from overlayfs_py.syscalls import files
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
 from overlayfs_py.union import inodes
+from overlayfs_py.union.acting import owners_rules
 from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.creation import require_same_tree
 from overlayfs_py.union.lookup import lookup, shown_below, upper_state
@@ -244,7 +245,8 @@ def _rename_on_disk(state: State, old: End, new: End, asked: int) -> None:
     upper = state.upper
     if upper is None or old_directory.tree.plain:
         # In a volume others may have taken the new name by now: RENAME_NOREPLACE tells.
-        _renameat(old_directory, old.name, new_directory, new.name, asked)
+        with owners_rules(state, old.parent):
+            _renameat(old_directory, old.name, new_directory, new.name, asked)
         return
     covers_device = there is not None and there.found is Absence.WHITEOUT and not there.by_file
     flags = 0
@@ -325,7 +327,8 @@ def _exchange(state: State, old: End, new: End) -> None:
     _mark_for(state, old, new.parent)
     _mark_for(state, new, old.parent)
     old_directory, new_directory = old.parent.require_upper(), new.parent.require_upper()
-    _renameat(old_directory, old.name, new_directory, new.name, RENAME_EXCHANGE)
+    with owners_rules(state, old.parent):
+        _renameat(old_directory, old.name, new_directory, new.name, RENAME_EXCHANGE)
     _settle(state, old, new)
     _settle(state, new, old)
 

@@ -18,9 +18,10 @@ from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 from overlayfs_py.layers.ownership import is_ours_alone
 from overlayfs_py.layers.root import open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
+from overlayfs_py.layers.volume import VolumeTree
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls.credentials import has_trusted_xattrs, in_initial_user_namespace
-from overlayfs_py.union import inodes
+from overlayfs_py.union import inodes, volume_nodes
 from overlayfs_py.union.moves import Moves
 from overlayfs_py.union.nameless import Nameless, ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
@@ -28,6 +29,7 @@ from overlayfs_py.union.overlaps import about, require_apart
 from overlayfs_py.union.table import NodeTable
 from overlayfs_py.union.upper import Upper
 from overlayfs_py.union.values import path_of
+from overlayfs_py.union.volume_nodes import VolumeFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile, Reader
     from overlayfs_py.layers.marks import MarkNames
     from overlayfs_py.layers.values import Attributes
+    from overlayfs_py.union.acting import Caller
     from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.opened import OpenMetacopy
     from overlayfs_py.union.values import StackSpec
@@ -61,6 +64,7 @@ class State:
             0, lambda reader: reader.close()
         )
         self.nameless = Nameless()
+        self.caller: Caller | None = None  # on whose behalf volumes are changed; None: ourselves
         self.volumes: list[HostTree] = []
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
         # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
@@ -214,7 +218,8 @@ class State:
         """Open a host directory as a tree of its own."""
         index = len(self.roots) + 1 + len(self.data_roots) + len(self.volumes)
         fd = open_volume_root(source)
-        tree = self._add_tree(index, fd, self.spec.ids, read_only=read_only, plain=True)
+        tree = VolumeTree(index, fd, self.spec.ids, self.directories, read_only=read_only)
+        self._undo.callback(tree.close)
         self.volumes.append(tree)
         return tree
 
@@ -226,7 +231,6 @@ class State:
         *,
         override: bytes | None = None,
         read_only: bool = True,
-        plain: bool = False,
     ) -> HostTree:
         tree = HostTree(
             index,
@@ -235,7 +239,6 @@ class State:
             self.directories,
             override=override,
             read_only=read_only,
-            plain=plain,
         )
         self._undo.callback(tree.close)
         return tree
@@ -282,6 +285,8 @@ class State:
 
     def _drop(self, node: Node) -> None:
         self.readers.drop(node)
+        if not node.cacheable:
+            volume_nodes.forget(node)
         if isinstance(node, DirectoryNode):
             if node.upper is not None:
                 self._drop_directory(node.upper)
@@ -303,14 +308,20 @@ class State:
 
     def keep_removed(self, node: FileNode, held: Removed) -> None:
         """Let a file that has no name any more go on as `held`."""
+        if isinstance(node.held, VolumeFile):
+            node.held.close()
         node.held = held
         if isinstance(held, ParkedFile):
             self.removed_links[node.ino] = RemovedLinks(1, 0)  # its name on the stage
 
     def let_go(self, node: FileNode) -> None:
         """Close what holds a file, once it can be reached by a name again."""
-        if node.held is not None and node.parent is not None:
+        if node.held is None or node.parent is None or isinstance(node.held, VolumeFile):
+            return
+        if node.cacheable:
             self._close_held(node)
+        else:
+            volume_nodes.hold_again(self, node)
 
     def _close_held(self, node: FileNode) -> None:
         assert node.held is not None

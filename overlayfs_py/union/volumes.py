@@ -7,7 +7,6 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.link_walk import follow
 from overlayfs_py.union.creation import create
 from overlayfs_py.union.lookup import lookup
@@ -36,33 +35,6 @@ def attach_volumes(state: State) -> None:
             raise OSError(
                 error.errno, error.strerror, volume.source if of_source else volume.target
             ) from error
-
-
-def require_itself(state: State, node: FileNode) -> None:
-    """Let a file of a volume be the one that was looked up, whatever has its name by now.
-
-    Others may have removed it, or put another in its place. Who has it open goes on with it where
-    it has been read or written before; otherwise nothing leads there any more.
-
-    Raises:
-        OSError: ESTALE; what is there now is left alone.
-    """
-    if node.held is not None or _is_itself(node):
-        return
-    known = state.readers.find(node)
-    if not isinstance(known, DescriptorReader) or state.nameless.is_full:
-        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), node.name)
-    node.held = state.nameless.hold(node.writable.tree, os.dup(known.fd))
-    for name in node.names():
-        state.table.lose_name(node, *name)
-
-
-def _is_itself(node: FileNode) -> bool:
-    place = node.writable
-    try:
-        return place.tree.ino_of(place.status()) == node.ino
-    except (FileNotFoundError, NotADirectoryError):
-        return False
 
 
 def _attach(state: State, volume: Volume) -> None:

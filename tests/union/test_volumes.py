@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.syscalls import files
-from overlayfs_py.union.values import Volume
+from overlayfs_py.union.values import AttributeChange, Volume
 from tests.support.trees import Dir, File, HardLink, Symlink, build
 from tests.union.refusal import refused
 from tests.union.world import ROOT
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from tests.support.trees import Node
     from tests.union.conftest import MakeWorld
+    from tests.union.world import World
 
 _IMAGE: dict[str, Node] = {"data/hidden": File(b"layer"), "run/lock": Dir(), "f": File(b"f")}
 
@@ -317,7 +318,7 @@ def test_marks_mean_nothing_in_a_volume(make_world: MakeWorld, host: Path) -> No
 
 
 def test_names_and_values_of_xattrs_are_of_one_directory(make_world: MakeWorld, host: Path) -> None:
-    """Of the one that is there now, as attributes are, where somebody else replaced it."""
+    """Of the one that the node was, where somebody else put another in its place."""
     world = make_world(_IMAGE, volumes=_volume(host, "/data"))
     node = world.at("data/d")
     world.names("data/d")  # leaves a descriptor of the old one
@@ -326,6 +327,115 @@ def test_names_and_values_of_xattrs_are_of_one_directory(make_world: MakeWorld, 
     os.setxattr(host / "moved", b"user.old", b"")
     os.setxattr(host / "d", b"user.new", b"")
 
-    assert world.union.list_xattrs(node) == [b"user.new"]
-    assert world.union.get_xattr(node, b"user.new") == b""
-    assert world.union.lacks_xattr(node, b"user.old")
+    assert world.union.list_xattrs(node) == [b"user.old"]
+    assert world.union.get_xattr(node, b"user.old") == b""
+    assert world.union.lacks_xattr(node, b"user.new")
+    assert world.xattrs("data/d") == {b"user.new": b""}
+
+
+@pytest.mark.parametrize(
+    "name", [b"user.overlay.a", b"trusted.overlay.opaque", b"user.fuseoverlayfs.x"]
+)
+def test_xattrs_have_the_hosts_names(make_world: MakeWorld, host: Path, name: bytes) -> None:
+    """Nothing is a mark in a volume, so nothing is hidden or escaped."""
+    world = make_world(_IMAGE, volumes=_volume(host, "/data"))
+    os.setxattr(host / "d", name, b"theirs")
+    world.set_xattr("data/a", name, b"ours")
+
+    assert world.xattrs("data/d") == {name: b"theirs"}
+    assert os.getxattr(host / "a", name) == b"ours"
+    world.union.remove_xattr(world.at("data/a"), name)
+    assert os.listxattr(host / "a") == []
+
+
+def _forget_descriptors(world: World) -> None:
+    """As many others in use would."""
+    world.union._state.directories.clear()
+    world.union._state.readers.clear()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+def test_what_was_replaced_while_no_descriptor_kept_it_is_stale(
+    make_world: MakeWorld, host: Path, kind: str
+) -> None:
+    """Never the one that has its name, nor the one that has its number."""
+    make = {
+        "file": lambda path: path.write_bytes(b"theirs"),
+        "directory": lambda path: path.mkdir(0o700),
+        "link": lambda path: path.symlink_to("theirs"),
+    }[kind]
+    world = make_world(_IMAGE, volumes=_volume(host, "/data"))
+    make(host / "x")
+    node = world.at("data/x")
+    number = (host / "x").lstat().st_ino
+    (host / "x").rmdir() if kind == "directory" else (host / "x").unlink()
+    _forget_descriptors(world)
+    # Filesystems give a free number to the next object, or one of the next, if at all.
+    make(host / "x")
+    for count in range(64):
+        if (host / "x").lstat().st_ino == number:
+            break
+        (host / "x").rename(host / f"not {count}")
+        make(host / "x")
+    before = (host / "x").lstat()
+
+    union = world.union
+    for call in (
+        lambda: union.attributes(node),
+        lambda: union.change_attributes(node, AttributeChange(mode=0o4777)),
+        lambda: union.change_attributes(node, AttributeChange(uid=1)),
+        lambda: union.change_attributes(node, AttributeChange(mtime_ns=1)),
+        lambda: union.set_xattr(node, b"user.a", b"b"),
+        lambda: union.list_xattrs(node),
+        lambda: (
+            union.names(node) if kind == "directory" else union.link(node, world.at("data"), b"n")
+        ),
+        lambda: union.read_link(node) if kind == "link" else union.attributes(node),
+        lambda: union.read(node, 0, 9) if kind == "file" else union.attributes(node),
+        lambda: union.write(node, 0, b"9") if kind == "file" else union.attributes(node),
+    ):
+        with refused(errno.ESTALE):
+            call()
+    assert (host / "x").lstat() == before
+    fresh = world.at("data/x")
+    assert fresh is not node
+    assert fresh.ino != node.ino
+    assert world.at("data/x") is fresh
+    world.change("data/x", uid=5)
+    assert (host / "x").lstat().st_uid == 5
+    world.forget()
+
+
+def test_a_descriptor_that_was_closed_is_opened_again(make_world: MakeWorld, host: Path) -> None:
+    world = make_world(_IMAGE, volumes=_volume(host, "/data"))
+    file, directory = world.at("data/a"), world.at("data/d")
+    for _ in range(2):
+        _forget_descriptors(world)
+        assert world.union.read(file, 0, 9) == b"A"
+        assert world.union.names(directory) == [b"b"]
+        assert world.at("data/a") is file
+        assert world.at("data/d") is directory
+
+
+def test_a_file_is_opened_that_was_made_whatever_has_its_name_by_then(
+    make_world: MakeWorld, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has asked who may open what another has put there."""
+    world = make_world(_IMAGE, volumes=_volume(host, "/data"))
+    (host / "secret").write_bytes(b"secret")
+    opened = os.open
+
+    def open_and_swap(path: bytes, flags: int, *rest: int, **options: int) -> int:
+        fd = opened(path, flags, *rest, **options)
+        if path == b"new" and flags & os.O_CREAT:
+            (host / "secret").rename(host / "new")
+        return fd
+
+    monkeypatch.setattr(os, "open", open_and_swap)
+    node, found = world.union.create_file(world.at("data"), b"new", 0o644, ROOT)
+    world.hold(node)
+
+    assert world.union.read(node, 0, 9) == b""
+    assert found.size == 0
+    world.union.write(node, 0, b"mine")
+    assert (host / "new").read_bytes() == b"secret"
