@@ -260,7 +260,7 @@ _SETXATTR = struct.Struct("=II")
 _SETXATTR_EXT = struct.Struct("=IIII")
 _GETXATTR = struct.Struct("=II")
 _FALLOCATE = struct.Struct("=QQQII")
-_LSEEK = struct.Struct("=QQII")
+_LSEEK = struct.Struct("=QqII")  # SEEK_DATA and SEEK_HOLE come with any offset
 _COPY = struct.Struct("=QQQQQQQ")
 _IOCTL = struct.Struct("=QIIQII")
 _STATX = struct.Struct("=IIQII")

@@ -82,6 +82,7 @@ def test_header() -> None:
             requests.Fallocate(1, 2, 3),
         ),
         (Opcode.LSEEK, struct.pack("=QQII", 0, 10, 3, 0), requests.Lseek(10, 3)),
+        (Opcode.LSEEK, struct.pack("=QqII", 0, -(2**63), 4, 0), requests.Lseek(-(2**63), 4)),
         (
             Opcode.COPY_FILE_RANGE,
             struct.pack("=QQQQQQQ", 0, 1, 2, 0, 3, 4, 0),

@@ -151,3 +151,17 @@ def a_file_filled_in_backwards_is_whole(root: Path) -> None:
         for offset in range(len(BIG) - 4096, -1, -4096):
             os.pwrite(descriptor, BIG[offset : offset + 4096], offset)
     assert (root / "new").read_bytes() == BIG
+
+
+@check(needs="seek_hole")
+def seeking_from_outside_the_file_finds_nothing(root: Path) -> None:
+    with opened(root / "new", os.O_CREAT | os.O_RDWR) as descriptor:
+        os.ftruncate(descriptor, _MIB)
+        assert os.lseek(descriptor, 0, os.SEEK_HOLE) == 0
+    for name in ("file", "big", "new"):
+        with opened(root / name) as descriptor:
+            size = os.fstat(descriptor).st_size
+            for offset in (-1, -size, -(2**63), size, 2**62, 2**63 - 1):
+                for whence in (os.SEEK_DATA, os.SEEK_HOLE):
+                    with refused(errno.ENXIO):
+                        os.lseek(descriptor, offset, whence)
