@@ -12,11 +12,10 @@ import stat
 import sys
 from typing import TYPE_CHECKING, cast
 
-from overlayfs_py.drivers.callers import chown_to_nobody, xattrs_shown_to
-from overlayfs_py.drivers.cookies import PARENT_COOKIE, SELF_COOKIE, Listings
-from overlayfs_py.drivers.copyups import CopyUps
-from overlayfs_py.drivers.direct_values import change_of, copied_by_pages, entry_size, sized, ttl_s
-from overlayfs_py.drivers.threads import Threads
+from overlayfs_py.drivers.callers import chown_to_nobody, membership, xattrs_shown_to
+from overlayfs_py.drivers.cookies import PARENT_COOKIE, SELF_COOKIE
+from overlayfs_py.drivers.direct_data import DataOperations
+from overlayfs_py.drivers.direct_values import change_of, entry_size, sized, ttl_s
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.union import acl
 from overlayfs_py.union.values import AttributeChange, Creator, Need
@@ -24,42 +23,23 @@ from overlayfs_py.wire import protocol, replies, requests
 from overlayfs_py.wire.protocol import OpenFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     import trio
 
-    from overlayfs_py.union.core import Node, Union
-    from overlayfs_py.union.values import Attributes
+    from overlayfs_py.union.core import Node
     from overlayfs_py.wire.requests import Body, Header
 
     Answer = bytes | memoryview | int | Awaitable[bytes]
 else:
     trio = LateModule("trio")
 
-# Guess: fsync(2) waits for the disk, not for a processor.
-_MOST_SYNCS = 8
-# Guess: enough to keep a disk busy; decompressing takes a processor each.
-_MOST_READS = 4
 _NOTHING = b""
 OPENED = replies.opened(0, OpenFlag.KEEP_CACHE)
 
 
-class DirectOperations:
+class DirectOperations(DataOperations):
     """The request handlers of one mount."""
-
-    def __init__(self, union: Union, notify: Callable[[bytes], None]) -> None:
-        """Serve `union`; `notify` sends a message that answers nothing."""
-        self._union = union
-        self._notify = notify
-        self._copy_ups = CopyUps(union)
-        self._listings = Listings()
-        self._syncs = Threads(_MOST_SYNCS)
-        self._reads = Threads(_MOST_READS)
-        self._nodes_by_id = union.node
-        self._root = union.root
-        # What READ answers with, until the next one: its answer is written at once.
-        self._room = memoryview(bytearray(1 << 17))
-        self.kernel_keeps_times = False  # of files: under write-back
 
     # Names and nodes
 
@@ -106,10 +86,11 @@ class DirectOperations:
     def setattr(self, header: Header, body: Body) -> Answer:
         """SETATTR."""
         node = self._node(header.node)
-        change = change_of(cast("requests.Setattr", body))
+        change = change_of(header, cast("requests.Setattr", body))
         need = change.need
         if change.changes_nothing:
-            chown_to_nobody(self._union, node, header.uid)
+            is_in = membership(header.gid, header.pid)
+            chown_to_nobody(self._union, node, header.uid, is_in)
         elif self._copy_ups.is_long(node, need):
             return self._setattr_later(node, change, need)
         return self._set(node, change)
@@ -213,117 +194,6 @@ class DirectOperations:
             await self._copied_up(node, self._union.need_of_rename)
         self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
         return _NOTHING
-
-    # Data
-
-    def read(self, header: Header, body: Body) -> Answer:
-        """READ."""
-        wanted = cast("requests.Read", body)
-        if wanted.size > len(self._room):
-            self._room = memoryview(bytearray(wanted.size))
-        room = self._room[: wanted.size]
-        data = self._union.begin_read_into(self._node(header.node), wanted.offset, room)
-        return self._read_later(data) if callable(data) else data
-
-    async def _read_later(self, read: Callable[[], bytes]) -> bytes:
-        return await self._reads.run(read)
-
-    def write(self, header: Header, body: Body) -> Answer:
-        """WRITE."""
-        new = cast("requests.Write", body)
-        node = self._node(header.node)
-        if self._copy_ups.is_long(node):
-            # The buffer belongs to the next request by the time the copy is done.
-            return self._write_later(node, new._replace(data=memoryview(bytes(new.data))))
-        return self._write(node, new)
-
-    async def _write_later(self, node: Node, new: requests.Write) -> bytes:
-        await self._copied_up(node)
-        return self._write(node, new)
-
-    def _write(self, node: Node, new: requests.Write) -> bytes:
-        if new.flags & protocol.WRITE_KILL_SUIDGID:
-            self._kill_privileges(node)
-        if new.open_flags & os.O_APPEND and not node.cacheable:
-            # Where the kernel thinks that the file ends, others have written meanwhile.
-            return replies.written(self._union.append(node, new.data))
-        collected = self.kernel_keeps_times and new.flags & protocol.WRITE_CACHE
-        write = self._union.write_back if collected else self._union.write
-        size = write(node, new.offset, new.data)
-        if size < len(new.data) and new.flags & protocol.WRITE_CACHE:
-            # The kernel looks at no size here, and would take the rest for written.
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return replies.written(size)
-
-    def _kill_privileges(self, node: Node) -> None:
-        # The kernel remembers the mode, which exec(2) goes by. Attributes alone are safe to
-        # outdate here: that takes no lock (fs/fuse/inode.c, fuse_reverse_inval_inode).
-        if self._union.kill_privileges(node):
-            self._notify(replies.attributes_changed(node.ino))
-
-    def fsync(self, header: Header, body: Body) -> Answer:
-        """FSYNC and FSYNCDIR."""
-        data_only = bool(cast("requests.Fsync", body).flags & protocol.FSYNC_FDATASYNC)
-        return self._sync(self._node(header.node), data_only)
-
-    async def _sync(self, node: Node, data_only: bool) -> bytes:
-        await self._syncs.run_begun(lambda: self._union.sync(node, data_only=data_only))
-        return _NOTHING
-
-    def release(self, _header: Header, _body: Body) -> Answer:
-        """RELEASE and RELEASEDIR of what was open before the kernel learned to do without."""
-        return _NOTHING
-
-    def fallocate(self, header: Header, body: Body) -> Answer:
-        """FALLOCATE."""
-        wanted = cast("requests.Fallocate", body)
-        node = self._node(header.node)
-        if self._copy_ups.is_long(node):
-            return self._fallocate_later(header, node, wanted)
-        return self._fallocate(header, node, wanted)
-
-    async def _fallocate_later(
-        self, header: Header, node: Node, wanted: requests.Fallocate
-    ) -> bytes:
-        await self._copied_up(node)
-        return self._fallocate(header, node, wanted)
-
-    def _fallocate(self, header: Header, node: Node, wanted: requests.Fallocate) -> bytes:
-        self._kill_unless_root(header, node)
-        self._union.allocate(node, wanted.mode, wanted.offset, wanted.length)
-        return _NOTHING
-
-    def _kill_unless_root(self, header: Header, node: Node) -> None:
-        """Clear privileges for a change that carries no flag for that, as WRITE does.
-
-        Whether the caller has CAP_FSETID is not said either; root has, as a rule, and nobody else.
-        """
-        if header.uid != 0:
-            self._kill_privileges(node)
-
-    def lseek(self, header: Header, body: Body) -> Answer:
-        """LSEEK, for SEEK_DATA and SEEK_HOLE."""
-        wanted = cast("requests.Lseek", body)
-        node = self._node(header.node)
-        return replies.position(self._union.seek(node, wanted.offset, wanted.whence))
-
-    def copy_file_range(self, header: Header, body: Body) -> Answer:
-        """COPY_FILE_RANGE, in pieces: others are answered between them."""
-        wanted = cast("requests.CopyFileRange", body)
-        target = self._node(wanted.node_out)
-        length = copied_by_pages(wanted, self._union.attributes(target).size)
-        if not length:
-            return errno.EOPNOTSUPP  # the kernel copies by itself, through its page cache
-        return self._copy(header, target, wanted._replace(length=length))
-
-    async def _copy(self, header: Header, target: Node, wanted: requests.CopyFileRange) -> bytes:
-        await self._copied_up(target)
-        source = self._node(header.node)
-        self._kill_unless_root(header, target)
-        copied = self._union.copy_range(
-            source, wanted.offset_in, target, wanted.offset_out, wanted.length
-        )
-        return replies.written(copied)
 
     # Directories
 
@@ -462,35 +332,6 @@ class DirectOperations:
     def statfs(self, header: Header, _body: Body) -> Answer:
         """STATFS, of whatever the caller named."""
         return replies.statistics(self._union.statistics(self._node(header.node)))
-
-    # What the handlers share
-
-    def _node(self, ino: int) -> Node:
-        return self._root if ino == protocol.ROOT_ID else self._nodes_by_id(ino)
-
-    async def _copied_up(self, node: Node, need: Need = Need.DATA) -> None:
-        """Have a node copied up; who is cancelled meanwhile must not change it afterwards.
-
-        A killed caller has its answer by then, and may have been followed by others.
-        """
-        # With its caller gone the kernel may forget the node before the copy is in place.
-        self._union.hold(node)
-        try:
-            await self._copy_ups.ensure(node, need)
-        finally:
-            self._union.release(node.ino, 1)
-        await trio.lowlevel.checkpoint_if_cancelled()
-
-    def _attributes(self, node: Node) -> bytes:
-        return replies.attributes(self._union.attributes(node), ttl_s(node))
-
-    def _made(self, node: Node) -> bytes:
-        return self._entry_held(node, self._union.attributes(node))
-
-    def _entry_held(self, node: Node, found: Attributes) -> bytes:
-        """The answer after which the kernel refers to `node` once more."""
-        self._union.hold(node)
-        return replies.entry(node.ino, found, replies.NEVER if node.cacheable else 0)
 
 
 _UNKNOWN_INO = 0xFFFFFFFF  # what libfuse says where it does not know; 0 would hide the name

@@ -8,6 +8,7 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
+from overlayfs_py.drivers.callers import membership
 from overlayfs_py.union.values import AttributeChange
 from overlayfs_py.wire import replies
 from overlayfs_py.wire.protocol import SetattrValid
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from overlayfs_py.wire import requests
 
 
+_OWNER = SetattrValid.UID | SetattrValid.GID
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _LONGEST_COPY = 4 << 20  # bytes, 2 ms (measured, ext4); the caller goes on from where it ends
 
@@ -51,8 +53,10 @@ def sized(value: bytes, room: int) -> bytes:
     return value
 
 
-def change_of(asked: requests.Setattr) -> AttributeChange:
+def change_of(header: requests.Header, asked: requests.Setattr) -> AttributeChange:
     valid = asked.valid
+    # A change of owner says nothing of it: the kernel leaves it to us in any case.
+    kills = valid & SetattrValid.KILL_SUIDGID or (valid & _OWNER and header.uid != 0)
     now = time.time_ns() if valid & (SetattrValid.ATIME_NOW | SetattrValid.MTIME_NOW) else 0
     atime = now if valid & SetattrValid.ATIME_NOW else asked.atime_ns
     mtime = now if valid & SetattrValid.MTIME_NOW else asked.mtime_ns
@@ -63,5 +67,5 @@ def change_of(asked: requests.Setattr) -> AttributeChange:
         size=asked.size if valid & SetattrValid.SIZE else None,
         atime_ns=atime if valid & (SetattrValid.ATIME | SetattrValid.ATIME_NOW) else None,
         mtime_ns=mtime if valid & (SetattrValid.MTIME | SetattrValid.MTIME_NOW) else None,
-        kill_privileges=bool(valid & SetattrValid.KILL_SUIDGID),
+        kill_privileges=membership(header.gid, header.pid) if kills else None,
     )

@@ -15,7 +15,7 @@ import pyfuse3
 import trio
 
 from overlayfs_py.drivers import pyfuse3_values as values
-from overlayfs_py.drivers.callers import chown_to_nobody, xattrs_shown_to
+from overlayfs_py.drivers.callers import chown_to_nobody, membership, xattrs_shown_to
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
@@ -114,9 +114,9 @@ class UnionOperations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> EntryAttributes:
         node = self._node(inode)
-        change = values.change(attr, fields, privileged=_is_privileged(ctx))
+        change = values.change(attr, fields, ctx)
         if change.changes_nothing:
-            chown_to_nobody(self._union, node, ctx.uid)
+            chown_to_nobody(self._union, node, ctx.uid, membership(ctx.gid, ctx.pid))
         else:
             await self._copy_ups.ensure(node, change.need)
         self._union.note_caller(ctx)
@@ -200,7 +200,7 @@ class UnionOperations(pyfuse3.Operations):
     def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         node = self._node(inode)
         self._union.open_file(node, write=False)  # the first change copies it up
-        return values.file_info(node, flags, privileged=_is_privileged(ctx))
+        return self._opened(node, flags, ctx)
 
     @at_once
     def create(
@@ -221,7 +221,15 @@ class UnionOperations(pyfuse3.Operations):
             # name up again and open what it finds, with its checks of permissions.
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name) from None
         entry = self._held(node)
-        return values.file_info(node, flags, privileged=_is_privileged(ctx)), entry
+        return self._opened(node, flags, ctx), entry
+
+    def _opened(self, node: Node, flags: int, ctx: RequestContext) -> FileInfo:
+        """Answer an open: a write does not tell its caller, so what it may do is asked here."""
+        if _is_privileged(ctx) or flags & os.O_ACCMODE == os.O_RDONLY:
+            return values.file_info(node, flags, privileged=_is_privileged(ctx))
+        found = self._union.attributes(node)
+        is_member = bool(found.mode & stat.S_ISGID) and membership(ctx.gid, ctx.pid)(found.gid)
+        return values.file_info(node, flags, privileged=False, member=is_member)
 
     @mostly_at_once
     def read(self, fh: FileHandleT, off: int, size: int) -> bytes | Awaitable[bytes]:
@@ -243,7 +251,7 @@ class UnionOperations(pyfuse3.Operations):
 
     def _write(self, node: Node, fh: FileHandleT, off: int, buf: bytes) -> int:
         if not values.is_privileged(fh):
-            self._kill_privileges(node)
+            self._kill_privileges(node, lambda _: values.is_member(fh))
         if values.appends(fh):
             # Where the kernel thinks that the file ends, others have written meanwhile.
             return self._union.append(node, buf)
@@ -354,23 +362,18 @@ class UnionOperations(pyfuse3.Operations):
     async def _sync(self, node: Node, *, data_only: bool) -> None:
         await self._syncs.run_begun(lambda: self._union.sync(node, data_only=data_only))
 
-    def _kill_privileges(self, node: Node) -> None:
+    def _kill_privileges(self, node: Node, is_in: Callable[[int], bool]) -> None:
         """Clear the set-id bits of a file that one without CAP_FSETID is about to change.
 
         libfuse asks for HANDLE_KILLPRIV: the kernel leaves this to us, and does not clear the
         bits in the mode that it remembers either. At exec(2) it asks again as the write has made
         the size stale (seen in 6.18); that is not to be relied on.
         """
-        mode = self._union.attributes(node).mode
-        if mode & stat.S_ISUID or mode & (stat.S_ISGID | stat.S_IXGRP) == _SGID_PROGRAM:
-            self._union.kill_privileges(node)
+        if self._union.kill_privileges(node, is_in):
             # Attributes alone: takes no lock that a request could be holding
             # (fs/fuse/inode.c, fuse_reverse_inval_inode).
             with suppress(FileNotFoundError):  # the kernel has forgotten the node: even better
                 pyfuse3.invalidate_inode(pyfuse3.InodeT(node.ino), attr_only=True)
-
-
-_SGID_PROGRAM = stat.S_ISGID | stat.S_IXGRP
 
 
 def _is_privileged(ctx: RequestContext) -> bool:

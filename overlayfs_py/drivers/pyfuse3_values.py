@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyfuse3
 
+from overlayfs_py.drivers.callers import membership
 from overlayfs_py.union.values import AttributeChange, Attributes
 
 if TYPE_CHECKING:
@@ -21,16 +22,20 @@ _FOREVER_S = 365 * 24 * 3600.0
 _PRIVILEGED = 1 << 63
 # Likewise where what is written goes to the end. An ino has that bit where a mount has 8192 trees.
 _APPENDS = 1 << 61
+# Likewise where the opener is in the group of a file with set-group-ID.
+_MEMBER = 1 << 62
 
 
-def file_info(node: Node, flags: int, *, privileged: bool) -> pyfuse3.FileInfo:
+def file_info(
+    node: Node, flags: int, *, privileged: bool, member: bool = False
+) -> pyfuse3.FileInfo:
     """Return the answer to an open: pages stay cached where nobody else changes the file.
 
     What is appended to in a volume has none: a shared mapping's pages would arrive with the same
     handle, and not be told from what is to be appended.
     """
     appends = not node.cacheable and bool(flags & os.O_APPEND)
-    handle = node.ino | _PRIVILEGED * privileged | _APPENDS * appends
+    handle = node.ino | _PRIVILEGED * privileged | _MEMBER * member | _APPENDS * appends
     return pyfuse3.FileInfo(
         fh=pyfuse3.FileHandleT(handle), direct_io=appends, keep_cache=node.cacheable
     )
@@ -38,12 +43,17 @@ def file_info(node: Node, flags: int, *, privileged: bool) -> pyfuse3.FileInfo:
 
 def ino_of(handle: int) -> int:
     """Return the ino of the node that a file handle stands for."""
-    return handle & ~(_PRIVILEGED | _APPENDS)
+    return handle & ~(_PRIVILEGED | _MEMBER | _APPENDS)
 
 
 def is_privileged(handle: int) -> bool:
     """Whether who opened the file may write it without losing its set-id bits."""
     return bool(handle & _PRIVILEGED)
+
+
+def is_member(handle: int) -> bool:
+    """Whether who opened the file is in its group, where that matters to set-group-ID."""
+    return bool(handle & _MEMBER)
 
 
 def appends(handle: int) -> bool:
@@ -84,20 +94,19 @@ def absence(lifetime_s: float) -> pyfuse3.EntryAttributes:
 
 
 def change(
-    asked: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields, *, privileged: bool
+    asked: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields, ctx: pyfuse3.RequestContext
 ) -> AttributeChange:
-    """Return what a SETATTR asks for.
-
-    `privileged`: the caller may change the size without costing the file its set-id bits.
-    """
+    """Return what a SETATTR asks for."""
+    kills = (fields.update_size or fields.update_uid or fields.update_gid) and ctx.uid != 0
     return AttributeChange(
-        mode=stat.S_IMODE(asked.st_mode) if fields.update_mode else None,
+        # With one of the others it is the kernel's own idea of what they clear.
+        mode=stat.S_IMODE(asked.st_mode) if fields.update_mode and not kills else None,
         uid=asked.st_uid if fields.update_uid else None,
         gid=asked.st_gid if fields.update_gid else None,
         size=asked.st_size if fields.update_size else None,
         atime_ns=asked.st_atime_ns if fields.update_atime else None,
         mtime_ns=asked.st_mtime_ns if fields.update_mtime else None,
-        kill_privileges=fields.update_size and not privileged,
+        kill_privileges=membership(ctx.gid, ctx.pid) if kills else None,
     )
 
 

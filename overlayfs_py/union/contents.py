@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from overlayfs_py.layers.interface import Reader
+    from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
-
-_GROUP_PRIVILEGE = stat.S_ISGID | stat.S_IXGRP
 
 
 def open_file(state: State, node: Node, *, write: bool) -> None:
@@ -116,16 +115,26 @@ def truncate(state: State, node: Node, size: int) -> None:
     os.ftruncate(writable_fd(state, file), size)
 
 
-def kill_privileges(state: State, node: Node) -> bool:
-    """Clear set-user-ID, and set-group-ID of a group-executable file; whether there were any."""
+def kill_privileges(state: State, node: Node, is_in: Callable[[int], bool]) -> bool:
+    """Clear set-user-ID and set-group-ID; whether there were any.
+
+    A file that its group cannot execute keeps set-group-ID where the caller `is_in` that group
+    (fs/attr.c, setattr_should_drop_sgid).
+    """
     place = opened(state, node) or make_writable(state, node)
-    mode = place.attributes().mode
+    found = place.attributes()
+    mode = found.mode
     kept = mode & ~stat.S_ISUID
-    if mode & _GROUP_PRIVILEGE == _GROUP_PRIVILEGE:
+    if mode & stat.S_ISGID and (mode & stat.S_IXGRP or not is_in(_group(state, found))):
         kept &= ~stat.S_ISGID
     if kept != mode:
         inodes.set_mode(place, stat.S_IMODE(kept))
     return kept != mode
+
+
+def _group(state: State, found: Attributes) -> int:
+    squashed = state.spec.ids.squash_gid
+    return found.gid if squashed is None else squashed
 
 
 def open_backing(state: State, node: Node) -> int | None:

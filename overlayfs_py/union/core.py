@@ -151,12 +151,12 @@ class Union:
         """Set what `change` names; returns all attributes as they are then."""
         return metadata.change_attributes(self._state, node, change)
 
-    def kill_privileges(self, node: Node) -> bool:
+    def kill_privileges(self, node: Node, is_in: Callable[[int], bool]) -> bool:
         """Clear set-user-ID and set-group-ID, as a write by an unprivileged process does.
 
-        Returns whether there was something to clear.
+        `is_in` says whether he is in a group. Returns whether there was something to clear.
         """
-        return contents.kill_privileges(self._state, node)
+        return contents.kill_privileges(self._state, node, is_in)
 
     def list_xattrs(self, node: Node) -> list[bytes]:
         """Return the names of a node's xattrs."""

@@ -85,8 +85,8 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
         return attributes(state, node)
     if change.size is not None:
         contents.truncate(state, node, change.size)
-        if change.kill_privileges:
-            contents.kill_privileges(state, node)
+    if change.kill_privileges is not None:
+        contents.kill_privileges(state, node, change.kill_privileges)
     place = _changeable(state, node)
     ids = state.upper_ids
     if change.uid is not None or change.gid is not None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.ids import IdMap, IdRange
 from overlayfs_py.layers.values import Attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "AttributeChange",
@@ -45,9 +48,9 @@ class AttributeChange(NamedTuple):
     size: int | None = None
     atime_ns: int | None = None
     mtime_ns: int | None = None
-    # Clear set-user-ID, set-group-ID (where group-executable) after a size change: the caller
-    # lacks CAP_FSETID. A change of owner always clears them, as chown(2) does.
-    kill_privileges: bool = False
+    # Clear set-user-ID and set-group-ID: the caller lacks CAP_FSETID. What says whether he is in
+    # a group: of his own, a file that its group cannot execute keeps set-group-ID.
+    kill_privileges: Callable[[int], bool] | None = None
 
     @property
     def changes_nothing(self) -> bool:

@@ -230,7 +230,7 @@ def test_without_an_upper_nothing_can_be_changed(make_world: MakeWorld) -> None:
         lambda: world.rename("f", "new"),
         lambda: world.rename("f", "l", 2),
         lambda: world.set_xattr("f", b"user.a", b""),
-        lambda: union.kill_privileges(world.at("f")),
+        lambda: union.kill_privileges(world.at("f"), lambda _: False),
         lambda: union.begin_copy_up(world.at("f")),
         lambda: union.allocate(world.at("f"), 0, 0, 10),
         lambda: union.create_temporary(union.root, 0o600, ROOT),

@@ -1,0 +1,119 @@
+"""The request handlers of the direct driver that read and write files."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, cast
+
+from overlayfs_py.drivers.direct_shared import SharedOperations
+from overlayfs_py.drivers.direct_values import copied_by_pages
+from overlayfs_py.wire import protocol, replies, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from overlayfs_py.drivers.direct_shared import Answer
+    from overlayfs_py.union.core import Node
+    from overlayfs_py.wire.requests import Body, Header
+
+_NOTHING = b""
+
+
+class DataOperations(SharedOperations):
+    """READ, WRITE and what else is about a file's data."""
+
+    def read(self, header: Header, body: Body) -> Answer:
+        """READ."""
+        wanted = cast("requests.Read", body)
+        if wanted.size > len(self._room):
+            self._room = memoryview(bytearray(wanted.size))
+        room = self._room[: wanted.size]
+        data = self._union.begin_read_into(self._node(header.node), wanted.offset, room)
+        return self._read_later(data) if callable(data) else data
+
+    async def _read_later(self, read: Callable[[], bytes]) -> bytes:
+        return await self._reads.run(read)
+
+    def write(self, header: Header, body: Body) -> Answer:
+        """WRITE."""
+        new = cast("requests.Write", body)
+        node = self._node(header.node)
+        if self._copy_ups.is_long(node):
+            # The buffer belongs to the next request by the time the copy is done.
+            return self._write_later(header, node, new._replace(data=memoryview(bytes(new.data))))
+        return self._write(header, node, new)
+
+    async def _write_later(self, header: Header, node: Node, new: requests.Write) -> bytes:
+        await self._copied_up(node)
+        return self._write(header, node, new)
+
+    def _write(self, header: Header, node: Node, new: requests.Write) -> bytes:
+        if new.flags & protocol.WRITE_KILL_SUIDGID:
+            self._kill_privileges(header, node)
+        if new.open_flags & os.O_APPEND and not node.cacheable:
+            # Where the kernel thinks that the file ends, others have written meanwhile.
+            return replies.written(self._union.append(node, new.data))
+        collected = self.kernel_keeps_times and new.flags & protocol.WRITE_CACHE
+        write = self._union.write_back if collected else self._union.write
+        size = write(node, new.offset, new.data)
+        if size < len(new.data) and new.flags & protocol.WRITE_CACHE:
+            # The kernel looks at no size here, and would take the rest for written.
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replies.written(size)
+
+    def fsync(self, header: Header, body: Body) -> Answer:
+        """FSYNC and FSYNCDIR."""
+        data_only = bool(cast("requests.Fsync", body).flags & protocol.FSYNC_FDATASYNC)
+        return self._sync(self._node(header.node), data_only)
+
+    async def _sync(self, node: Node, data_only: bool) -> bytes:
+        await self._syncs.run_begun(lambda: self._union.sync(node, data_only=data_only))
+        return _NOTHING
+
+    def release(self, _header: Header, _body: Body) -> Answer:
+        """RELEASE and RELEASEDIR of what was open before the kernel learned to do without."""
+        return _NOTHING
+
+    def fallocate(self, header: Header, body: Body) -> Answer:
+        """FALLOCATE."""
+        wanted = cast("requests.Fallocate", body)
+        node = self._node(header.node)
+        if self._copy_ups.is_long(node):
+            return self._fallocate_later(header, node, wanted)
+        return self._fallocate(header, node, wanted)
+
+    async def _fallocate_later(
+        self, header: Header, node: Node, wanted: requests.Fallocate
+    ) -> bytes:
+        await self._copied_up(node)
+        return self._fallocate(header, node, wanted)
+
+    def _fallocate(self, header: Header, node: Node, wanted: requests.Fallocate) -> bytes:
+        self._kill_unless_privileged(header, node)
+        self._union.allocate(node, wanted.mode, wanted.offset, wanted.length)
+        return _NOTHING
+
+    def lseek(self, header: Header, body: Body) -> Answer:
+        """LSEEK, for SEEK_DATA and SEEK_HOLE."""
+        wanted = cast("requests.Lseek", body)
+        node = self._node(header.node)
+        return replies.position(self._union.seek(node, wanted.offset, wanted.whence))
+
+    def copy_file_range(self, header: Header, body: Body) -> Answer:
+        """COPY_FILE_RANGE, in pieces: others are answered between them."""
+        wanted = cast("requests.CopyFileRange", body)
+        target = self._node(wanted.node_out)
+        length = copied_by_pages(wanted, self._union.attributes(target).size)
+        if not length:
+            return errno.EOPNOTSUPP  # the kernel copies by itself, through its page cache
+        return self._copy(header, target, wanted._replace(length=length))
+
+    async def _copy(self, header: Header, target: Node, wanted: requests.CopyFileRange) -> bytes:
+        await self._copied_up(target)
+        source = self._node(header.node)
+        self._kill_unless_privileged(header, target)
+        copied = self._union.copy_range(
+            source, wanted.offset_in, target, wanted.offset_out, wanted.length
+        )
+        return replies.written(copied)

@@ -1,0 +1,94 @@
+"""What the request handlers of the direct driver share."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.drivers.callers import keeps_set_ids, membership
+from overlayfs_py.drivers.cookies import Listings
+from overlayfs_py.drivers.copyups import CopyUps
+from overlayfs_py.drivers.direct_values import ttl_s
+from overlayfs_py.drivers.threads import Threads
+from overlayfs_py.late_import import LateModule
+from overlayfs_py.union.values import Need
+from overlayfs_py.wire import protocol, replies
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import trio
+
+    from overlayfs_py.union.core import Node, Union
+    from overlayfs_py.union.values import Attributes
+    from overlayfs_py.wire.requests import Header
+
+    Answer = bytes | memoryview | int | Awaitable[bytes]
+else:
+    trio = LateModule("trio")
+
+# Guess: fsync(2) waits for the disk, not for a processor.
+_MOST_SYNCS = 8
+# Guess: enough to keep a disk busy; decompressing takes a processor each.
+_MOST_READS = 4
+
+
+class SharedOperations:
+    """One mount, as its handlers see it."""
+
+    def __init__(self, union: Union, notify: Callable[[bytes], None]) -> None:
+        """Serve `union`; `notify` sends a message that answers nothing."""
+        self._union = union
+        self._notify = notify
+        self._copy_ups = CopyUps(union)
+        self._listings = Listings()
+        self._syncs = Threads(_MOST_SYNCS)
+        self._reads = Threads(_MOST_READS)
+        self._nodes_by_id = union.node
+        self._root = union.root
+        # What READ answers with, until the next one: its answer is written at once.
+        self._room = memoryview(bytearray(1 << 17))
+        self.kernel_keeps_times = False  # of files: under write-back
+
+    def _node(self, ino: int) -> Node:
+        return self._root if ino == protocol.ROOT_ID else self._nodes_by_id(ino)
+
+    async def _copied_up(self, node: Node, need: Need = Need.DATA) -> None:
+        """Have a node copied up; who is cancelled meanwhile must not change it afterwards.
+
+        A killed caller has its answer by then, and may have been followed by others.
+        """
+        # With its caller gone the kernel may forget the node before the copy is in place.
+        self._union.hold(node)
+        try:
+            await self._copy_ups.ensure(node, need)
+        finally:
+            self._union.release(node.ino, 1)
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    def _attributes(self, node: Node) -> bytes:
+        return replies.attributes(self._union.attributes(node), ttl_s(node))
+
+    def _made(self, node: Node) -> bytes:
+        return self._entry_held(node, self._union.attributes(node))
+
+    def _entry_held(self, node: Node, found: Attributes) -> bytes:
+        """The answer after which the kernel refers to `node` once more."""
+        self._union.hold(node)
+        return replies.entry(node.ino, found, replies.NEVER if node.cacheable else 0)
+
+    def _kill_privileges(self, header: Header, node: Node) -> None:
+        # The kernel remembers the mode, which exec(2) goes by.
+        if self._union.kill_privileges(node, membership(header.gid, header.pid)):
+            self._outdate_attributes(node)
+
+    def _kill_unless_privileged(self, header: Header, node: Node) -> None:
+        """Clear privileges for a change that carries no flag for that, as WRITE does."""
+        has_set_ids = self._union.attributes(node).mode & (stat.S_ISUID | stat.S_ISGID)
+        if has_set_ids and not keeps_set_ids(header.uid, header.pid):
+            self._kill_privileges(header, node)
+
+    def _outdate_attributes(self, node: Node) -> None:
+        # Attributes alone are safe to outdate inside a request: that takes no lock
+        # (fs/fuse/inode.c, fuse_reverse_inval_inode).
+        self._notify(replies.attributes_changed(node.ino))
