@@ -29,6 +29,14 @@ __all__ = ["NAMES", "MountRequest", "OptionError", "interpret", "split_list"]
 
 _SWITCH = {"on": True, "off": False, "1": True, "0": False, "yes": True, "no": False}
 _ON_OFF = {"on": True, "off": False}
+# Whether redirects are written, and whether they are followed. The kernel follows with `off` as
+# well, unless its parameter `redirect_always_follow` was turned off.
+_REDIRECTS = {
+    "on": (True, True),
+    "off": (False, True),
+    "follow": (False, True),
+    "nofollow": (False, False),
+}
 
 _PLAN_FLAGS: dict[str, Callable[[MountPlan], MountPlan]] = {
     "ro": lambda plan: plan._replace(read_only=True),
@@ -60,6 +68,10 @@ _PLAN_VALUES: dict[str, Callable[[MountPlan, str], MountPlan]] = {
     "writeback": lambda plan, value: plan._replace(writeback=parse_choice(value, _SWITCH)),
     # The kernel's index needs an upper of its own; ours needs no index for what it is for.
     "index": lambda plan, value: plan._replace(shares_upper=not parse_choice(value, _ON_OFF)),
+    "xino": lambda plan, value: _checked(plan, value, ("on", "off", "auto")),
+    "nfs_export": lambda plan, value: _checked(plan, value, ("on", "off")),
+    "uuid": lambda plan, value: _checked(plan, value, ("on", "off", "auto", "null")),
+    "verity": lambda plan, value: _unverified(plan, value),
     "idlepoll": lambda plan, value: plan._replace(
         idle_polling=parse_choice(value, {choice.value: choice for choice in IdlePolling})
     ),
@@ -72,6 +84,8 @@ _STACK_FLAGS: dict[str, Callable[[StackSpec], StackSpec]] = {
 }
 _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "lowerdir": lambda spec, value: _with_layers(spec, parse_layers(value)),
+    "lowerdir+": lambda spec, value: _with_layer(spec, _path(value)),
+    "datadir+": lambda spec, value: spec._replace(data_only=(*spec.data_only, _path(value))),
     "upperdir": lambda spec, value: spec._replace(upper=_path(value)),
     "workdir": lambda spec, value: spec._replace(work=_path(value)),
     "volume": lambda spec, value: spec._replace(volumes=(*spec.volumes, parse_volume(value))),
@@ -90,9 +104,7 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "xattr_permissions": lambda spec, value: _with_overrides(
         spec, parse_choice(value, {"0": 0, "1": 1, "2": 2})
     ),
-    "redirect_dir": lambda spec, value: spec._replace(
-        redirect_dir=parse_choice(value, {"on": True, "off": False})
-    ),
+    "redirect_dir": lambda spec, value: _with_redirects(spec, parse_choice(value, _REDIRECTS)),
     "metacopy": lambda spec, value: spec._replace(
         metacopy=parse_choice(value, {"on": True, "off": False})
     ),
@@ -103,14 +115,24 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "fsync": lambda spec, value: spec._replace(volatile=not parse_choice(value, _SWITCH)),
 }
 
-NAMES = _PLAN_FLAGS.keys() | _PLAN_VALUES.keys() | _STACK_FLAGS.keys() | _STACK_VALUES.keys()
+_REMOUNT = "remount"
+# What is completed, and what others are compared with: `lowerdir+` only by `lowerdir`.
+NAMES = {
+    name
+    for table in (_PLAN_FLAGS, _PLAN_VALUES, _STACK_FLAGS, _STACK_VALUES, (_REMOUNT,))
+    for name in table
+    if not name.endswith("+")
+}
 
 # Understood, and without effect here: how long the kernel may cache is known (layers do not
-# change), one inode number space needs no xino, and a request never waits for a second thread.
-# `noacl` asks for less than POSIX. The rest is for mount(8) and systemd, which may pass it on.
+# change), one inode number space needs no `xino`, FUSE gives file handles and a filesystem's id by
+# itself (`nfs_export`, `uuid`), a request never waits for a second thread, and the daemon acts with
+# its own rights (`override_creds`). `noacl` asks for less than POSIX. The rest is for mount(8) and
+# systemd, which may pass it on.
 _WITHOUT_EFFECT = frozenset(
     {"timeout", "threaded", "xino", "noacl", "relatime", "norelatime", "strictatime", "lazytime"}
     | {"nolazytime", "diratime", "nodiratime", "auto_unmount", "nonempty", "clone_fd"}
+    | {"override_creds"}
     | {"defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail"}
     | {"_netdev"}
 )
@@ -122,7 +144,8 @@ class MountRequest(NamedTuple):
 
     stack: StackSpec
     plan: MountPlan
-    unknown: list[str]  # names of options that were ignored
+    unknown: list[str]  # what is wrong with options that were ignored
+    remount: tuple[str, ...] | None = None  # the options, where a mount is to be changed
 
 
 def interpret(texts: Iterable[str], target: bytes, source: str | None = None) -> MountRequest:
@@ -136,7 +159,8 @@ def interpret(texts: Iterable[str], target: bytes, source: str | None = None) ->
     spec = StackSpec(lower=())
     plan = MountPlan(target) if source is None else MountPlan(target, source=source)
     unknown = []
-    for name, value in (option for text in texts for option in split_options(text)):
+    options = [option for text in texts for option in split_options(text)]
+    for name, value in options:
         try:
             if value is None and name in _PLAN_FLAGS:
                 plan = _PLAN_FLAGS[name](plan)
@@ -146,14 +170,60 @@ def interpret(texts: Iterable[str], target: bytes, source: str | None = None) ->
                 spec = _STACK_FLAGS[name](spec)
             elif name in _STACK_VALUES:
                 spec = _STACK_VALUES[name](spec, _required(value))
-            elif name not in _WITHOUT_EFFECT and not name.startswith(_OTHERS_PREFIXES):
+            elif (
+                name not in _WITHOUT_EFFECT
+                and name != _REMOUNT
+                and not name.startswith(_OTHERS_PREFIXES)
+            ):
                 unknown.append(name)
         except ValueError as error:
             raise OptionError(name, str(error)) from None
     if not target:
         raise OptionError("mount point", "its name is empty")
+    if _REMOUNT in (name for name, _ in options):
+        return _remount(spec, plan, [name for name, value in options if value is None])
     _require_agreement(spec, plan)
-    return MountRequest(require_complete(spec), plan, unknown)
+    return MountRequest(_complete(spec, unknown), plan, _described(unknown))
+
+
+def _remount(spec: StackSpec, plan: MountPlan, flags: list[str]) -> MountRequest:
+    """Return the request to change a mount, of which mount(8) may tell all options again."""
+    if spec.lower and spec.upper is None and not spec.volumes and "rw" in flags:
+        raise OptionError("rw", "the mount has no upperdir, and stays read-only")
+    return MountRequest(spec, plan, [], tuple(flags))
+
+
+def _complete(spec: StackSpec, unknown: list[str]) -> StackSpec:
+    try:
+        return require_complete(spec)
+    except OptionError:
+        for name in unknown:
+            _require_no_slip(name)
+        raise
+
+
+def _require_no_slip(name: str) -> None:
+    """Blame what is missing on an option that was meant to be it."""
+    near = _near(name)
+    if near is not None:
+        raise OptionError(name, f"unknown option; did you mean {near}?")
+
+
+def _described(unknown: list[str]) -> list[str]:
+    """Say of each unknown option that it is ignored, and what may have been meant."""
+    near = [(name, _near(name)) for name in unknown]
+    return [
+        f"{name}: unknown option, ignored" + (f"; did you mean {meant}?" if meant else "")
+        for name, meant in near
+    ]
+
+
+def _near(name: str) -> str | None:
+    if name in NAMES:
+        return None  # it takes no value
+    from overlayfs_py.backends.near_options import near_option  # which brings difflib along
+
+    return near_option(name, NAMES)
 
 
 def require_complete(spec: StackSpec) -> StackSpec:
@@ -179,6 +249,30 @@ def _require_agreement(spec: StackSpec, plan: MountPlan) -> None:
         raise OptionError("writeback", "it cannot be had with volumes, which others change")
     if plan.writeback and plan.io is IoMode.PASSTHROUGH:
         raise OptionError("writeback", "it cannot be had with io=passthrough")
+
+
+def _checked(plan: MountPlan, value: str, choices: Iterable[str]) -> MountPlan:
+    """Leave the plan as it is: whatever is chosen has no meaning here."""
+    parse_choice(value, dict.fromkeys(choices))
+    return plan
+
+
+def _unverified(plan: MountPlan, value: str) -> MountPlan:
+    """Refuse what would promise that data has been checked."""
+    if parse_choice(value, {"off": False, "on": True, "require": True}):
+        raise ValueError("digests of data are not checked; there is off only")
+    return plan
+
+
+def _with_redirects(spec: StackSpec, how: tuple[bool, bool]) -> StackSpec:
+    written, followed = how
+    return spec._replace(redirect_dir=written, follows_redirects=followed)
+
+
+def _with_layer(spec: StackSpec, layer: bytes) -> StackSpec:
+    if spec.data_only:
+        raise ValueError(f"{os.fsdecode(layer)}: below a layer for data only come no others")
+    return spec._replace(lower=(*spec.lower, layer))
 
 
 def _with_layers(spec: StackSpec, layers: Layers) -> StackSpec:

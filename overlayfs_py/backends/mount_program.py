@@ -47,7 +47,8 @@ def read(arguments: list[str]) -> Invocation:
     texts = [*words.options, *(["ro"] if words.flags & _READ_ONLY else [])]
     request = interpret(texts, os.fsencode(words.places[-1]), source)
     known = _FOREGROUND | _DEBUG | _WITHOUT_EFFECT | _READ_ONLY
-    request.unknown.extend(sorted(words.flags - known))
+    for flag in sorted(words.flags - known):
+        request.unknown.append(f"{flag}: unknown option, ignored")
     return Invocation(request, bool(words.flags & _FOREGROUND), bool(words.flags & _DEBUG))
 
 

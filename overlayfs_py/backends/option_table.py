@@ -26,7 +26,8 @@ OPTIONS = (
     Described(
         ("lowerdir=A:B",),
         "the layers, topmost first; one after two colons (A::D) is for data only;"
-        r" `\:` and `\,` stand for : and , in a name",
+        r" `\:` and `\,` stand for : and , in a name; lowerdir+=A adds one layer below,"
+        " datadir+=D one for data only",
     ),
     Described(
         ("upperdir=U", "workdir=W"),
@@ -54,7 +55,11 @@ OPTIONS = (
         ("userxattr",),
         "marks are user.overlay.*, as a user's mount writes them, not trusted.overlay.*",
     ),
-    Described(("redirect_dir=off",), "renaming a directory of a layer is EXDEV", _SWITCH),
+    Described(
+        ("redirect_dir=off",),
+        "off, follow: renaming a directory of a layer is EXDEV; nofollow: and one renamed is EPERM",
+        ("on", "off", "follow", "nofollow"),
+    ),
     Described(
         ("metacopy=on",),
         "chown, chmod and the like copy no data; the kernel mounts such an upper only so",
@@ -90,6 +95,11 @@ OPTIONS = (
         ),
         "as mount(8)",
     ),
+    Described(("remount",), "give a mount other flags: remount,ro"),
+    Described(("xino=on",), "without effect: numbers are unique anyway", ("auto", "on", "off")),
+    Described(("nfs_export=on",), "without effect: FUSE has handles of its own", ("off", "on")),
+    Described(("uuid=auto",), "without effect", ("auto", "null", "on", "off")),
+    Described(("verity=off",), "digests of data are not checked", ("off",)),
     Described(("fsname=TEXT", "subtype=TEXT"), "what the mount table shows"),
     Described(("context=TEXT",), "the SELinux context"),
     Described(("allow_root",), "only the mounting user and root may enter"),

@@ -119,5 +119,5 @@ def _number(text: str) -> int:
 def parse_choice(value: str, choices: Mapping[str, Value]) -> Value:
     """Return what `value` stands for."""
     if value not in choices:
-        raise ValueError(f"{value!r} is none of {', '.join(choices)}")
+        raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
     return choices[value]

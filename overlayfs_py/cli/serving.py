@@ -28,7 +28,7 @@ def serve(
     scratch_below: bytes | None = None,
     callers_fds: frozenset[int] | None = None,
 ) -> None:
-    """Mount what was asked for; returns when it is unmounted, or once it answers.
+    """Mount what was asked for; returns when it is unmounted, or once it answers or is changed.
 
     With `scratch_below`, a directory, changes go to an upper there that is thrown away.
     `callers_fds` are the descriptors that the daemon is not to keep: all that are open now, unless
@@ -38,8 +38,13 @@ def serve(
         Failure: it cannot be mounted. No process of ours is left then.
         OSError: likewise, in the foreground.
     """
-    for name in request.unknown:
-        say(program, f"{name}: unknown option, ignored")
+    for warning in request.unknown:
+        say(program, warning)
+    if request.remount is not None:
+        from overlayfs_py.drivers.remounting import remount
+
+        remount(request.plan.target, request.remount)
+        return
     if debug:
         logging.getLogger().setLevel(logging.DEBUG)
     if foreground or debug:

@@ -11,7 +11,7 @@ import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
-from overlayfs_py.drivers import mounting
+from overlayfs_py.drivers import mountinfo, mounting
 from overlayfs_py.drivers.idle_polling import Wakefulness
 from overlayfs_py.errors import UpperInUse
 from overlayfs_py.union.core import Union
@@ -91,13 +91,19 @@ def _open(spec: StackSpec, mount: MountPlan) -> Union:
         try:
             return Union(spec)
         except UpperInUse as error:
-            if not mount.shares_upper:
+            if not mount.shares_upper or _is_mounted(mount.target):
                 raise
             if time.monotonic() >= deadline:
                 if not mount.read_only:
                     log.warning("%s: read-only, since another mount uses it", _name_of(error))
                 return Union(view_of(spec))
         time.sleep(_ASKED_EVERY_S)
+
+
+def _is_mounted(target: bytes) -> bool:
+    """Whether a mount of FUSE is there: one more on top would hide the one that can be written."""
+    listed = mountinfo.topmost(os.path.realpath(target))
+    return listed is not None and listed.kind.startswith(b"fuse.")
 
 
 def _name_of(error: OSError) -> str:

@@ -146,7 +146,7 @@ def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attribut
     # layer; a redirect leads there all the same.
     by_name = marks.redirect is None and bool(parent.lowers)
     merges = not (by_name and parent.require_upper().deletes(name))
-    lowers = directories_below(state.roots, parent, name, -1, marks) if merges else ()
+    lowers = directories_below(state, parent, name, -1, marks) if merges else ()
     node = DirectoryNode(ino, parent, name, upper, lowers)
     node.redirect = marks.redirect
     return node
@@ -170,7 +170,7 @@ def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: Lowe
     top = backing.position
     merged: tuple[Backing, ...] = ()
     if top < len(state.roots) - 1:
-        merged = directories_below(state.roots, parent, name, top, directory.marks())
+        merged = directories_below(state, parent, name, top, directory.marks())
     return DirectoryNode(found.ino, parent, name, None, (Backing(top, directory), *merged))
 
 

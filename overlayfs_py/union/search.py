@@ -5,6 +5,7 @@ Redirects lead there as they lead the kernel: fs/overlayfs/namei.c, ovl_lookup.
 
 from __future__ import annotations
 
+import errno
 import stat
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -23,15 +24,19 @@ if TYPE_CHECKING:
 
 
 def directories_below(
-    roots: Sequence[LayerDirectory], parent: DirectoryNode, name: bytes, top: int, marks: Marks
+    state: State, parent: DirectoryNode, name: bytes, top: int, marks: Marks
 ) -> tuple[Backing, ...]:
     """The lower directories that merge under a directory seen at position `top` (-1: the upper).
 
     `marks` are that topmost directory's own; each one found may redirect or end the search.
     """
     below: list[Backing] = []
+    roots = state.roots
     search = _Search(roots, parent, name, for_directories=True)
     while not marks.opaque:
+        if marks.redirect is not None and not state.spec.follows_redirects:
+            _require_nothing_below(parent, name, top)
+            break
         search.follow(marks.redirect)
         if search.ends:
             break
@@ -45,6 +50,16 @@ def directories_below(
             break
         marks = directory.directory.marks()
     return tuple(below)
+
+
+def _require_nothing_below(parent: DirectoryNode, name: bytes, top: int) -> None:
+    """Refuse a redirect that would lead somewhere: what it hides is not what it shows.
+
+    Source: fs/overlayfs/namei.c, ovl_lookup, "refusing to follow redirect".
+    """
+    if any(backing.position > top for backing in parent.lowers):
+        reason = "it is redirected, and redirects are not followed (redirect_dir=nofollow)"
+        raise PermissionError(errno.EPERM, reason, name)
 
 
 def find_data(

@@ -109,6 +109,7 @@ class StackSpec(NamedTuple):
     volumes: tuple[Volume, ...] = ()
     ids: IdMap = IdMap()
     redirect_dir: bool = True  # False: renaming a merged or lower directory is EXDEV
+    follows_redirects: bool = True  # False: a directory that a redirect leads elsewhere is EPERM
     # 0: owner and mode lie in the inode. 1, 2: in an xattr beside the real ones
     # (`security.fuseoverlayfs.override_stat`, `user.containers.override_stat`).
     xattr_permissions: int = 0

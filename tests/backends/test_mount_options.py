@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from overlayfs_py.backends.mount_options import OptionError, interpret
@@ -44,6 +46,14 @@ STACKS = {
     "static_nlink=1": BASE._replace(static_nlink=True),
     "static_nlink=0": BASE,
     "redirect_dir=on": BASE,
+    "redirect_dir=follow": BASE._replace(redirect_dir=False),
+    "redirect_dir=nofollow": BASE._replace(redirect_dir=False, follows_redirects=False),
+    "redirect_dir=nofollow,redirect_dir=on": BASE,
+    "lowerdir+=m,lowerdir+=n": BASE._replace(lower=(b"l", b"m", b"n")),
+    r"lowerdir+=a\:b\,c": BASE._replace(lower=(b"l", b"a:b,c")),
+    "lowerdir+=m,datadir+=d,datadir+=e": BASE._replace(lower=(b"l", b"m"), data_only=(b"d", b"e")),
+    "xino=auto,xino=on,xino=off,nfs_export=off,nfs_export=on,uuid=null,uuid=auto": BASE,
+    "uuid=on,uuid=off,verity=off,override_creds": BASE,
     "redirect_dir=off": BASE._replace(redirect_dir=False),
     "xattr_permissions=0": BASE,
     "userxattr": BASE._replace(user_marks=True),
@@ -122,8 +132,8 @@ REFUSED = {
     "lowerdir=a::b:c": "lowerdir: c: below a layer for data only come no others",
     "writeback,volume=h:/p": ("writeback: it cannot be had with volumes, which others change"),
     "io=passthrough,writeback": "writeback: it cannot be had with io=passthrough",
-    "idlepoll=yes": "idlepoll: 'yes' is none of auto, on, off",
-    "metacopy=yes": "metacopy: 'yes' is none of on, off",
+    "idlepoll=yes": "idlepoll: 'yes' is not one of auto, on, off",
+    "metacopy=yes": "metacopy: 'yes' is not one of on, off",
     "metacopy=on,redirect_dir=off": (
         "metacopy: files without data are found by redirects: redirect_dir=on"
     ),
@@ -141,11 +151,11 @@ REFUSED = {
     ),
     "squash_to_uid=root": "squash_to_uid: 'root' is not a number",
     "squash_to_gid=4294967295": "squash_to_gid: 4294967295 is not an id: too large",
-    "xattr_permissions=3": "xattr_permissions: '3' is none of 0, 1, 2",
-    "redirect_dir=follow": "redirect_dir: 'follow' is none of on, off",
-    "io=direct": "io: 'direct' is none of cached, passthrough",
-    "whiteout=none": "whiteout: 'none' is none of device, aufs",
-    "fsync=maybe": "fsync: 'maybe' is none of on, off, 1, 0, yes, no",
+    "xattr_permissions=3": "xattr_permissions: '3' is not one of 0, 1, 2",
+    "redirect_dir=maybe": "redirect_dir: 'maybe' is not one of on, off, follow, nofollow",
+    "io=direct": "io: 'direct' is not one of cached, passthrough",
+    "whiteout=none": "whiteout: 'none' is not one of device, aufs",
+    "fsync=maybe": "fsync: 'maybe' is not one of on, off, 1, 0, yes, no",
     "volume=h": "volume: h: not of the form HOST:/path[:ro]",
     "volume=a:/b:ro:c": "volume: a:/b:ro:c: not of the form HOST:/path[:ro]",
     "volume=:/p": "volume: :/p: no host directory before the colon",
@@ -189,7 +199,9 @@ def test_a_layer_is_needed() -> None:
 def test_unknown_options_are_listed_and_change_nothing() -> None:
     request = interpret(["lowerdir=l,bogus=off,,nonsense=on", "ro=1,whatever"], b"m")
 
-    assert request.unknown == ["bogus", "nonsense", "ro", "whatever"]
+    assert request.unknown == [
+        f"{name}: unknown option, ignored" for name in ("bogus", "nonsense", "ro", "whatever")
+    ]
     assert request.stack == BASE
     assert request.plan == PLAN
 
@@ -203,3 +215,41 @@ def test_repeated_texts_are_one_command_line() -> None:
 def test_the_source_is_what_the_mount_table_shows() -> None:
     assert interpret(["lowerdir=l"], b"m", "none").plan.source == "none"
     assert interpret(["lowerdir=l,fsname=f"], b"m", "none").plan.source == "f"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("redirect_dir=maybe", "index=1", "xino=yes", "nfs_export=", "uuid=0", "metacopy=yes"),
+        *("verity=on", "verity=require", "lowerdir+=", "lowerdir+", "datadir+=", "whiteout=x"),
+        "datadir+=d,lowerdir+=m",
+    ],
+)
+def test_a_value_that_makes_no_sense_is_an_error_that_names_the_option(option: str) -> None:
+    name = option.rpartition(",")[2].partition("=")[0]
+    if option in ("lowerdir+=", "datadir+="):
+        name = option.removesuffix("=")
+
+    with pytest.raises(OptionError, match=rf"^{re.escape(name)}: "):
+        interpret([f"lowerdir=l,{option}"], b"m")
+
+
+def test_a_slip_of_the_pen_is_named() -> None:
+    with pytest.raises(OptionError, match=r"^lowerdri: .*did you mean lowerdir\?$"):
+        interpret(["lowerdri=l"], b"m")
+    with pytest.raises(OptionError, match=r"^wrokdir: .*did you mean workdir\?$"):
+        interpret(["lowerdir=l,upperdir=u,wrokdir=w"], b"m")
+    assert interpret(["lowerdir=l,volatil"], b"m").unknown == [
+        "volatil: unknown option, ignored; did you mean volatile?"
+    ]
+
+
+def test_a_remount_needs_no_layers() -> None:
+    assert interpret(["remount,ro"], b"m").remount == ("remount", "ro")
+    assert interpret(["lowerdir=l,upperdir=u,workdir=w,remount,rw"], b"m").remount == (
+        "remount",
+        "rw",
+    )
+    with pytest.raises(OptionError, match=r"^rw: "):
+        interpret(["lowerdir=l,remount,rw"], b"m")
+    assert interpret(["lowerdir=l"], b"m").remount is None

@@ -89,7 +89,10 @@ def test_flags() -> None:
     assert read(["-d", "m", "-olowerdir=l"]).debug
     assert read(["-r", "m", "-olowerdir=l"]).request.plan.read_only
     assert read(["-s", "-n", "-v", "m", "-olowerdir=l"]).request.unknown == []
-    assert read(["-z", "--odd", "m", "-olowerdir=l"]).request.unknown == ["--odd", "-z"]
+    assert read(["-z", "--odd", "m", "-olowerdir=l"]).request.unknown == [
+        "--odd: unknown option, ignored",
+        "-z: unknown option, ignored",
+    ]
 
 
 def test_words_after_two_dashes_are_places() -> None:

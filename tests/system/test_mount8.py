@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import pytest
 
 from tests.system.mount_table import mounted_at
 from tests.system.processes import attempt, processes_naming, run, wait_until
 from tests.system.stack import EMPTY, Stack, make_layers
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -111,3 +109,72 @@ def test_a_busy_mount_survives_umount8(stack: Stack, mount_program: Path) -> Non
     umount(stack)
 
     assert "busy" in refused.stderr
+
+
+@pytest.mark.parametrize("has_upper", [True, False])
+def test_a_remount_changes_the_mount_that_is_there(
+    stack: Stack, mount_program: Path, overlayfs_py: Path, has_upper: bool
+) -> None:
+    lower = ":".join(map(str, stack.lower))
+    options = stack.options if has_upper else f"lowerdir={lower}"
+    kind = f"fuse.{mount_program}"
+    run(["mount", "-t", kind, "none", stack.target, "-o", f"{options},nosuid"])
+
+    for how in ("ro,noexec", "rw,exec") if has_upper else ("ro,noexec",):
+        for command in (["mount"], [overlayfs_py, "mount"]):
+            if command == ["mount"]:
+                run(["mount", "-t", kind, "none", "-o", f"remount,{how},{options}", stack.target])
+            else:
+                run([*command, "-o", f"remount,{how}", stack.target])
+            flags = os.statvfs(stack.target).f_flag
+            assert bool(flags & os.ST_RDONLY) == how.startswith("ro")
+            if command != ["mount"]:  # which passes no `exec` on
+                assert bool(flags & os.ST_NOEXEC) == how.startswith("ro")
+            table = Path("/proc/self/mountinfo").read_text()
+            assert table.count(f" {stack.target} ") == 1
+    run(["mount", "-i", "-o", f"remount,nosuid,{'rw' if has_upper else 'ro'}", stack.target])
+    run([overlayfs_py, "mount", "-o", "remount,nodev", stack.target])
+    assert os.statvfs(stack.target).f_flag & os.ST_NOSUID  # what is not named stays
+    if has_upper:
+        work_in(stack.target)
+    else:
+        refused = attempt(
+            [overlayfs_py, "mount", "-o", f"remount,rw,lowerdir={lower}", stack.target]
+        )
+        assert refused.returncode == 2
+        assert "upperdir" in refused.stderr
+    umount(stack)
+
+
+def test_a_remount_of_what_is_no_mount_is_refused(stack: Stack, overlayfs_py: Path) -> None:
+    refused = attempt([overlayfs_py, "mount", "-o", "remount,ro", stack.target])
+
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        f"overlayfs-py: {stack.target}: remount: there is no mount of overlayfs-py\n"
+    )
+
+
+def test_the_same_mount_again_makes_no_second_one(stack: Stack, overlayfs_py: Path) -> None:
+    run([overlayfs_py, "mount", "-o", stack.options, stack.target])
+    again = attempt([overlayfs_py, "mount", "-o", stack.options, stack.target])
+
+    assert again.returncode == 1
+    assert "another mount uses it" in again.stderr
+    work_in(stack.target)
+    umount(stack)
+
+
+@pytest.mark.parametrize("form", ["with upper", "read-only"])
+def test_fstab_is_mounted_once(stack: Stack, mount_program: Path, scratch: Path, form: str) -> None:
+    lower = ":".join(map(str, stack.lower))
+    options = stack.options if form == "with upper" else f"lowerdir={lower}"
+    table = scratch / "fstab"
+    table.write_text(f"none {stack.target} fuse.{mount_program} {options},nofail 0 0\n")
+    for _ in range(2):
+        run(["mount", "--all", "--fstab", table])
+        mounts = Path("/proc/self/mountinfo").read_text()
+        assert mounts.count(f" {stack.target} ") == 1
+    run(["mount", "--fstab", table, "-o", "remount,ro", stack.target])
+    assert os.statvfs(stack.target).f_flag & os.ST_RDONLY
+    umount(stack)

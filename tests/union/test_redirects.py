@@ -15,6 +15,7 @@ from tests.support.trees import Dir, File, Symlink, Whiteout, build
 from tests.union.deep import dig
 from tests.union.refusal import refused
 from tests.union.view import view
+from tests.union.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from tests.support.snapshot import Snapshot
     from tests.union.conftest import MakeWorld
-    from tests.union.world import World
-
 _BOTTOM = {
     "a/b/c/file": File(b"abc"),
     "a/b/side": File(b"side"),
@@ -314,3 +313,55 @@ def test_a_redirect_to_a_name_that_is_too_long_leads_nowhere(
 
     assert world.names() == {b"x", b"a"}
     assert world.names("x") == {b"top"}
+
+
+_NOFOLLOW = {"redirect_dir": "nofollow", "metacopy": "off", "index": "off"}
+
+
+def test_nofollow_refuses_what_a_redirect_leads_elsewhere(
+    tmp_path: Path,
+) -> None:
+    """As the kernel: the directory cannot be looked up; what no layer adds to shows."""
+    redirected = {b"trusted.overlay.redirect": b"/a"}
+    upper = {
+        "moved": Dir(xattrs=redirected),
+        "opaque": Dir(xattrs={**redirected, b"trusted.overlay.opaque": b"y"}),
+        "plain": Dir(),
+        "plain/x": File(),
+    }
+    middle = {"lower moved": Dir(xattrs=redirected)}
+    world = World(
+        tmp_path / "world",
+        middle,
+        _BOTTOM,
+        upper=upper,
+        redirect_dir=False,
+        follows_redirects=False,
+    )
+    names = [b"moved", b"opaque", b"plain", b"lower moved", b"a"]
+
+    def ours(name: bytes) -> list[bytes] | int:
+        try:
+            return sorted(world.names(name))
+        except PermissionError as error:
+            return error.errno
+
+    seen = {name: ours(name) for name in names}
+    world.close()
+    kernels: dict[bytes, list[bytes] | int] = {}
+    (tmp_path / "kernel").mkdir()
+    with kernel_overlay(
+        tmp_path / "kernel", world.lowers, upper=world.upper, work=world.work, options=_NOFOLLOW
+    ) as mounted:
+        for name in names:
+            try:
+                kernels[name] = sorted(os.listdir(os.fsencode(mounted.root) + b"/" + name))
+            except PermissionError as error:
+                kernels[name] = error.errno
+
+    assert seen == kernels
+    assert seen[b"moved"] == seen[b"lower moved"] == errno.EPERM
+    world.reopen()
+    with refused(errno.EXDEV):
+        world.rename("a", "b")
+    world.close()
