@@ -18,6 +18,7 @@ from pathlib import Path
 from overlayfs_py.containers import privileges
 from overlayfs_py.containers.finding import Finding, State
 from overlayfs_py.containers.trial_mount import Way, try_mount
+from overlayfs_py.drivers import pyfuse3_install
 from overlayfs_py.errors import Failure
 
 _OLDEST_KERNEL = (4, 18)  # FUSE in user namespaces
@@ -151,8 +152,7 @@ def check_pyfuse3() -> Finding:
         importlib.import_module("overlayfs_py.drivers.pyfuse3_driver")
     except ImportError as error:
         words = f"pyfuse3 cannot be loaded ({error}): only --driver direct works"
-        advice = "install Debian's libfuse3-dev, pkg-config and gcc, then pyfuse3 with pip"
-        return Finding("pyfuse3", State.LIMITED, words, advice)
+        return Finding("pyfuse3", State.LIMITED, words, pyfuse3_install.HOW)
     return Finding("pyfuse3", State.GOOD, "pyfuse3 is installed")
 
 

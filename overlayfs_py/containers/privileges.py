@@ -85,6 +85,11 @@ def advice_on_mounting() -> str:
 def _advice_to_a_user() -> str:
     if _status("NoNewPrivs") == "1":
         return "no_new_privs is set, with which fusermount3 gains nothing: start without it"
+    if not int(_status("CapBnd"), 16) & _CAP_SYS_ADMIN:
+        return (
+            "no program gains CAP_SYS_ADMIN here, fusermount3 neither: mount in a user namespace,"
+            " or give the container --cap-add SYS_ADMIN"
+        )
     return check_fusermount().advice or "fusermount3 refuses; mount in a user namespace"
 
 

@@ -118,7 +118,10 @@ def _load(driver: str) -> Driver:
         return cast("Driver", importlib.import_module(_DRIVERS[name]))
     except ImportError as error:
         # Of a C library, maybe, that it was built with and that is gone.
-        reason = f"cannot be loaded ({error}); `overlayfs-py doctor` says what to install"
+        from overlayfs_py.drivers import pyfuse3_install
+
+        advice = f"; install it: {pyfuse3_install.HOW}" if name == "pyfuse3" else ""
+        reason = f"cannot be loaded ({error}){advice}"
         raise OSError(errno.ENOPKG, reason, f"driver {name}") from error
 
 

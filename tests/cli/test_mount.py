@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from overlayfs_py.drivers import pyfuse3_install
 from tests.system.mount_table import mounted_at
 from tests.system.processes import attempt, processes_naming, run, wait_until
 
@@ -168,7 +169,7 @@ def test_a_driver_that_cannot_be_loaded_is_one_line(
 
         assert done.stderr == (
             f"overlayfs-py: driver pyfuse3: cannot be loaded ({missing});"
-            " `overlayfs-py doctor` says what to install\n"
+            f" install it: {pyfuse3_install.HOW}\n"
         )
         assert done.returncode == (125 if "chroot" in command else 1)
 
