@@ -27,10 +27,14 @@ class BadDigest(OverlayError):
         super().__init__(None, "not a sha256 digest", text)
 
 
-class DigestMismatch(OverlayError):
-    """Data that is not what its name says."""
+class WrongContent(OverlayError):
+    """Data that is not what it is said to be, rather than data that does not come."""
 
     exit_code = 30
+
+
+class DigestMismatch(WrongContent):
+    """Data that is not what its name says."""
 
     def __init__(self, what: str, want: Digest, got: Digest) -> None:
         super().__init__(None, f"has digest {got}, expected {want}", what)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from overlayfs_py.registry.patience import Patience
+    from overlayfs_py.registry.retrying import RetryPolicy
 
 LARGEST_DOCUMENT = 4 << 20
 _LARGEST_ERROR = 64 << 10
@@ -41,17 +41,21 @@ class ConnectionLost(Exception):
 class Answer:
     """Status and headers, and a body still to come. Leaving its `async with` hangs up."""
 
-    def __init__(self, response: httpx.Response, url: httpx.URL, patience: Patience) -> None:
+    def __init__(self, response: httpx.Response, url: httpx.URL, retry: RetryPolicy) -> None:
         self.url = url  # where it came from in the end
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
-        self._patience = patience
-        self._pace = _Pace(patience)
+        self._retry = retry
+        self._pace = _Pace(retry)
         # Not `aiter_bytes`: a digest is that of the bytes as they come, whatever a server says of
         # their encoding.
         self._pieces = aiter(response.aiter_raw())
         self._has_ended = False
+
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
 
     async def __aenter__(self) -> Self:
         return self
@@ -96,16 +100,16 @@ class Answer:
         Raises:
             ConnectionLost: it ended too early, or came to a halt.
         """
-        try:
-            with self._pace.waiting():
+        # Bytes may come all the time, of a chunk's extension say, and be none of the body.
+        with trio.move_on_after(self._retry.silence_s), self._pace.waiting():
+            try:
                 piece = await anext(self._pieces, b"")
+            except httpx.TransportError as error:
+                raise ConnectionLost(_lost_reason(error)) from error
             self._has_ended = not piece
-        except httpx.TimeoutException as error:
-            raise ConnectionLost(f"nothing came for {self._patience.silence_s:g} s") from error
-        except httpx.TransportError as error:
-            raise ConnectionLost(_lost_reason(error)) from error
-        self._pace.note(len(piece))
-        return piece
+            self._pace.note(len(piece))
+            return piece
+        raise ConnectionLost(f"nothing came for {self._retry.silence_s:g} s")
 
     async def read(self, what: str, largest: int = LARGEST_DOCUMENT) -> bytes:
         """Return the whole body.
@@ -115,13 +119,13 @@ class Answer:
             BadAnswer: it is larger than `largest` bytes.
         """
         body = bytearray()
-        with trio.move_on_after(self._patience.whole_answer_s):
+        with trio.move_on_after(self._retry.whole_answer_s):
             while piece := await self.receive_some():
                 body += piece
                 if len(body) > largest:
                     raise BadAnswer(what, f"the answer has more than {largest} bytes")
             return bytes(body)
-        raise ConnectionLost(f"no whole answer in {self._patience.whole_answer_s:g} s")
+        raise ConnectionLost(f"no whole answer in {self._retry.whole_answer_s:g} s")
 
     async def refusal(self, what: str) -> RegistryError:
         """Return the error that this answer stands for, with the reason that it gives."""
@@ -146,8 +150,8 @@ class Answer:
 class _Pace:
     """Notices a body that only trickles. What its reader does meanwhile does not count."""
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    def __init__(self, retry: RetryPolicy) -> None:
+        self._retry = retry
         self._waited_s = 0.0
         self._bytes = 0
 
@@ -159,10 +163,10 @@ class _Pace:
 
     def note(self, size: int) -> None:
         self._bytes += size
-        if not size or self._bytes >= self._patience.slowest_bytes:
+        if not size or self._bytes >= self._retry.slowest_bytes:
             self._bytes, self._waited_s = 0, 0.0
-        elif self._waited_s > self._patience.silence_s:
-            raise ConnectionLost(f"only {self._bytes} bytes in {self._patience.silence_s:g} s")
+        elif self._waited_s > self._retry.silence_s:
+            raise ConnectionLost(f"only {self._bytes} bytes in {self._retry.silence_s:g} s")
 
 
 class _Error(msgspec.Struct):

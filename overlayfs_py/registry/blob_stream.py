@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 from typing import TYPE_CHECKING
 
-import trio
-
-from overlayfs_py.image.digest import DigestMismatch, digest_of_hex
+from overlayfs_py.image.digest import DigestMismatch, WrongContent, digest_of_hex
 from overlayfs_py.registry.answers import ConnectionLost
 from overlayfs_py.registry.authorization import Access
 from overlayfs_py.registry.errors import BadAnswer, Unavailable
 from overlayfs_py.registry.host import Ask
+from overlayfs_py.registry.retrying import Tries
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -23,17 +21,13 @@ if TYPE_CHECKING:
     from overlayfs_py.registry.answers import Answer
     from overlayfs_py.registry.host import Host
 
-log = logging.getLogger(__name__)
-
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(?:(\d{1,19})|\*)")
 # A connection that brought this much has not failed for nothing: the tries start anew.
 _WORTH_A_TRY_BYTES = 1 << 20
 
 
-class WrongSize(BadAnswer):
+class WrongSize(WrongContent, BadAnswer):
     """A blob that is longer or shorter than its descriptor says."""
-
-    exit_code = 30
 
 
 class BlobStream:
@@ -59,7 +53,7 @@ class BlobStream:
         self._state = hashlib.sha256() if state is None else state
         self._answer: Answer | None = None
         self._to_skip = 0  # of an answer that begins too early
-        self._tries_done = 0
+        self._tries = Tries(host.retry)
         self._tried_from = start
 
     async def __aenter__(self) -> Self:
@@ -133,7 +127,7 @@ class BlobStream:
             ask = Ask(
                 ask.method, ask.path, ask.access, ask.what, {"Range": f"bytes={self.position}-"}
             )
-        answer = await self._host.send(ask)
+        answer = await self._host.send(ask, self._tries)
         try:
             self._to_skip = await self._begin(answer)
         except BaseException:
@@ -166,16 +160,11 @@ class BlobStream:
             raise WrongSize(self._what, f"is said to have {self._blob.size} bytes, and has {size}")
 
     async def _wait_after(self, lost: ConnectionLost) -> None:
-        patience = self._host.patience
         if self.position - self._tried_from >= _WORTH_A_TRY_BYTES:
-            self._tries_done = 0
+            self._tries.begin_anew()
         self._tried_from = self.position
-        self._tries_done += 1
-        if self._tries_done >= patience.tries:
-            why = f"{self._host.domain}: broke off at byte {self.position}: {lost}"
-            raise Unavailable(self._what, why) from lost
-        log.info("%s: broke off at byte %d: %s", self._what, self.position, lost)
-        await trio.sleep(patience.delay_s(self._tries_done))
+        why = f"{self._host.domain}: broke off at byte {self.position}: {lost}"
+        await self._tries.wait_after(Unavailable(self._what, why))
 
     async def _hang_up(self) -> None:
         if self._answer is not None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from overlayfs_py.registry.configuration import Configuration, Location
 from overlayfs_py.registry.credentials import Anonymous
 from overlayfs_py.registry.host import Host
-from overlayfs_py.registry.patience import Patience
 from overlayfs_py.registry.proxies import Proxies
 from overlayfs_py.registry.repository import Repository
+from overlayfs_py.registry.retrying import RetryPolicy
 from overlayfs_py.registry.tls import find_tls_files
 from overlayfs_py.registry.transport import TransportOptions
 
@@ -33,7 +33,7 @@ class ClientOptions:
     tls_verify: bool | None = None  # None: as the configuration says for each registry
     cert_dir: Path | None = None  # for whatever registry, in place of `certs_dirs`
     certs_dirs: tuple[Path, ...] = ()  # each has a directory per registry
-    patience: Patience = field(default_factory=Patience)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     proxies: Proxies = field(default_factory=Proxies)
 
 
@@ -86,5 +86,5 @@ class RegistryClient:
         if options.cert_dir is not None:
             directories = (options.cert_dir,)
         return TransportOptions(
-            find_tls_files(directories), insecure, options.patience, options.proxies
+            find_tls_files(directories), insecure, options.retry, options.proxies
         )

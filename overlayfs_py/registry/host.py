@@ -12,10 +12,11 @@ from overlayfs_py.registry.authorization import Access, Authorization
 from overlayfs_py.registry.challenges import parse_challenges
 from overlayfs_py.registry.errors import Denied, RegistryError, Unavailable
 from overlayfs_py.registry.httpx_library import httpx
+from overlayfs_py.registry.retrying import Tries
 from overlayfs_py.registry.transport import Call, Transport, origin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -37,6 +38,8 @@ class Ask:
     what: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    stream: AsyncIterator[bytes] | None = None  # in place of `body`, for `send_once` alone
+    stores: bool = False  # what is sent is to be stored, which takes time
 
 
 class Host:
@@ -44,7 +47,7 @@ class Host:
 
     def __init__(self, domain: str, options: TransportOptions, source: CredentialSource) -> None:
         self.domain = domain
-        self.patience = options.patience
+        self.retry = options.retry
         self._insecure = options.insecure
         self._home = httpx.URL(f"https://{_API_HOSTS.get(domain, domain)}")
         self._transport = Transport(self._home, options)
@@ -64,14 +67,15 @@ class Host:
     ) -> None:
         await self._transport.__aexit__(kind, error, trace)
 
-    async def send(self, ask: Ask) -> Answer:
+    async def send(self, ask: Ask, tries: Tries | None = None) -> Answer:
         """Send, with credentials if the registry wants some; any status but 401 is an answer.
 
         Raises:
             Denied: it wants credentials that we do not have.
             Unavailable: it cannot be reached.
         """
-        return await self._send(ask, self._transport.send)
+        counted = tries or Tries(self.retry)
+        return await self._send(ask, lambda call: self._transport.send(call, counted))
 
     async def send_once(self, ask: Ask) -> Answer:
         """The same for what must not be done twice.
@@ -86,11 +90,17 @@ class Host:
         url = self.url(ask.path)
         is_own = origin_of(url) == origin_of(self._home)
         header = await self._authorization.header(ask.access) if is_own else None
-        call = Call(ask.method, url, ask.headers, ask.body, header, ask.what)
+        call = Call(
+            *(ask.method, url, ask.headers, ask.body, ask.stream, header),
+            stores=ask.stores,
+            what=ask.what,
+        )
         answer = await exchange(call)
         if not self._may_answer(answer):
             return answer
         header = await self._answer_challenge(answer, ask, header)
+        if ask.stream is not None:
+            raise ConnectionLost("the login expired on the way")  # the next request has a new one
         answer = await exchange(replace(call, authorization=header))
         if not self._may_answer(answer):
             return answer
@@ -104,17 +114,16 @@ class Host:
         Raises:
             RegistryError: the status is another one, or no whole answer comes.
         """
-        for tries_done in range(1, self.patience.tries + 1):
-            async with await self.send(ask) as answer:
+        tries = Tries(self.retry)
+        while True:
+            async with await self.send(ask, tries) as answer:
                 if answer.status != expected:
                     raise await answer.refusal(ask.what)
                 try:
                     return await answer.read(ask.what), answer
                 except ConnectionLost as lost:
-                    why = str(lost)
-            if tries_done < self.patience.tries:
-                await trio.sleep(self.patience.delay_s(tries_done))
-        raise Unavailable(ask.what, f"{self.domain}: {why}")
+                    failure = Unavailable(ask.what, f"{self.domain}: {lost}")
+            await tries.wait_after(failure)
 
     async def check(self, what: str) -> None:
         """Return if this is a registry that lets us in.

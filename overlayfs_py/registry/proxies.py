@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import httpx
+from overlayfs_py.registry.errors import Refused
+from overlayfs_py.registry.httpx_library import httpx
+
+_LAST_PORT = 65535
+_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +24,36 @@ class Proxies:
     exceptions: tuple[str, ...] = ()
 
     def find(self, url: httpx.URL) -> str | None:
-        """Return the proxy for `url`; None for this machine and for the exceptions."""
+        """Return the proxy for `url`; None for this machine and for the exceptions.
+
+        Raises:
+            Refused: what is given as the proxy is none that can be used.
+        """
         proxy = self.https if url.scheme == "https" else self.http
         if proxy is None or _is_loopback(url.host):
             return None
         if any(_matches(exception.strip().lower(), url) for exception in self.exceptions):
             return None
-        return proxy if "://" in proxy else f"http://{proxy}"
+        return _usable(proxy, "HTTPS_PROXY" if url.scheme == "https" else "HTTP_PROXY")
+
+
+def _usable(text: str, variable: str) -> str:
+    """The URL of the proxy that a variable names.
+
+    What the variable says is not shown in errors: there may be a password in it.
+    """
+    scheme, is_url, _ = text.partition("://")
+    if is_url and scheme.lower() not in _SCHEMES:
+        raise Refused(variable, f"a proxy of the kind {scheme!r}, not of {', '.join(_SCHEMES)}")
+    try:
+        proxy = httpx.Proxy(text if is_url else f"http://{text}")
+    except (httpx.InvalidURL, ValueError) as error:
+        raise Refused(variable, "not the URL of a proxy") from error
+    if not proxy.url.host or (proxy.url.port or 1) > _LAST_PORT:
+        raise Refused(variable, "not the URL of a proxy: no host, or no such port")
+    if proxy.url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise Refused(variable, "a SOCKS proxy needs the Python package socksio")
+    return text if is_url else f"http://{text}"
 
 
 def _is_loopback(host: str) -> bool:

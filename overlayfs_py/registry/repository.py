@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.digest import BadDigest, Digest, DigestMismatch, digest_of, parse_digest
 from overlayfs_py.image.go_decoding import decode_json
 from overlayfs_py.image.media_types import ACCEPTED
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from overlayfs_py.image.descriptor import Descriptor
     from overlayfs_py.registry.answers import Answer
     from overlayfs_py.registry.host import Host
 
@@ -73,27 +73,14 @@ class Repository:
                 raise DigestMismatch(ask.what, want, got)
         return ManifestBytes(raw, got, answer.headers.get("content-type"))
 
-    async def find_manifest(self, tag: str | Digest) -> Descriptor | None:
-        """Return what the registry says of a manifest without sending it; None if it has none."""
-        ask = self._ask_manifest("HEAD", tag)
-        async with await self.host.send(ask) as answer:
-            if answer.status == 404:
-                return None
-            if answer.status != 200:
-                raise await answer.refusal(ask.what)
-        digest = told_digest(answer) or _as_digest(tag)
-        if digest is None:
-            raise BadAnswer(ask.what, f"{self.host.domain} does not say its digest")
-        return Descriptor(answer.headers.get("content-type", ""), digest, _length(answer))
-
     async def find_blob(self, digest: Digest) -> int | None:
-        """Return the size of a blob, or None if the repository does not have it."""
+        """Return the size of a blob, or None if the repository does not have it, or cannot tell."""
         what = self._name_of(digest)
         ask = Ask("HEAD", f"{self.path}/blobs/{digest}", Access(self.path), what)
         async with await self.host.send(ask) as answer:
-            if answer.status == 404:
+            if answer.status in {404, 405, 501}:  # some registries know no HEAD
                 return None
-            if answer.status != 200:
+            if not answer.is_success:
                 raise await answer.refusal(what)
         return _length(answer)
 

@@ -19,7 +19,7 @@ from overlayfs_py.store.leases import Kind, Lease
 from overlayfs_py.store.records import Form, ImageEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from overlayfs_py.image.digest import Digest
@@ -60,15 +60,6 @@ class Addition:
         self._keep(Kind.BLOB, actual)
         blobs.put(self._places, data, actual, self._lease.directory)
         return actual
-
-    def put_blob_stream(self, chunks: Iterable[bytes], digest: Digest, size: int) -> None:
-        """Store what `chunks` add up to.
-
-        Raises:
-            WrongSize, DigestMismatch: it is not what it should be; nothing is stored.
-        """
-        if not self.has_blob(digest):
-            blobs.put_stream(self._places, chunks, digest, size, self._lease.directory)
 
     def find_layer(self, diff_id: Digest) -> StoredLayer | None:
         """Return a layer if it is there; it stays."""

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import DigestMismatch, digest_of, digest_of_hex
 from overlayfs_py.store import durable
-from overlayfs_py.store.failures import NotInStore, WrongSize
+from overlayfs_py.store.failures import NotInStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
     from typing import BinaryIO
 
@@ -64,41 +63,6 @@ def put(places: Places, data: bytes, digest: Digest, staging: Path) -> None:
     path = places.blob(digest)
     if not path.exists():
         durable.write_file(path, data, staging)
-
-
-def put_stream(
-    places: Places, chunks: Iterable[bytes], digest: Digest, size: int, staging: Path
-) -> None:
-    """Store the bytes that `chunks` add up to, if they are what they should be.
-
-    Raises:
-        WrongSize, DigestMismatch: they are not. Reading stops at the first byte too many.
-    """
-    temporary = staging / f"blob-{os.urandom(8).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        _fill(fd, chunks, digest, size, temporary)
-        os.fsync(fd)
-        os.rename(temporary, places.blob(digest))
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(fd)
-    durable.sync_directory(places.blobs)
-
-
-def _fill(fd: int, chunks: Iterable[bytes], digest: Digest, size: int, path: Path) -> None:
-    seen, hasher = 0, hashlib.sha256()
-    for chunk in chunks:
-        seen += len(chunk)
-        if seen > size:
-            raise WrongSize(digest, size, seen)
-        hasher.update(chunk)
-        durable.write_all(fd, chunk, path)
-    if seen != size:
-        raise WrongSize(digest, size, seen)
-    _require(digest, digest_of_hex(hasher.hexdigest()))
 
 
 def adopt(places: Places, source: Path, digest: Digest) -> None:

@@ -43,15 +43,6 @@ class Busy(OverlayError):
         super().__init__(errno.EAGAIN, "another process is at work on it", name)
 
 
-class WrongSize(OverlayError):
-    """Data that is longer or shorter than its description."""
-
-    exit_code = 30
-
-    def __init__(self, name: str, want: int, got: int) -> None:
-        super().__init__(errno.EIO, f"has {got} bytes, expected {want}", name)
-
-
 class CorruptStore(OverlayError):
     """A file of the store says something that the store never writes."""
 

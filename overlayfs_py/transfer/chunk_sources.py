@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import digest_of_hex
 from overlayfs_py.tars.engines import compressor
 from overlayfs_py.transfer.layer_tars import read_layer_tar
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from overlayfs_py.registry.blob_stream import BlobStream
     from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.tars.engines import Compression
+
+
+class SourceFailed(OverlayError):
+    """Where a blob is fetched from did not give it: the repository that it goes to is well."""
+
+    def __init__(self, cause: OverlayError) -> None:
+        super().__init__(cause.errno, str(cause.strerror), cause.filename)
+        self.exit_code = cause.exit_code
 
 
 class ChunkSource(Protocol):
@@ -89,8 +98,11 @@ class FromRegistry:
         self._gathered = bytearray()
 
     async def next_chunk(self, size: int) -> bytes:
-        while len(self._gathered) < size and (piece := await self._stream.receive_some()):
-            self._gathered += piece
+        try:
+            while len(self._gathered) < size and (piece := await self._stream.receive_some()):
+                self._gathered += piece
+        except OverlayError as error:
+            raise SourceFailed(error) from error
         chunk = bytes(self._gathered[:size])
         del self._gathered[:size]
         return chunk

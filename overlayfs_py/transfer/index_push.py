@@ -20,6 +20,7 @@ from overlayfs_py.image.reference import parse_reference
 from overlayfs_py.registry.errors import RegistryError
 from overlayfs_py.registry.uploads import put_manifest
 from overlayfs_py.transfer.blob_upload import BlobUpload, fetched
+from overlayfs_py.transfer.chunk_sources import SourceFailed
 from overlayfs_py.transfer.failing import run_together
 from overlayfs_py.transfer.failures import CannotPush, NoIndex
 from overlayfs_py.transfer.watch import LayerState
@@ -150,9 +151,7 @@ class _Copy:
         try:
             open_source = functools.partial(fetched, source, blob)
             return await upload.send(open_source, blob.digest) is not None
-        except RegistryError as error:
-            if error.filename == upload.what:
-                raise  # it is the target that fails
+        except SourceFailed as error:
             log.warning("%s: %s", error.filename, error.strerror)
             return False
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from overlayfs_py.errors import OverlayError
-from overlayfs_py.image.digest import DigestMismatch, hex_of
+from overlayfs_py.image.digest import DigestMismatch, WrongContent, hex_of
 from overlayfs_py.registry.errors import RegistryError
 from overlayfs_py.store.failures import Busy
 from overlayfs_py.store.layer_writing import write_layer
@@ -131,11 +131,10 @@ class _Arrival:
         had_some = self._download.size > 0
         try:
             return await self._write(ingest)
-        except RegistryError as error:
-            if not _is_lie(error):
-                raise
-            failure: OverlayError = error
         except OverlayError as error:
+            # What did not come is as good as what came: only wrong data is thrown away.
+            if isinstance(error, RegistryError) and not isinstance(error, WrongContent):
+                raise
             failure = error
         self._download.restart()
         if not had_some:
@@ -199,7 +198,7 @@ class _Arrival:
             try:
                 return await self._send_from(source, pipe)
             except RegistryError as error:
-                if _is_lie(error):
+                if isinstance(error, WrongContent):
                     raise
                 log.warning("%s: %s; trying the next source", source.name, error.strerror)
         return await self._send_from(last, pipe)
@@ -242,8 +241,3 @@ class _Arrival:
             self._sent += len(block)
             ident, total = self._wanted.ident, self._blob.size
             self._watch.progress(ident, LayerState.DOWNLOADING, self._sent, total)
-
-
-def _is_lie(error: OSError) -> bool:
-    """Whether the data is wrong, rather than that it does not come."""
-    return getattr(error, "exit_code", 1) == 30

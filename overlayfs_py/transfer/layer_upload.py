@@ -20,11 +20,10 @@ from overlayfs_py.image import media_types
 from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.digest import Digest, hex_of
 from overlayfs_py.image.reference import parse_reference
-from overlayfs_py.registry.errors import RegistryError
 from overlayfs_py.store.records import LayerBlob
 from overlayfs_py.tars.engines import Compression
 from overlayfs_py.transfer.blob_upload import BlobUpload, fetched
-from overlayfs_py.transfer.chunk_sources import FromBlob, FromLayer
+from overlayfs_py.transfer.chunk_sources import FromBlob, FromLayer, SourceFailed
 from overlayfs_py.transfer.failures import CannotPush
 from overlayfs_py.transfer.watch import LayerState
 
@@ -194,9 +193,7 @@ class LayerUpload:
                 open_source = functools.partial(fetched, source, blob)
                 if await self._blob.send(open_source, blob.digest) is not None:
                     return True
-            except RegistryError as error:
-                if error.filename == self._what:
-                    raise  # it is the target that fails
+            except SourceFailed as error:
                 log.warning("%s: %s", error.filename, error.strerror)
         return False
 

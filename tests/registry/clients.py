@@ -1,4 +1,4 @@
-"""Our client with little patience, and the reference that names a repository."""
+"""Our client with few tries, and the reference that names a repository."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from overlayfs_py.image.digest import digest_of
 from overlayfs_py.image.reference import Reference
 from overlayfs_py.registry.client import ClientOptions, RegistryClient
 from overlayfs_py.registry.credentials import Anonymous, CredentialSource, Given, Password
-from overlayfs_py.registry.patience import Patience
+from overlayfs_py.registry.retrying import RetryPolicy
 
 # Long enough for a busy machine where an answer comes, short where a test waits for none.
-QUICK = Patience(connect_s=10, silence_s=10, tries=4, first_delay_s=0.001)
+QUICK = RetryPolicy(connect_s=10, silence_s=10, tries=4, first_delay_s=0.001)
 USER, SECRET = "ada", "correct horse"
 
 
 def client(
     *,
-    patience: Patience = QUICK,
+    retry: RetryPolicy = QUICK,
     credentials: CredentialSource | None = None,
     tls_verify: bool | None = False,
 ) -> RegistryClient:
     options = ClientOptions(
-        credentials=credentials or Anonymous(), tls_verify=tls_verify, patience=patience
+        credentials=credentials or Anonymous(), tls_verify=tls_verify, retry=retry
     )
     return RegistryClient(options)
 

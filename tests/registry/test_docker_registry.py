@@ -59,10 +59,6 @@ async def test_what_skopeo_pushed_we_read(registry: DockerRegistry, layout: Path
         manifest = parse_image_manifest(found.raw, found.content_type, found.digest)
         for layer in manifest.layers:
             assert digest_of(await repository.read_blob(layer, 1 << 20)) == layer.digest
-        assert await repository.find_manifest("2") is None
-        asked_about = await repository.find_manifest("1")
-        assert asked_about is not None
-        assert asked_about.digest == found.digest
         assert await repository.list_tags() == ["1"]
     (index,) = json.loads((layout / "index.json").read_text())["manifests"]
     assert found.digest == index["digest"]
@@ -202,7 +198,7 @@ def guarded(
 def over_tls(guarded: DockerRegistry, auth_file: Path) -> RegistryClient:
     credentials = AuthFiles([auth_file])
     certificates = guarded.directory.parent
-    return RegistryClient(ClientOptions(credentials, cert_dir=certificates, patience=QUICK))
+    return RegistryClient(ClientOptions(credentials, cert_dir=certificates, retry=QUICK))
 
 
 @pytest.mark.trio

@@ -3,6 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from overlayfs_py.registry.errors import Refused
 from overlayfs_py.registry.proxies import Proxies
 
 PROXY = "http://proxy:3128"
@@ -43,3 +44,23 @@ def test_each_scheme_has_its_own_proxy() -> None:
 
     assert proxies.find(httpx.URL("https://example.com/")) == "http://proxy:1"
     assert proxies.find(httpx.URL("http://example.com/")) is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5", "socks5h", "SOCKS5"])
+def test_a_proxy_may_be_of_these_kinds(scheme: str) -> None:
+    proxy = f"{scheme}://u:p@proxy:1"
+
+    assert Proxies(proxy, proxy).find(httpx.URL("https://example.com/")) == proxy
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["ftp://h:9", "socks4://u:secret@h:9", "://bad", "http://", "http://h:x", "http://h:999999"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_another_proxy_is_refused_by_its_variable(proxy: str, scheme: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        Proxies(proxy, proxy).find(httpx.URL(f"{scheme}://example.com/"))
+
+    assert refusal.value.filename == f"{scheme.upper()}_PROXY"
+    assert "secret" not in str(refusal.value)

@@ -69,25 +69,6 @@ async def test_a_manifest_of_many_megabytes_is_refused(serve: Serve) -> None:
 
 
 @pytest.mark.trio
-async def test_a_manifest_may_only_be_asked_about(serve: Serve) -> None:
-    headers = {
-        "Docker-Content-Digest": DIGEST,
-        "Content-Type": OCI_MANIFEST,
-        "Content-Length": "19",
-    }
-    server = serve(lambda r: Reply(200, headers) if r.path.endswith("/1") else Reply(404))
-
-    async with client() as ours:
-        server.handler = lambda r: Reply(200, headers) if not r.path.endswith("/2") else Reply(404)
-        repository = ours.push_target(name(server.domain))
-        found = await repository.find_manifest("1")
-        missing = await repository.find_manifest("2")
-    assert found is not None
-    assert (found.digest, found.media_type, found.size) == (DIGEST, OCI_MANIFEST, 19)
-    assert missing is None
-
-
-@pytest.mark.trio
 async def test_a_blob_is_found_with_its_size(serve: Serve) -> None:
     def answer(request: Request) -> Reply:
         has_it = request.path.endswith(DIGEST) or request.path == "/v2/"

@@ -19,8 +19,8 @@ import trustme
 from overlayfs_py.registry.answers import ConnectionLost
 from overlayfs_py.registry.client import ClientOptions, RegistryClient
 from overlayfs_py.registry.errors import BadAnswer, NotThere, RegistryError, Unavailable
-from overlayfs_py.registry.patience import Patience
 from overlayfs_py.registry.proxies import Proxies
+from overlayfs_py.registry.retrying import RetryPolicy
 from overlayfs_py.registry.transport import Call, Transport, TransportOptions
 from tests.registry.clients import QUICK, SECRET, client, login
 from tests.support.http_server import HANG_UP, Handler, Reply, Request, http_server
@@ -42,7 +42,7 @@ STRANGE_REDIRECTS = ("", "ftp://host/x", "http://a:b/", "file:///etc/passwd")
 
 @pytest.fixture
 async def transport() -> AsyncIterator[Transport]:
-    async with Transport(httpx.URL("http://home.example"), TransportOptions(patience=QUICK)) as t:
+    async with Transport(httpx.URL("http://home.example"), TransportOptions(retry=QUICK)) as t:
         yield t
 
 
@@ -219,7 +219,7 @@ async def test_a_server_that_falls_silent_is_left(serve: Serve) -> None:
         server.stopping.wait()
 
     server = serve(lambda _: Reply(body=stall()))
-    options = TransportOptions(patience=replace(QUICK, silence_s=0.05))
+    options = TransportOptions(retry=replace(QUICK, silence_s=0.05))
 
     async with (
         Transport(httpx.URL("http://home.example"), options) as transport,
@@ -237,7 +237,7 @@ async def test_a_server_that_trickles_is_left(serve: Serve) -> None:
             yield b"x"
 
     server = serve(lambda _: Reply(body=trickle()))
-    options = TransportOptions(patience=replace(QUICK, silence_s=0.1))
+    options = TransportOptions(retry=replace(QUICK, silence_s=0.1))
 
     async with (
         Transport(httpx.URL("http://home.example"), options) as transport,
@@ -254,7 +254,7 @@ async def test_a_document_has_to_come_in_time(serve: Serve) -> None:
             yield b"x" * 4096
 
     server = serve(lambda _: Reply(body=drip()))
-    options = TransportOptions(patience=replace(QUICK, whole_answer_s=0.1))
+    options = TransportOptions(retry=replace(QUICK, whole_answer_s=0.1))
 
     async with (
         Transport(httpx.URL("http://home.example"), options) as transport,
@@ -268,14 +268,14 @@ async def test_a_document_has_to_come_in_time(serve: Serve) -> None:
 async def test_a_port_that_nobody_serves_is_said_at_once(transport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         domain = f"127.0.0.1:{listener.getsockname()[1]}"
-    patient = Patience(first_delay_s=60)
+    patient = RetryPolicy(first_delay_s=60)
 
     with (
         trio.fail_after(5),
         pytest.raises(Unavailable, match=f"{domain}: cannot connect: .*refuse"),
     ):
         async with Transport(
-            httpx.URL("http://home.example"), TransportOptions(patience=patient)
+            httpx.URL("http://home.example"), TransportOptions(retry=patient)
         ) as ours:
             await ours.send(get(f"http://{domain}/"))
 
@@ -289,7 +289,7 @@ async def test_a_host_that_does_not_exist_is_said(transport) -> None:
 @pytest.mark.trio
 async def test_requests_go_through_the_proxy(serve: Serve) -> None:
     proxy = serve(replies(Reply(body=b"by proxy")))
-    options = TransportOptions(patience=QUICK, proxies=Proxies(http=proxy.url))
+    options = TransportOptions(retry=QUICK, proxies=Proxies(http=proxy.url))
 
     async with (
         Transport(httpx.URL("http://home.example"), options) as transport,
@@ -323,7 +323,7 @@ def certs_d(tmp_path: Path, authority: trustme.CA) -> Path:
 
 
 def over_tls(**options: object) -> RegistryClient:
-    return RegistryClient(ClientOptions(patience=QUICK, **options))  # type: ignore[arg-type]
+    return RegistryClient(ClientOptions(retry=QUICK, **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.trio

@@ -15,7 +15,6 @@ from overlayfs_py.store.failures import (
     Busy,
     CorruptStore,
     NotInStore,
-    WrongSize,
 )
 from overlayfs_py.store.layers import LayerFacts, LayerIngest, StoredLayer
 from overlayfs_py.store.store import Store
@@ -70,33 +69,6 @@ def test_a_blob_that_is_another_one_is_refused(store: Store) -> None:
         addition.put_blob(b"data", digest_of(b"other"))
 
     assert list((store.root / "blobs/sha256").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("chunks", "size", "error"),
-    [
-        ([b"da", b"ta"], 5, WrongSize),
-        ([b"da", b"ta"], 3, WrongSize),
-        ([b"da", b"to"], 4, DigestMismatch),
-        ([], 4, WrongSize),
-    ],
-)
-def test_a_stream_that_lies_leaves_nothing(
-    store: Store, chunks: list[bytes], size: int, error: type[OSError]
-) -> None:
-    with store.add() as addition:
-        with pytest.raises(error):
-            addition.put_blob_stream(chunks, digest_of(b"data"), size)
-        assert not addition.has_blob(digest_of(b"data"))
-
-    assert list((store.root / "staging").iterdir()) == []
-
-
-def test_a_stream_comes_back(store: Store) -> None:
-    with store.add() as addition:
-        addition.put_blob_stream([b"da", b"", b"ta"], digest_of(b"data"), 4)
-
-    assert store.read_blob(digest_of(b"data")) == b"data"
 
 
 def test_a_blob_that_rotted_is_told(store: Store) -> None:

@@ -91,9 +91,8 @@ class _Connection(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _serve(self) -> None:
-        length = int(self.headers.get("content-length", 0))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, self.path, headers, self.rfile.read(length))
+        request = Request(self.command, self.path, headers, self._body())
         self.server.requests.append(request)
         reply = self.server.handler(request)
         if reply is HANG_UP:
@@ -102,6 +101,16 @@ class _Connection(BaseHTTPRequestHandler):
         self._write_head(reply)
         if request.method != "HEAD":
             self._write_body(reply)
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        body = bytearray()
+        while size := int(self.rfile.readline() or b"0", 16):  # a client that leaves ends it
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return bytes(body)
 
     def _write_head(self, reply: Reply) -> None:
         self.send_response(reply.status)
