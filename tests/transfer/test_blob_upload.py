@@ -270,7 +270,7 @@ async def test_a_source_that_fails_is_told_from_the_target(serve: Serve) -> None
         with pytest.raises(SourceFailed, match="the source: gone"):
             await BlobUpload(target, "the blob", lambda _: None).send(source, None)
     assert registry.kept == []
-    assert registry.sent()[-1] == "DELETE"
+    assert "DELETE" in registry.sent()
 
 
 @pytest.mark.parametrize(
