@@ -11,6 +11,7 @@ from overlayfs_py.image.errors import BadDocument
 
 _DOCKER = "application/vnd.docker."
 _OCI = "application/vnd.oci."
+_VENDORS = "application/vnd."
 
 DOCKER_MANIFEST = f"{_DOCKER}distribution.manifest.v2+json"
 DOCKER_INDEX = f"{_DOCKER}distribution.manifest.list.v2+json"
@@ -132,7 +133,9 @@ def agree(told: str | None, embedded: str | None, what: str) -> str:
         BadDocument: they disagree, both are missing, or it is no manifest we know.
     """
     plain = _without_parameters(told)
-    if plain in _UNTOLD:
+    # A plain web server says anything of files that it knows nothing about; only what is said in
+    # words of images can disagree.
+    if plain in _UNTOLD or (embedded in MANIFESTS | INDEXES and not plain.startswith(_VENDORS)):
         plain = embedded or ""
     if not plain:
         raise BadDocument(what, "nothing says what this document is: it has no mediaType")

@@ -96,6 +96,10 @@ class Authorization:
                 return None
             return await self._token(self._server, access, access.scopes)
 
+    async def has_login(self, access: Access) -> bool:
+        """Whether we have credentials for a repository."""
+        return await self._source.find(self._domain, access.path) is not None
+
     async def answer(
         self, challenges: Sequence[Challenge], url: httpx.URL, access: Access, refused: str | None
     ) -> str:

@@ -1,6 +1,7 @@
 """registries.conf: mirrors, other locations, insecure and blocked registries, short names.
 
-Source: containers-registries.conf(5), version 2 of the format.
+Sources: containers-registries.conf(5), version 2 of the format; for version 1, which has three
+lists of hosts instead, containers/image, pkg/sysregistriesv2 (V1RegistriesConf).
 """
 
 from __future__ import annotations
@@ -55,7 +56,20 @@ class _RegistryForm(msgspec.Struct, rename="kebab"):
     mirror: list[_MirrorForm] = []
 
 
+class _HostsForm(msgspec.Struct):
+    registries: list[str] = []
+
+
+class _Version1Form(msgspec.Struct):
+    """`[registries.search]`, `[registries.insecure]`, `[registries.block]`."""
+
+    search: _HostsForm = msgspec.field(default_factory=_HostsForm)
+    insecure: _HostsForm = msgspec.field(default_factory=_HostsForm)
+    block: _HostsForm = msgspec.field(default_factory=_HostsForm)
+
+
 class _FileForm(msgspec.Struct, rename="kebab"):
+    registries: _Version1Form | None = None
     registry: list[_RegistryForm] = []
     aliases: dict[str, str] = {}
     unqualified_search_registries: list[str] | None = None
@@ -156,9 +170,35 @@ def _read(path: Path) -> _FileForm:
     except UnicodeError as error:
         raise Refused(str(path), "not text") from error
     try:
-        return msgspec.convert(tomllib.loads(text), _FileForm)
+        form = msgspec.convert(tomllib.loads(text), _FileForm)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
         raise Refused(str(path), f"not a registries.conf: {error}") from error
+    return form if form.registries is None else _of_version_1(path, form, form.registries)
+
+
+def _of_version_1(path: Path, form: _FileForm, old: _Version1Form) -> _FileForm:
+    """The same in version 2, as podman takes it.
+
+    Raises:
+        Refused: the file is of both versions.
+    """
+    if form.registry or form.unqualified_search_registries is not None:
+        raise Refused(str(path), "versions 1 ([registries...]) and 2 of registries.conf, mixed")
+    insecure, blocked = (_hosts(listed) for listed in (old.insecure, old.block))
+    registries = [
+        _RegistryForm(location=host, insecure=host in insecure, blocked=host in blocked)
+        for host in dict.fromkeys((*insecure, *blocked))
+    ]
+    return _FileForm(
+        registry=registries,
+        aliases=form.aliases,
+        unqualified_search_registries=_hosts(old.search),
+        short_name_mode=form.short_name_mode,
+    )
+
+
+def _hosts(listed: _HostsForm) -> list[str]:
+    return [host.rstrip("/") for host in listed.registries if host.rstrip("/")]
 
 
 def _prefix(path: Path, registry: _RegistryForm) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from overlayfs_py.registry.answers import Answer
+    from overlayfs_py.registry.challenges import Challenge
     from overlayfs_py.registry.credentials import CredentialSource
     from overlayfs_py.registry.transport import TransportOptions
 
@@ -52,6 +53,7 @@ class Host:
         self._home = httpx.URL(f"https://{_API_HOSTS.get(domain, domain)}")
         self._transport = Transport(self._home, options)
         self._authorization = Authorization(domain, source, self._transport)
+        self._at_the_door: list[Challenge] | None = None  # None: not asked yet
         self._scheme_lock = trio.Lock()
         # Whether plain HTTP has to do is not known before the first request.
         self._is_scheme_known = not self._insecure
@@ -96,9 +98,12 @@ class Host:
             what=ask.what,
         )
         answer = await exchange(call)
-        if not self._may_answer(answer):
+        if header is None and is_own and await self._hides(answer, ask.access):
+            header = await self._answer_at_the_door(answer, ask)
+        elif self._may_answer(answer):
+            header = await self._answer_challenge(answer, ask, header)
+        else:
             return answer
-        header = await self._answer_challenge(answer, ask, header)
         if ask.stream is not None:
             raise ConnectionLost("the login expired on the way")  # the next request has a new one
         answer = await exchange(replace(call, authorization=header))
@@ -149,6 +154,30 @@ class Host:
     def _may_answer(self, answer: Answer) -> bool:
         """Whether the registry itself asks who we are; where it sends us, nobody is told."""
         return answer.status == 401 and origin_of(answer.url) == origin_of(self._home)
+
+    async def _hides(self, answer: Answer, access: Access) -> bool:
+        """Whether the registry may say to strangers that there is nothing here.
+
+        Some do, and ask who we are at `/v2/` alone.
+        """
+        if answer.status not in {403, 404} or not await self._authorization.has_login(access):
+            return False
+        if self._at_the_door is None:
+            self._at_the_door = await self._ask_at_the_door()
+        return bool(self._at_the_door)
+
+    async def _ask_at_the_door(self) -> list[Challenge]:
+        """What the registry asks for at `/v2/`."""
+        url = self.url("")
+        async with await self._transport.send(Call("GET", url, what=self.domain)) as answer:
+            if not self._may_answer(answer):
+                return []
+            return parse_challenges(answer.headers.get_list("www-authenticate"))
+
+    async def _answer_at_the_door(self, answer: Answer, ask: Ask) -> str:
+        await answer.aclose()
+        challenges = self._at_the_door or []
+        return await self._authorization.answer(challenges, self.url(""), ask.access, None)
 
     async def _answer_challenge(self, answer: Answer, ask: Ask, refused: str | None) -> str:
         challenges = parse_challenges(answer.headers.get_list("www-authenticate"))

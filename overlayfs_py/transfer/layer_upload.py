@@ -20,6 +20,7 @@ from overlayfs_py.image import media_types
 from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.digest import Digest, hex_of
 from overlayfs_py.image.reference import parse_reference
+from overlayfs_py.registry.errors import Refused
 from overlayfs_py.store.records import LayerBlob
 from overlayfs_py.tars.engines import Compression
 from overlayfs_py.transfer.blob_upload import BlobUpload, fetched
@@ -158,9 +159,12 @@ class LayerUpload:
 
     def _elsewhere(self, sources: Iterable[str]) -> Iterator[Repository]:
         for name in sources:
-            for source in self._client.pull_sources(parse_reference(name)):
-                if source != self._target:
-                    yield source
+            try:
+                repositories = self._client.pull_sources(parse_reference(name))
+            except Refused as error:  # registries.conf blocks it
+                log.warning("%s: %s", name, error.strerror)
+                continue
+            yield from (source for source in repositories if source != self._target)
 
     # What moves bytes.
 

@@ -292,3 +292,8 @@ def test_what_is_made_of_another_config_is_no_image(media_type: str) -> None:
     config = descriptor(media_type, b"{}")
 
     assert not parse_image_manifest(encoded(manifest(config=config)), OCI).is_image
+
+
+@pytest.mark.parametrize("told", ["text/html", "binary/octet-stream", "application/x-tar", "x"])
+def test_what_a_plain_web_server_says_of_it_is_nothing(told: str) -> None:
+    assert parse_image_manifest(encoded(manifest()), told).media_type == OCI

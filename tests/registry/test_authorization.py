@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from overlayfs_py.registry.credentials import Given, IdentityToken
-from overlayfs_py.registry.errors import BadAnswer, Denied, RegistryError
+from overlayfs_py.registry.errors import BadAnswer, Denied, NotThere, RegistryError
 from tests.registry.clients import SECRET, USER, client, login, name
 from tests.support.http_server import Reply, Request
 
@@ -281,3 +281,67 @@ async def test_an_odd_lifetime_does_not_cost_the_token(serve: Serve, life: objec
 
     async with client() as ours:
         assert await ours.push_target(name(registry.home.domain)).list_tags() == ["1"]
+
+
+class Hidden:
+    """Says to strangers that there is nothing, and asks who they are at `/v2/` alone."""
+
+    def __init__(self, serve: Serve, status: int, challenge: str = "Basic realm=r") -> None:
+        self.status, self.challenge, self.wanted = status, challenge, BASIC
+        self.home = serve(self.answer)
+
+    def answer(self, request: Request) -> Reply:
+        if request.headers.get("authorization") == self.wanted:
+            return Reply(body=b'{"tags": ["1"]}')
+        if request.path == "/v2/":
+            return Reply(401, {"WWW-Authenticate": self.challenge})
+        return Reply(self.status, body=b"{}")
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.trio
+async def test_with_a_login_nothing_is_believed_before_it_was_shown(
+    serve: Serve, status: int
+) -> None:
+    registry = Hidden(serve, status)
+
+    async with client(credentials=login(registry.home.domain)) as ours:
+        for path in ("a", "a", "b"):
+            repository = ours.push_target(name(registry.home.domain, path))
+            assert await repository.list_tags() == ["1"]
+    # Once to find plain HTTP, once as a question; a repository whose login is known needs none.
+    assert registry.home.paths().count("/v2/") == 2
+    assert registry.home.paths().count("/v2/a/tags/list?n=1000") == 3
+
+
+@pytest.mark.trio
+async def test_a_hidden_repository_may_want_a_token(serve: Serve) -> None:
+    tokens = serve(lambda _: Reply(body=b'{"token": "good"}'))
+    registry = Hidden(serve, 404, f'Bearer realm="{tokens.url}/t",service=s')
+    registry.wanted = "Bearer good"
+
+    async with client(credentials=login(registry.home.domain)) as ours:
+        assert await ours.push_target(name(registry.home.domain)).list_tags() == ["1"]
+    assert queries(tokens)[0]["scope"] == ["repository:team/app:pull"]
+
+
+@pytest.mark.trio
+async def test_without_a_login_there_is_nothing_to_show(serve: Serve) -> None:
+    registry = Hidden(serve, 404)
+
+    async with client() as ours:
+        with pytest.raises(NotThere):
+            await ours.push_target(name(registry.home.domain)).list_tags()
+    assert registry.home.paths().count("/v2/") == 1
+
+
+@pytest.mark.trio
+async def test_what_is_really_not_there_is_asked_for_once_more_at_most(serve: Serve) -> None:
+    server = serve(lambda r: Reply() if r.path == "/v2/" else Reply(404))
+
+    async with client(credentials=login(server.domain)) as ours:
+        for _ in range(2):
+            with pytest.raises(NotThere):
+                await ours.push_target(name(server.domain)).list_tags()
+    assert server.paths().count("/v2/") == 2
+    assert all("authorization" not in request.headers for request in server.requests)

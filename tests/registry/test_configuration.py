@@ -134,3 +134,51 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     with pytest.raises(Refused) as refused:
         read_configuration([path])
     assert refused.value.filename == str(path)
+
+
+VERSION_1 = """
+[registries.search]
+registries = ["a.example", "b.example/"]
+[registries.insecure]
+registries = ["a.example", "c.example:5000"]
+[registries.block]
+registries = ["d.example"]
+"""
+
+
+def test_version_1_is_obeyed(tmp_path: Path) -> None:
+    path = tmp_path / "registries.conf"
+    path.write_text(VERSION_1)
+
+    found = read_configuration([path])
+
+    assert found.search == ("a.example", "b.example")
+    assert found.locations(parse_reference("a.example/x")) == [Location("a.example", "x", True)]
+    assert found.locations(parse_reference("b.example/x")) == [Location("b.example", "x")]
+    assert found.push_location(parse_reference("c.example:5000/x/y")).insecure
+    for refused in (found.locations, found.push_location):
+        with pytest.raises(Refused, match=r"blocks d\.example"):
+            refused(parse_reference("d.example/x"))
+
+
+@pytest.mark.parametrize(
+    "more", ['unqualified-search-registries = ["x.example"]\n', '[[registry]]\nlocation = "x"\n']
+)
+def test_the_two_versions_are_not_mixed(tmp_path: Path, more: str) -> None:
+    path = tmp_path / "registries.conf"
+    path.write_text(more + VERSION_1)
+
+    with pytest.raises(Refused, match="mixed") as refusal:
+        read_configuration([path])
+    assert refusal.value.filename == str(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["registries = 1", "[registries]\nblock = ['x']", "registry = []\n["]
+)
+def test_what_is_of_no_version_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "registries.conf"
+    path.write_text(text)
+
+    with pytest.raises(Refused, match=r"not a registries\.conf"):
+        read_configuration([path])
