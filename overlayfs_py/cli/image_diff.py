@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _HELP = """Say which files differ between two images: A is added, C changed, D deleted.
 
-After a changed path stands what differs: type, mode, uid, gid, rdev, size, mtime_ns, content,
+After a changed path stands what differs: type, mode, uid, gid, device, size, mtime_ns, content,
 target, xattrs. Content is compared, not guessed from times. A directory is changed only if it
 itself differs.
 

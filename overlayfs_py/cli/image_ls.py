@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
+from overlayfs_py.cli.store_arguments import IMAGE, find_store, root_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +73,11 @@ def command(
 
     wanted = [parse_filter(text) for text in filters]
     wanted += [Filter("reference", pattern, is_denied=False)] if pattern is not None else []
-    store = open_store(root)
-    conditions = [condition(each, store) for each in wanted if each.name != "reference"]
-    images = store.images()
+    store = find_store(root)
+    images = [] if store is None else store.images()
+    conditions = [
+        condition(each, store) for each in wanted if store is not None and each.name != "reference"
+    ]
     shared = Counter(diff_id for image in images for diff_id in set(image.config.diff_ids))
     listed = [_listed(each, shared) for each in images if all(fits(each) for fits in conditions)]
     form = "json" if as_json else listing.format_of(form, quiet=quiet, digests=digests)
@@ -98,10 +100,19 @@ def _listed(image: StoredImage, shared: Counter[Digest]) -> Listed:
     return Listed(
         image.image_id,
         image.references,
-        image.repo_digests,
+        _own_digests(image),
         parse_time(image.config.created),
         image.size,
         sum(size for diff_id, size in sizes.items() if shared[diff_id] > 1),
+    )
+
+
+def _own_digests(image: StoredImage) -> tuple[str, ...]:
+    """What it was pulled by, and pushed as where a tag says so: a push elsewhere gives no name."""
+    tagged = {name.rpartition(":")[0] for name in image.references}
+    pulled = image.entry.pulled
+    return tuple(
+        name for name in image.repo_digests if name in pulled or name.partition("@")[0] in tagged
     )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
+from overlayfs_py.cli.store_arguments import IMAGE, find_store, open_store, root_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,11 +33,13 @@ def command(root: Path | None, image: str | None) -> None:
     from overlayfs_py.image.listing import short_id
     from overlayfs_py.image.units import human_size
 
+    if image is None:
+        listed = find_store(root)
+        images = [] if listed is None else listed.images()
+        click.echo(draw_forest([_stacked(each) for each in images]))
+        return
     store = open_store(root)
     others = [_stacked(other) for other in store.images()]
-    if image is None:
-        click.echo(draw_forest(others))
-        return
     found = store.image(image)
     stack = _stacked(found)
     click.echo(f"Image ID: {short_id(found.image_id)}")

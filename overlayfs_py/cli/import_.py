@@ -69,7 +69,7 @@ def command(
         apply_changes(RunConfig(), changes),
         Form(form),
     )
-    store = open_store(root)
+    store = open_store(root, create=True)
     if source != "-" and os.path.isdir(source):
         image = import_directory(store, os.fsencode(source), options, references)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.cli.arguments import PATH
+from overlayfs_py.cli.platforms import warn_of_platform
 from overlayfs_py.cli.store_arguments import layers_option, open_store, root_option
 from overlayfs_py.errors import Failure
 
@@ -34,22 +35,28 @@ Examples:
 @click.option("-i", "--input", "source", type=PATH, help="The archive; otherwise stdin.")
 @layers_option
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
-def command(root: Path | None, source: str | None, form: str, *, quiet: bool) -> None:
-    from overlayfs_py.image.platform import machine_platform
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Of several images, which one.")
+def command(
+    root: Path | None, source: str | None, form: str, platform: str | None, *, quiet: bool
+) -> None:
+    from overlayfs_py.image.platform import machine_platform, parse_platform
     from overlayfs_py.store.records import Form
     from overlayfs_py.transfer.archive import read_archive, read_directory
     from overlayfs_py.transfer.load import load
 
     if source is None and sys.stdin.isatty():
         raise Failure("stdin: a terminal; name an archive with -i")
-    store = open_store(root)
-    platform = machine_platform(os.uname().machine)
+    store = open_store(root, create=True)
+    wanted = machine_platform(os.uname().machine) if platform is None else parse_platform(platform)
     name = source or "stdin"
     if source is not None and os.path.isdir(source):
-        loaded = load(store, read_directory(Path(source)), platform, name, Form(form))
+        loaded = load(store, read_directory(Path(source)), wanted, name, Form(form))
     else:
         with _open(source) as file:
-            loaded = load(store, read_archive(file), platform, name, Form(form))
+            loaded = load(store, read_archive(file), wanted, name, Form(form))
+    if platform is not None:
+        for image in loaded:
+            warn_of_platform(image.image, wanted)
     for image in () if quiet else loaded:
         for reference in image.references:
             click.echo(f"Loaded image: {reference.familiar}")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.platforms import warn_of_platform
 from overlayfs_py.cli.registries import (
     RegistryArguments,
     RegistryCommand,
     client_options,
+    content_trust_option,
     registry_options,
     run_async,
 )
@@ -52,6 +54,7 @@ Examples:
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image's full name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
+@content_trust_option
 @registry_options
 @click.argument("name", type=IMAGE)
 def command(
@@ -83,7 +86,9 @@ def command(
             shown.say("Using default tag: latest")
         meant = [each.with_default_tag() for each in candidates(options.configuration, name)]
         how = PullOptions(wanted, Keeping(Form(form), blob=keep_blobs))
-        pulled = _pull(open_store(root), options, meant, how, shown)
+        pulled = _pull(open_store(root, create=True), options, meant, how, shown)
+    if platform is not None:
+        warn_of_platform(pulled.image, wanted)
     if as_json:
         click.echo(_as_json(pulled))
     elif quiet:

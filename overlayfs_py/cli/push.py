@@ -10,7 +10,9 @@ import click
 from overlayfs_py.cli.registries import (
     RegistryArguments,
     RegistryCommand,
+    Truth,
     client_options,
+    content_trust_option,
     registry_options,
     run_async,
 )
@@ -34,6 +36,8 @@ cannot be made again byte for byte. If that is gone, --recompress pushes the ima
 Of an image for several platforms goes the one that is here; with --all-platforms all go, from where
 it was pulled, under the digest that it was pulled by.
 
+--tls-verify is for the registry that is pushed to, --src-tls-verify for those of the layers.
+
 \b
 Examples:
   overlayfs-py push registry.example.com/team/app:1
@@ -48,7 +52,13 @@ Examples:
 @click.option("--all-platforms", is_flag=True, help="Push what was pulled for all platforms.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the manifest's digest.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
+@content_trust_option
 @registry_options
+@click.option(
+    "--src-tls-verify",
+    type=Truth(),
+    help="The same for registries that layers come from.  [default: true]",
+)
 @click.argument("image", type=IMAGE)
 @click.argument("destination", required=False, type=IMAGE)
 def command(
@@ -63,6 +73,7 @@ def command(
     quiet: bool,
     as_json: bool,
     tls_verify: bool | None,
+    src_tls_verify: bool | None,
 ) -> None:
     from overlayfs_py.cli.watching import watching
     from overlayfs_py.transfer.push import PushOptions
@@ -72,7 +83,8 @@ def command(
     reference = _destination(destination or image)
     if destination is None:
         _require_name(root, image, reference)
-    options = client_options(RegistryArguments(authfile, cert_dir, tls_verify))
+    told = client_options(RegistryArguments(authfile, cert_dir, src_tls_verify))
+    options = options_for_target(told, reference, tls_verify)
     with watching(quiet=quiet, as_json=as_json) as shown:
         how = None if all_platforms else PushOptions(recompress)
         pushed = _push(root, image, reference, options, how, shown)
@@ -80,6 +92,26 @@ def command(
         click.echo(json.dumps({"reference": reference.canonical, "digest": pushed.digest}))
     elif quiet:
         click.echo(pushed.digest)
+
+
+def options_for_target(
+    options: ClientOptions, reference: Reference, tls_verify: bool | None
+) -> ClientOptions:
+    """The options, with what is said of TLS for the registry that is pushed to, and no other.
+
+    Registries on this machine are none that somebody could stand before.
+    """
+    from dataclasses import replace
+
+    from overlayfs_py.registry.proxies import is_loopback
+
+    target = options.configuration.push_location(reference).domain
+
+    def of(domain: str) -> bool | None:
+        host = domain.rpartition(":")[0] or domain
+        return tls_verify if domain == target or is_loopback(host.strip("[]")) else None
+
+    return replace(options, tls_verify_of=of)
 
 
 def _push(

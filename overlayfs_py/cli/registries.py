@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 _TRUE, _FALSE = ("true", "1", "t", "yes"), ("false", "0", "f", "no")
 
+_SWITCHES = ("--tls-verify", "--src-tls-verify")
+
 Result = TypeVar("Result")
 Command = TypeVar("Command", bound="Callable[..., object]")
 
 
-class _Truth(click.ParamType[bool]):
+class Truth(click.ParamType[bool]):
     name = "true|false"
 
     def convert(
@@ -37,7 +39,7 @@ class RegistryCommand(click.Command):
     """Takes `--tls-verify` alone for true: podman's never takes the next word for its value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        told = ["--tls-verify=true" if word == "--tls-verify" else word for word in args]
+        told = [f"{word}=true" if word in _SWITCHES else word for word in args]
         return super().parse_args(ctx, told)
 
 
@@ -54,7 +56,7 @@ def registry_options(command: Command) -> Command:
     for option in (
         click.option(
             "--tls-verify",
-            type=_Truth(),
+            type=Truth(),
             help="False: neither certificates nor TLS are needed.  [default: true]",
         ),
         click.option(
@@ -72,6 +74,14 @@ def registry_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+content_trust_option = click.option(
+    "--disable-content-trust",
+    is_flag=True,
+    expose_value=False,
+    help="Accepted for docker; no effect.",
+)
 
 
 def machine() -> Machine:

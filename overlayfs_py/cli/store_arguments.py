@@ -27,11 +27,27 @@ def default_root() -> Path:
     return base / "overlayfs-py"
 
 
-def open_store(root: Path | None) -> Store:
-    """Open the store that `--root` names."""
+def open_store(root: Path | None, *, create: bool = False) -> Store:
+    """Open the store that `--root` names; a command that only reads makes none.
+
+    Raises:
+        NoStore: there is none, and `create` is false.
+    """
     from overlayfs_py.store.store import Store
 
-    return Store.open(default_root() if root is None else root)
+    return Store.open(default_root() if root is None else root, create=create)
+
+
+def find_store(root: Path | None) -> Store | None:
+    """Open the store that `--root` names, for a list; None where there is none to list."""
+    from overlayfs_py.store.failures import NoStore
+
+    try:
+        return open_store(root)
+    except NoStore as error:
+        if root is not None:
+            click.echo(f"overlayfs-py: {error}", err=True)
+        return None
 
 
 root_option = click.option(

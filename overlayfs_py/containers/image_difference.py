@@ -33,7 +33,10 @@ class Difference:
     after: ImageFile | None = None
 
 
-_PARTS = ("mode", "uid", "gid", "rdev", "size", "mtime_ns")
+# By their names in attributes: what they are called.
+_PARTS = {name: name for name in ("mode", "uid", "gid", "rdev", "size", "mtime_ns")} | {
+    "rdev": "device"
+}
 
 
 def differences(before: ImageFiles, after: ImageFiles) -> Iterator[Difference]:
@@ -68,7 +71,9 @@ def _differing(
         return
     ignored = {"size", "mtime_ns"} if stat.S_ISDIR(old.mode) else set()
     changed = [
-        part for part in _PARTS if part not in ignored and getattr(old, part) != getattr(new, part)
+        told
+        for part, told in _PARTS.items()
+        if part not in ignored and getattr(old, part) != getattr(new, part)
     ]
     yield from changed
     # A file that the same layer shows in both is one file; a directory may be merged of several.

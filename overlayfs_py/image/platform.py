@@ -114,6 +114,13 @@ def suitable(wanted: Platform) -> list[Platform]:
             return [exact]
 
 
+def runs_on(offered: Platform, wanted: Platform) -> bool:
+    """Whether what is for one platform runs on another; what says nothing may run anywhere."""
+    if not offered.architecture:
+        return True
+    return any(_same(offered, acceptable) for acceptable in suitable(wanted))
+
+
 def choose(images: Sequence[Descriptor], wanted: Platform) -> Descriptor:
     """Return the image of an index that suits `wanted` best, the first of equals.
 

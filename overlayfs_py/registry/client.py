@@ -16,6 +16,7 @@ from overlayfs_py.registry.tls import find_tls_files
 from overlayfs_py.registry.transport import TransportOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -31,6 +32,8 @@ class ClientOptions:
     credentials: CredentialSource = field(default_factory=Anonymous)
     configuration: Configuration = field(default_factory=Configuration)
     tls_verify: bool | None = None  # None: as the configuration says for each registry
+    # The same for one registry by its name, before it: the two sides of a push. None: as above.
+    tls_verify_of: Callable[[str], bool | None] = lambda _: None
     cert_dir: Path | None = None  # for whatever registry, in place of `certs_dirs`
     certs_dirs: tuple[Path, ...] = ()  # each has a directory per registry
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -66,7 +69,8 @@ class RegistryClient:
 
     def host(self, domain: str, *, insecure: bool = False) -> Host:
         """Return a registry by its name in references."""
-        verify = self._options.tls_verify
+        verify = self._options.tls_verify_of(domain)
+        verify = self._options.tls_verify if verify is None else verify
         insecure = insecure if verify is None else not verify
         key = domain, insecure
         if key not in self._hosts:

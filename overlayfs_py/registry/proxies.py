@@ -30,7 +30,7 @@ class Proxies:
             Refused: what is given as the proxy is none that can be used.
         """
         proxy = self.https if url.scheme == "https" else self.http
-        if proxy is None or _is_loopback(url.host):
+        if proxy is None or is_loopback(url.host):
             return None
         if any(_matches(exception.strip().lower(), url) for exception in self.exceptions):
             return None
@@ -56,7 +56,8 @@ def _usable(text: str, variable: str) -> str:
     return text if is_url else f"http://{text}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

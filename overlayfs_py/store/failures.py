@@ -16,6 +16,13 @@ class NotInStore(OverlayError):
         super().__init__(errno.ENOENT, f"no such {what}", name)
 
 
+class NoStore(NotInStore):
+    """A store that is not there, for somebody who only wants to read one."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root, "store")
+
+
 class Ambiguous(OverlayError):
     """What several images may be meant by: the beginning of their IDs, or of no registry's name."""
 

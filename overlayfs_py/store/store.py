@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.store import names, records
-from overlayfs_py.store.failures import CorruptStore
+from overlayfs_py.store.failures import CorruptStore, NoStore
 from overlayfs_py.store.locks import StoreLock
 from overlayfs_py.store.places import Places
 from overlayfs_py.store.records import VERSION, StoreVersion
@@ -84,14 +84,17 @@ class Store:
         self._lock = StoreLock(places.locks)
 
     @classmethod
-    def open(cls, root: Path) -> Store:
+    def open(cls, root: Path, *, create: bool = True) -> Store:
         """Open the store at `root`, made if it is not there.
 
         Raises:
+            NoStore: nothing is there, and `create` is false.
             CorruptStore: what is there is no store, or one of a later version.
         """
         places = Places(root)
         if not places.version.exists():
+            if not create and not root.exists():
+                raise NoStore(str(root))
             _create(places)
         found = records.read(places.version, StoreVersion)
         if found is None or found.kind != StoreVersion().kind:

@@ -12,7 +12,6 @@ import functools
 import itertools
 from collections import defaultdict
 from dataclasses import replace
-from enum import Enum
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image import go_json
@@ -45,14 +44,6 @@ _LAYOUT = {"imageLayoutVersion": "1.0.0"}
 _REFERENCE = "org.opencontainers.image.ref.name"
 _STEP = 1 << 20
 _FULL_NAME = "io.containerd.image.name"
-
-
-class ArchiveFormat(Enum):
-    """What to write."""
-
-    DOCKER = "docker-archive"
-    OCI = "oci-archive"
-    OCI_DIRECTORY = "oci-dir"
 
 
 class Wanted:

@@ -114,6 +114,21 @@ def test_a_pulled_image_keeps_its_digest_in_another_registry(
     assert copied(target, tmp_path / "copy")[digest(BASE.blob)] == BASE.blob
 
 
+def test_a_push_elsewhere_gives_no_row_without_a_name(
+    ours: Ours, pulled: str, elsewhere: DockerRegistry
+) -> None:
+    push(ours, pulled, f"{elsewhere.domain}/push/rows:1")
+
+    listed = ours("images", "--root", ours.root, "--format", "{{.Repository}}:{{.Tag}}").split()
+
+    assert listed == [pulled]
+    digests = ours("images", "--root", ours.root, "--digests", "--format", "{{.Digest}}").split()
+    assert len(digests) == 1
+    # It can be meant by it all the same.
+    pushed = f"{elsewhere.domain}/push/rows@{digest(raw_manifest(pulled))}"
+    assert ours("inspect", "--root", ours.root, "-f", "{{len .RepoTags}}", pushed) == "1\n"
+
+
 def test_what_is_there_is_not_sent_again(ours: Ours, pulled: str, registry: DockerRegistry) -> None:
     target = pulled.replace(":1", ":2")
     before = len(registry.served())

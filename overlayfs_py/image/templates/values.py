@@ -72,7 +72,6 @@ INT = Type(Kind.INT, "int")
 INT64 = Type(Kind.INT, "int64")
 DURATION = Type(Kind.INT, "time.Duration")  # nanoseconds; prints as `1m30s`
 UINT8 = Type(Kind.UINT, "uint8")
-RUNE = Type(Kind.INT, "int32")
 FLOAT64 = Type(Kind.FLOAT, "float64")
 STRING = Type(Kind.STRING, "string")
 JSON_NUMBER = Type(Kind.STRING, "json.Number")
