@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     import trio
 
+    from overlayfs_py.drivers.direct_lanes import DirectLanes
     from overlayfs_py.drivers.direct_start import PostponedTasks, Tasks
     from overlayfs_py.drivers.mounting import Mounted
     from overlayfs_py.union.core import Union
@@ -50,6 +51,8 @@ _BURST = 32
 # Guess: how long one may have to wait for the end of a process that was killed after some other
 # signal, since the kernel tells of the first one alone.
 _LOOK_AGAIN_S = 0.1
+# Guess: for the volumes that do answer, if late.
+_PATIENCE_S = 2.0
 _OF_OPEN_FILES = frozenset(
     {
         Opcode.READ,
@@ -141,6 +144,7 @@ class Server:
         self._notes_callers = union.has_volumes
         self._backing: BackingFiles | None = None
         self._operations = self._make_operations(mounted)
+        self._lanes = self._make_lanes()
         self._handlers = handlers_of(self._operations)
         if mounted.writeback:
             # What the kernel has not written yet would be a hole. Refused, it takes all for data.
@@ -164,6 +168,14 @@ class Server:
             return DirectOperations(self._union, self._device.answer)
         self._backing = BackingFiles(self._union, mounted.fd)
         return PassthroughOperations(self._union, self._device.answer, self._backing)
+
+    def _make_lanes(self) -> DirectLanes | None:
+        """None where no volume is slow, as nearly always: then nothing of it is loaded."""
+        if not self._union.slow_volumes():
+            return None
+        from overlayfs_py.drivers.direct_lanes import DirectLanes
+
+        return DirectLanes(self._union, lambda union: DirectOperations(union, self._device.answer))
 
     def stop(self) -> None:
         """Leave the loop."""
@@ -208,6 +220,16 @@ class Server:
                     await self._answer_all(tasks)
                 except WireError as error:
                     self.broken = error
+            await self._leave_lanes()
+
+    async def _leave_lanes(self) -> None:
+        """Give what waits for slow volumes some time, and then up: the mount is gone."""
+        with trio.move_on_after(_PATIENCE_S):
+            while any(waiting.in_lane for waiting in self._waiting.values()):
+                await trio.sleep(_LOOK_AGAIN_S)
+        for waiting in self._waiting.values():
+            if waiting.in_lane:
+                waiting.scope.cancel()
 
     async def _answer_all(self, tasks: trio.Nursery) -> None:
         while not self.has_ended:
@@ -238,6 +260,8 @@ class Server:
         if self._served is not None and self._is_turned_away(header):
             self._device.answer(replies.failure(header.unique, errno.EACCES))
             return
+        if self._lanes is not None and self._took_lane(self._lanes, header, body, tasks):
+            return
         if self._notes_callers:
             self._union.note_caller(header)
         try:
@@ -252,6 +276,17 @@ class Server:
         else:
             waiting = self._waiting[header.unique] = _Waiting(header.pid)
             tasks.start_soon(self._finish, header, waiting, answer)
+
+    def _took_lane(self, lanes: DirectLanes, header: Header, body: Body, tasks: Tasks) -> bool:
+        try:
+            answer = lanes.answer(header, body)
+        except Exception as error:
+            self._fail(header, error)
+            return True
+        if answer is not None:
+            waiting = self._waiting[header.unique] = _Waiting(header.pid, in_lane=True)
+            tasks.start_soon(self._finish, header, waiting, answer)
+        return answer is not None
 
     def _is_turned_away(self, header: Header) -> bool:
         """Whether only the mounting user and root are served, and this is neither.
@@ -330,6 +365,8 @@ class Server:
 
     def _forget(self, header: Header, body: requests.Forgotten) -> None:
         try:
+            if self._lanes is not None:
+                body = self._lanes.forget(header, body)
             self._operations.forget(header, body)
         except Exception as error:
             self._bugs.note(error, "FORGET")  # it has no answer that could carry the error
@@ -354,8 +391,9 @@ class Server:
 class _Waiting:
     """A request whose answer takes long: who waits for it, and what cancels it."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, in_lane: bool = False) -> None:
         self.pid = pid
+        self.in_lane = in_lane  # for something that may never come
 
     @cached_property
     def scope(self) -> trio.CancelScope:

@@ -56,9 +56,10 @@ class DirectOperations(DataOperations):
     def forget(self, header: Header, body: Body) -> None:
         """FORGET and BATCH_FORGET, which nobody answers."""
         for ino, count in cast("requests.Forgotten", body).nodes:
-            self._release(ino or header.node, count)
+            self.give_up(ino or header.node, count)
 
-    def _release(self, ino: int, count: int) -> None:
+    def give_up(self, ino: int, count: int) -> None:
+        """Count references that the kernel has given up."""
         if ino == protocol.ROOT_ID:
             return
         self._union.release(ino, count)

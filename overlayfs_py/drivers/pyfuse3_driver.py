@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from overlayfs_py.drivers.mounting import Mounted
     from overlayfs_py.union.core import Union
 
+_LOOK_AGAIN_S = 0.2
+_PATIENCE_S = 2.0  # guess: for the volumes that do answer, if late
+# Guess: each request that waits takes one; so many may wait for slow volumes before they stop the
+# others.
+_MOST_TASKS = 1000
+
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +38,8 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
     except BaseException:
         os.close(mounted.fd)
         raise
-    operations = UnionOperations(union, offer.taken, leaves_umask=mounted.leaves_umask)
+    has_lanes = bool(union.slow_volumes())
+    operations = _operations_of(union)(union, offer.taken, leaves_umask=mounted.leaves_umask)
     if log.isEnabledFor(logging.DEBUG):
         from overlayfs_py.drivers.pyfuse3_trace import trace
 
@@ -50,14 +58,25 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
         pyfuse3_complaints.of_what_matters(),
         pyfuse3_wakeups.possible(),
     ):
-        trio.run(_Session(mounted).serve, on_ready)
+        trio.run(_Session(mounted, has_lanes=has_lanes).serve, on_ready)
+
+
+def _operations_of(union: Union) -> type[UnionOperations]:
+    if not union.slow_volumes():
+        return UnionOperations
+    from overlayfs_py.drivers.pyfuse3_lanes import LanedOperations
+
+    return LanedOperations
 
 
 class _Session:
     """pyfuse3's session, of which a process has one; it must not be touched once closed."""
 
-    def __init__(self, mounted: Mounted) -> None:
+    def __init__(self, mounted: Mounted, *, has_lanes: bool) -> None:
         self._mounted = mounted
+        self._has_lanes = has_lanes
+        self._is_leaving = False
+        self._loop = trio.CancelScope()
         self._is_open = True
 
     async def serve(self, on_ready: Callable[[], None]) -> None:
@@ -65,14 +84,27 @@ class _Session:
             try:
                 await nursery.start(unmount_on_signal, self._mounted, self._terminate)
                 nursery.start_soon(announce, self._mounted, on_ready)
-                await pyfuse3.main()
+                if self._has_lanes:
+                    nursery.start_soon(self._leave_lanes)
+                with self._loop:
+                    await pyfuse3.main(max_tasks=_MOST_TASKS if self._has_lanes else 99)
             finally:
                 # Before the nursery waits for the others: their threads may be waiting for an
                 # answer, and closing the descriptor is what gives them one.
                 self._close()
             nursery.cancel_scope.cancel()
 
+    async def _leave_lanes(self) -> None:
+        """Once the mount is gone, do not wait for ever for what slow volumes may answer."""
+        poll = select.poll()
+        poll.register(self._mounted.fd, 0)  # POLLERR is told all the same
+        while not self._is_leaving and not poll.poll(0):  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(_LOOK_AGAIN_S)
+        await trio.sleep(_PATIENCE_S)
+        self._loop.cancel()
+
     def _terminate(self) -> None:
+        self._is_leaving = True
         if self._is_open:
             pyfuse3.terminate()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.union import (
     contents,
@@ -30,6 +30,7 @@ from overlayfs_py.union.state import State
 from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
     from typing import Self
 
@@ -39,6 +40,18 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
 
 __all__ = ["CopyUp", "Need", "Node", "Union"]
+
+
+class SlowVolume(NamedTuple):
+    """A volume that may keep waiting who asks: a union of its own, for whoever holds the lock.
+
+    Nodes of `indexes` (`tree_index_of` of their numbers) are its own. Its root has the number
+    that the union around it shows where the volume is attached.
+    """
+
+    union: Union
+    indexes: frozenset[int]
+    lock: threading.Lock
 
 
 class Union:
@@ -97,7 +110,29 @@ class Union:
     @property
     def has_volumes(self) -> bool:
         """Whether parts of the union may be changed by others."""
-        return bool(self._state.volumes)
+        return bool(self._state.volumes or self._state.slow)
+
+    def slow_volumes(self) -> list[SlowVolume]:
+        """Return the volumes that are not answered for here: see `SlowVolume`."""
+        return [
+            SlowVolume(
+                Union._of(slow),
+                frozenset(index for index, owner in self._state.slow.items() if owner is slow),
+                slow.lock,
+            )
+            for slow in dict.fromkeys(self._state.slow.values())
+        ]
+
+    def attached_at(self, parent: Node | None, name: bytes) -> int:
+        """The number of the volume that is attached under a name; 0 for none."""
+        attached = parent.attached.get(name) if isinstance(parent, DirectoryNode) else None
+        return 0 if attached is None else attached.ino
+
+    @classmethod
+    def _of(cls, state: State) -> Self:
+        union = cls.__new__(cls)
+        union._state = state  # noqa: SLF001 - the same class
+        return union
 
     def note_caller(self, caller: Caller | None) -> None:
         """Change volumes on behalf of a caller from now on; None: on our own."""

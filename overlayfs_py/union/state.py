@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import math
 import os
 import time
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.acting import Caller
     from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.opened import OpenMetacopy
+    from overlayfs_py.union.slow_volumes import SlowState
     from overlayfs_py.union.values import StackSpec
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -58,20 +60,7 @@ class State:
 
     def __init__(self, spec: StackSpec) -> None:
         """Open everything; nothing stays open where one part fails."""
-        self.spec = spec
-        self.directories: DescriptorCache[int] = DescriptorCache(0, os.close)
-        self.readers: DescriptorCache[Reader | OpenMetacopy] = DescriptorCache(
-            0, lambda reader: reader.close()
-        )
-        self.nameless = Nameless()
-        self.caller: Caller | None = None  # on whose behalf volumes are changed; None: ourselves
-        self.volumes: list[HostTree] = []
-        self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
-        # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
-        self._moves: dict[int, Moves] = {}
-        # How long the last copy waited for the disk; the first may take any time.
-        self.last_sync_s = 0.0 if spec.volatile else math.inf
-        self._stated: tuple[LayerFile, Attributes] | None = None
+        self._begin(spec)
         with ExitStack() as undo:
             self._undo = undo
             undo.callback(self.directories.clear)
@@ -87,6 +76,8 @@ class State:
             self.mark_names = self._choose_marks()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
+            # Of volumes, those of slow ones among them.
+            self.volume_indexes = itertools.count(len(self.roots) + 1 + len(self.data_roots))
             # Whether a file's data may be elsewhere than its attributes.
             self.follows_metacopies = spec.metacopy or bool(self.data_roots)
             self.root = self._open_root()
@@ -95,6 +86,24 @@ class State:
             self._limit_caches()
             self._undo = undo.pop_all()
 
+    def _begin(self, spec: StackSpec) -> None:
+        self.spec = spec
+        self.directories: DescriptorCache[int] = DescriptorCache(0, os.close)
+        self.readers: DescriptorCache[Reader | OpenMetacopy] = DescriptorCache(
+            0, lambda reader: reader.close()
+        )
+        self.nameless = Nameless()
+        self.caller: Caller | None = None  # on whose behalf volumes are changed; None: ourselves
+        self.volumes: list[HostTree] = []
+        # By the index of a tree: the states of slow volumes, which others than us must ask.
+        self.slow: dict[int, SlowState] = {}
+        self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
+        # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
+        self._moves: dict[int, Moves] = {}
+        # How long the last copy waited for the disk; the first may take any time.
+        self.last_sync_s = 0.0 if spec.volatile else math.inf
+        self._stated: tuple[LayerFile, Attributes] | None = None
+
     def _limit_caches(self) -> None:
         limit = cached_each() - len(self.spec.volumes) // 2  # which are opened after this
         self.directories.limit = self.readers.limit = limit
@@ -102,6 +111,8 @@ class State:
 
     def close(self) -> None:
         """Close everything, removed files that are still held among it."""
+        for slow in set(self.slow.values()):
+            slow.close()
         for node in self.table:
             self._drop(node)
         self._undo.close()
@@ -216,7 +227,7 @@ class State:
 
     def open_volume(self, source: bytes, *, read_only: bool) -> HostTree:
         """Open a host directory as a tree of its own."""
-        index = len(self.roots) + 1 + len(self.data_roots) + len(self.volumes)
+        index = next(self.volume_indexes)
         fd = open_volume_root(source)
         tree = VolumeTree(index, fd, self.spec.ids, self.directories, read_only=read_only)
         self._undo.callback(tree.close)

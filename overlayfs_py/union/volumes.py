@@ -7,6 +7,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from overlayfs_py.layers.local_filesystems import answers_soon
+from overlayfs_py.layers.values import tree_index_of
 from overlayfs_py.link_walk import follow
 from overlayfs_py.union.creation import create
 from overlayfs_py.union.lookup import lookup
@@ -35,18 +37,44 @@ def attach_volumes(state: State) -> None:
             raise OSError(
                 error.errno, error.strerror, volume.source if of_source else volume.target
             ) from error
+    if state.slow:
+        from overlayfs_py.union.slow_volumes import share_room
+
+        share_room(state, list(set(state.slow.values())))
 
 
-def _attach(state: State, volume: Volume) -> None:
-    covered = _directory_at(state, path_of(volume))
+def _attach(main: State, volume: Volume) -> None:
+    covered = _directory_at(main, path_of(volume))
     parent, name = covered.parent, covered.name
     if parent is None:
         raise OSError(errno.EINVAL, "a volume cannot be at the root, nor a link to it lead there")
+    state = _state_of(main, parent)
+    if state is main and not answers_soon(volume.source):
+        _attach_slow(main, volume, parent, name)
+        return
     tree = state.open_volume(volume.source, read_only=volume.read_only)
+    if state is not main:
+        main.slow[tree.index] = main.slow[tree_index_of(parent.ino)]
     node = DirectoryNode(tree.root.attributes().ino, parent, name, tree.root, ())
     node.cacheable = False
     parent.attached[name] = node
     state.table.hold(node)
+
+
+def _attach_slow(main: State, volume: Volume, parent: DirectoryNode, name: bytes) -> None:
+    # With threads, for those who have such volumes.
+    from overlayfs_py.union.slow_volumes import Door, SlowState
+
+    slow = SlowState(main, volume)
+    main.slow[slow.index] = slow
+    door = Door(slow, parent, name)
+    parent.attached[name] = door
+    main.table.hold(door)
+
+
+def _state_of(main: State, node: Node) -> State:
+    """Whose node it is: a slow volume's, or the union's around them."""
+    return main.slow.get(tree_index_of(node.ino), main) if main.slow else main
 
 
 def _directory_at(state: State, path: Sequence[bytes]) -> DirectoryNode:
@@ -55,13 +83,20 @@ def _directory_at(state: State, path: Sequence[bytes]) -> DirectoryNode:
     def child(parent: Node, name: bytes) -> Node:
         if not isinstance(parent, DirectoryNode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
-        return lookup(state, parent, name) or _create(state, parent, name)
+        inside = _state_of(state, parent)
+        found = lookup(inside, parent, name) or _create(inside, parent, name)
+        return _state_of(state, found).root if found.ino in doors(state) else found
 
     root: Node = state.root
     found = follow(root, path, child, _link_target, follow_last=True)[-1]
     if not isinstance(found, DirectoryNode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), found.name)
     return found
+
+
+def doors(main: State) -> dict[int, State]:
+    """The slow volumes by the numbers of their roots, by which their doors are known, too."""
+    return {slow.root.ino: slow for slow in main.slow.values()}
 
 
 def _link_target(node: Node) -> bytes | None:
