@@ -7,6 +7,7 @@ most of their time outside of the interpreter's lock.
 from __future__ import annotations
 
 import json
+import logging
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,9 +16,10 @@ from overlayfs_py.packs.errors import BadEntry
 from overlayfs_py.packs.format import SectionId
 from overlayfs_py.packs.tar_paths import TarPaths
 from overlayfs_py.packs.values import Hole, Metadata
+from overlayfs_py.packs.xattr_values import NAMESPACES, VALID_VALUES
 from overlayfs_py.tars.ahead import Ahead
 from overlayfs_py.tars.compression import LayerStream
-from overlayfs_py.tars.errors import BadTar
+from overlayfs_py.tars.errors import BadTar, shorten
 from overlayfs_py.tars.members import Hole as TarHole
 from overlayfs_py.tars.members import Kind
 from overlayfs_py.tars.reader import TarReader
@@ -26,10 +28,12 @@ from overlayfs_py.tars.split import Recorder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from overlayfs_py.packs.values import DataOrHole
+    from overlayfs_py.packs.values import DataOrHole, InodeNumber, Path
     from overlayfs_py.packs.writer import PackWriter
     from overlayfs_py.tars.engines import Compression
     from overlayfs_py.tars.members import Member
+
+log = logging.getLogger(__name__)
 
 _SPECIAL = {
     Kind.CHARACTER_DEVICE: stat.S_IFCHR,
@@ -99,6 +103,7 @@ class _Layer:
         self._writer = writer
         self._recorder = recorder
         self._paths = TarPaths(writer)
+        self._private: dict[Path, InodeNumber] = {}
         self.files_size = 0
 
     def add(self, member: Member, reader: TarReader) -> None:
@@ -109,13 +114,17 @@ class _Layer:
                 number = writer.add_file(path, _metadata(member), _data(member, reader))
                 self._recorder.data(number, member.segments)
                 self.files_size += member.size
+            case Kind.PRIVATE:
+                number = writer.add_nameless_file(_metadata(member), _data(member, reader))
+                self._recorder.data(number, member.segments)
+                self._private[member.path] = number
             case Kind.DIRECTORY:
                 writer.add_directory(path, _metadata(member))
             case Kind.SYMLINK:
                 writer.add_symlink(path, _metadata(member), member.target)
                 self._paths.add_symlink(path, member.target)
             case Kind.HARD_LINK:
-                writer.add_link(path, self._paths.resolve(member.link))
+                self._add_link(path, member.link)
             case Kind.WHITEOUT:
                 writer.add_whiteout(path)
             case Kind.OPAQUE:
@@ -123,14 +132,37 @@ class _Layer:
             case _:
                 writer.add_special(path, _SPECIAL[member.kind], _metadata(member), member.rdev)
 
+    def _add_link(self, path: Path, target: Path) -> None:
+        private = self._private.get(target)
+        if private is None:
+            self._writer.add_link(path, self._paths.resolve(target))
+        else:
+            self._writer.add_name(path, private)
+
 
 def _metadata(member: Member) -> Metadata:
     xattrs = member.xattrs
     if xattrs:
         # A tar says by names what the layer is; an xattr in it is only what a user saw, and must
         # not redirect a directory, hide what is below, or stand for an owner.
-        xattrs = tuple((disk_name(name), value) for name, value in xattrs)
+        xattrs = tuple(
+            (disk_name(name), value) for name, value in xattrs if _is_kept(member, name, value)
+        )
     return Metadata(member.mode, member.uid, member.gid, member.mtime_ns, None, xattrs)
+
+
+def _is_kept(member: Member, name: bytes, value: bytes) -> bool:
+    """Whether Linux has such an xattr: the others are dropped, as where layers are unpacked.
+
+    A malformed one would be refused at the unpacking, or break what it is on later.
+    """
+    if not name.startswith(NAMESPACES) and name not in VALID_VALUES:
+        return False
+    is_valid = VALID_VALUES.get(name)
+    if is_valid is None or is_valid(value):
+        return True
+    log.warning("%s: invalid %s dropped", shorten(b"/".join(member.path)), name.decode())
+    return False
 
 
 def _data(member: Member, reader: TarReader) -> Iterator[DataOrHole]:

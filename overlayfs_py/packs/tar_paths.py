@@ -25,6 +25,7 @@ class TarPaths:
         self._writer = writer
         self._links: dict[Path, bytes] = {}
         self._last: tuple[Path, Path] = ((), ())  # the directory asked for last, and where it is
+        self._replaced = 0  # `writer.replaced` then
 
     def add_symlink(self, path: Path, target: bytes) -> None:
         """Take note of a link that was added."""
@@ -40,8 +41,9 @@ class TarPaths:
         if len(path) < 2 or not self._links:
             return path
         directory = path[:-1]
-        if self._last[0] != directory:
+        if self._last[0] != directory or self._replaced != self._writer.replaced:
             self._last = (directory, self._follow(directory))
+            self._replaced = self._writer.replaced
         return (*self._last[1], path[-1])
 
     def _follow(self, directory: Path) -> Path:

@@ -61,6 +61,7 @@ class Tree:
         self._children: dict[int, dict[bytes, int]] = {}  # by directory; orphans have none
         self._whiteouts: dict[int, set[bytes]] = {}
         self._last: tuple[Path, int] = ((), ROOT)  # the directory that was asked for last
+        self.replaced = 0  # how often a name went from one object to another
         self.add_inode(stat.S_IFDIR, _PARENT)
         self._set(ROOT, _NLINK, 2)
         self._children[ROOT] = {}
@@ -90,9 +91,10 @@ class Tree:
 
     def describe(self, number: int, meta: Metadata, xattrs: int) -> None:
         """Replace a directory's metadata; its mark as opaque stays."""
-        flags = self._get(number, _FLAGS)
+        flags, links = self._get(number, _FLAGS), self._get(number, _NLINK)
         record = self._record(stat.S_IFDIR, meta, flags, 0, 0, 0, xattrs)
         self._inodes[number * INODE.size : (number + 1) * INODE.size] = record
+        self._set(number, _NLINK, links)
 
     def mark_opaque(self, number: int) -> None:
         """Let a directory hide the layers below it."""
@@ -167,6 +169,7 @@ class Tree:
         if before == number:
             return
         if before is not None:
+            self.replaced += 1
             self._unlink(before)
         children[name] = number
         self._set(number, _NLINK, self._get(number, _NLINK) + 1)

@@ -101,11 +101,17 @@ class PackWriter:
         may end in a hole.
         """
         directory, name = self._place(path)
+        number = self.add_nameless_file(meta, data)
+        self._tree.put(directory, name, number)
+        return number
+
+    def add_nameless_file(self, meta: Metadata, data: Iterable[DataOrHole]) -> InodeNumber:
+        """Add a regular file that shows nowhere, unless `add_name` gives it a name."""
         xattrs = self._xattrs.add(meta.xattrs)
         stored = self._chunks.store(data)
         self._data_bytes += stored.data_bytes
         flags, first, count = self._put_extents(stored)
-        number = self._tree.add_inode(
+        return self._tree.add_inode(
             stat.S_IFREG,
             meta,
             size=stored.size,
@@ -114,8 +120,11 @@ class PackWriter:
             flags=flags,
             xattrs=xattrs,
         )
+
+    def add_name(self, path: Path, number: InodeNumber) -> None:
+        """Give a file of this pack a further name."""
+        directory, name = self._place(path)
         self._tree.put(directory, name, number)
-        return number
 
     def add_symlink(self, path: Path, meta: Metadata, target: bytes) -> InodeNumber:
         """Add a symbolic link."""
@@ -176,6 +185,11 @@ class PackWriter:
         """
         directory, name = self._place(path)
         self._tree.add_whiteout(directory, name)
+
+    @property
+    def replaced(self) -> int:
+        """How often something has taken the place of something else: what was where has changed."""
+        return self._tree.replaced
 
     def kind_of(self, path: Path) -> int | None:
         """Return the S_IF* type of what is at a path now, None if nothing is."""

@@ -25,6 +25,7 @@ _TAGS = {
     (b"mask", False): _MASK,
     (b"other", False): _OTHER,
 }
+_MOST_BITS = 7
 _MINIMAL = (_USER_OBJ, _GROUP_OBJ, _OTHER)
 _LINE = re.compile(
     rb"(user|group|mask|other):([^:]*):([r-][w-][x-])(?::([0-9]{1,10}))?[ \t]*(?:#.*)?"
@@ -52,6 +53,18 @@ def acl_xattr(text: bytes, *, is_default: bool) -> bytes | None:
     if not _is_valid(entries) or (not is_default and len(entries) == len(_MINIMAL)):
         return None
     return _HEADER.pack(_VERSION) + b"".join(_ENTRY.pack(*entry) for entry in entries)
+
+
+def is_valid_acl(value: bytes) -> bool:
+    """Whether the kernel takes an xattr for an ACL; one of no entries says that there is none."""
+    body = value[_HEADER.size :]
+    if value[: _HEADER.size] != _HEADER.pack(_VERSION) or len(body) % _ENTRY.size:
+        return False
+    entries = list(_ENTRY.iter_unpack(body))
+    known = all(tag in _TAGS.values() and bits <= _MOST_BITS for tag, bits, _ in entries)
+    named = all(who <= _LARGEST_ID for tag, _, who in entries if tag in (_USER, _GROUP))
+    in_order = entries == sorted(entries, key=lambda entry: entry[0])
+    return not entries or (known and named and in_order and _is_valid(entries))
 
 
 def _entry(line: bytes) -> Entry | None:

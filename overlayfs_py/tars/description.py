@@ -144,7 +144,8 @@ def describe(
 def _classified(path: Path, kind: Kind) -> tuple[Path, Kind] | None:
     """Tell what is an object and what a mark about the layers below; None: neither.
 
-    Source: OCI image-spec layer.md, "Whiteouts".
+    aufs kept the data of hard-linked files below `.wh..wh.plnk`, and layers that docker made from
+    it have hard links that lead there. Source: OCI image-spec layer.md, "Whiteouts"; moby#3884.
     """
     if not path:
         if kind is not Kind.DIRECTORY:
@@ -154,7 +155,7 @@ def _classified(path: Path, kind: Kind) -> tuple[Path, Kind] | None:
         return path, kind
     directory, name = path[:-1], path[-1]
     if any(component.startswith(PRIVATE_PREFIX) for component in directory):
-        return None
+        return (path, Kind.PRIVATE) if kind is Kind.FILE else None
     if any(component.startswith(WHITEOUT_PREFIX) for component in directory):
         raise ValueError("something below a name that means a deletion")
     if name == OPAQUE_NAME:

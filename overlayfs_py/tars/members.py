@@ -20,6 +20,7 @@ class Kind(Enum):
     BLOCK_DEVICE = "block device"
     FIFO = "fifo"
     WHITEOUT = "whiteout"  # `path` is deleted from the layers below
+    PRIVATE = "private file"  # of aufs: shows only where a hard link names it
     OPAQUE = "opaque"  # the directory `path` hides what the layers below have there
 
 
@@ -33,7 +34,7 @@ class Segment(NamedTuple):
 class Member(NamedTuple):
     """One entry. What does not apply to its kind is 0 or empty."""
 
-    path: Path  # of what it describes: never a `.wh.` name
+    path: Path  # of what it describes: never a `.wh.` name, unless `kind` is PRIVATE
     kind: Kind
     mode: int = 0o644  # permission bits, set-id and sticky among them
     uid: int = 0

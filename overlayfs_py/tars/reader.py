@@ -158,7 +158,7 @@ class TarReader:
         size = stored_size(header, values)
         self._left, self._padding = size, -size % BLOCK
         member = describe(header, extensions, values, self._offset)
-        if member is None or member.kind is not Kind.FILE:
+        if member is None or member.kind not in (Kind.FILE, Kind.PRIVATE):
             return member
         if header.type == b"S" or any(key.startswith(b"GNU.sparse.") for key in values):
             return self._with_sparse_map(member, header, block, extensions, values)

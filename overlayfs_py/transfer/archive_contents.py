@@ -125,7 +125,8 @@ def read_contents(
             continue
         contents.links.pop(file.name, None)
         head, blocks = _beginning(file.blocks)
-        if _is_layer(head):
+        if _is_layer(head) or not head:
+            # A layer may have no bytes at all (moby#18170); so may a document that nobody needs.
             _read_layer(contents, file.name, blocks, addition, form)
         elif file.size <= LARGEST_CONFIG:
             room -= file.size

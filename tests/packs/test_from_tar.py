@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import stat
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,6 +142,30 @@ CASES: dict[str, tuple[bytes, dict[str, str]]] = {
         header(b"l", kind=b"2", link=b"r") + header(b"l/", kind=b"5") + entry(b"l/f", b"x"),
         {"l": "dir", "l/f": "x"},
     ),
+    "a link takes the place of a described directory": (
+        header(b"d/", kind=b"5")
+        + header(b"e/", kind=b"5")
+        + entry(b"d/old", b"x")
+        + header(b"d", kind=b"2", link=b"e")
+        + entry(b"d/f", b"x"),
+        {"d": "-> e", "e": "dir", "e/f": "x"},
+    ),
+    "a described directory, a file, and a directory again": (
+        header(b"d/", kind=b"5")
+        + header(b"d/e/", kind=b"5")
+        + entry(b"d", b"file")
+        + header(b"d/", kind=b"5")
+        + entry(b"d/g", b"x"),
+        {"d": "dir", "d/g": "x"},
+    ),
+    "a link that was followed and then replaced": (
+        header(b"r/", kind=b"5")
+        + header(b"l", kind=b"2", link=b"r")
+        + entry(b"l/a", b"x")
+        + header(b"l/", kind=b"5")
+        + entry(b"l/b", b"y"),
+        {"r": "dir", "r/a": "x", "l": "dir", "l/b": "y"},
+    ),
     "a link itself is replaced": (
         header(b"r/", kind=b"5") + header(b"l", kind=b"2", link=b"r") + entry(b"l", b"x"),
         {"r": "dir", "l": "x"},
@@ -175,6 +200,66 @@ def test_umoci_sees_the_same(case: str, tmp_path: Path) -> None:
         else:
             found[name] = "dir" if path.is_dir() else path.read_text()
     assert found == expected
+
+
+def test_hard_links_to_what_aufs_kept(pack_path: Path) -> None:
+    """The names are the file that lay there, which itself does not show (moby#3884)."""
+    tar = (
+        header(b".wh..wh.plnk/", kind=b"5")
+        + entry(b".wh..wh.plnk/1.2", b"data")
+        + header(b"m", kind=b"1", link=b".wh..wh.plnk/1.2")
+        + header(b"d/n", kind=b"1", link=b"/.wh..wh.plnk/1.2")
+        + entry(b".wh..wh.orph/3", b"nobody's")
+    )
+    packed(pack_path, tar + END)
+
+    assert contents(pack_path) == {"m": "data", "d": "dir", "d/n": "data"}
+    assert tar_of(pack_path) == tar + END
+    with Pack(os.fsencode(pack_path)) as pack:
+        number = pack.index.dirent(pack.index.find(pack.index.directory(0), b"m"))[0]
+        assert pack.index.inode(number).nlink == 2
+
+
+ACL = struct.Struct("<HHI")
+GOOD_ACL = struct.pack("<I", 2) + b"".join(
+    ACL.pack(*line)
+    for line in ((1, 7, 2**32 - 1), (2, 5, 1000), (4, 5, 2**32 - 1), (16, 7, 0), (32, 0, 0))
+)
+XATTRS = {
+    b"system.posix_acl_access": (GOOD_ACL, [b"junk", b"", GOOD_ACL[:-1], GOOD_ACL[:-8]]),
+    b"system.posix_acl_default": (GOOD_ACL, [GOOD_ACL[4:], bytes(4) + GOOD_ACL[4:]]),
+    b"security.capability": (b"\0\0\0\2" + bytes(16), [b"", b"\0\0\0\2", b"\0\0\0\3" + bytes(16)]),
+}
+
+
+@pytest.mark.parametrize("name", XATTRS)
+def test_malformed_xattrs_are_dropped_with_a_word(
+    name: bytes, pack_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A directory with such an ACL could not be entered; a program could not be run."""
+    good, malformed = XATTRS[name]
+    for value in (good, *malformed):
+        caplog.clear()
+        tar = pax((b"SCHILY.xattr." + name, value)) + header(b"d/", kind=b"5") + END
+        packed(pack_path, tar)
+        with Pack(os.fsencode(pack_path)) as pack:
+            at = pack.index.find(pack.index.directory(0), b"d")
+            kept = pack.index.xattrs(pack.index.inode(pack.index.dirent(at)[0]))
+        assert kept == ({name: good} if value == good else {})
+        assert tar_of(pack_path) == tar
+        words = [] if value == good else [f"'d': invalid {name.decode()} dropped"]
+        assert [entry.getMessage() for entry in caplog.records] == words
+
+
+@pytest.mark.parametrize(
+    "name", [b"com.apple.provenance", b"btrfs.compression", b"system.nfs4_acl", b"plain"]
+)
+def test_xattrs_of_other_systems_are_left_out(name: bytes, pack_path: Path) -> None:
+    packed(pack_path, pax((b"SCHILY.xattr." + name, b"x")) + header(b"d/", kind=b"5") + END)
+
+    with Pack(os.fsencode(pack_path)) as pack:
+        at = pack.index.find(pack.index.directory(0), b"d")
+        assert pack.index.xattrs(pack.index.inode(pack.index.dirent(at)[0])) == {}
 
 
 def test_whiteouts_and_opaque_directories(pack_path: Path) -> None:

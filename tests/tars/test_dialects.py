@@ -142,9 +142,16 @@ def test_marks_about_the_layers_below(name: bytes) -> None:
     assert member.size == 0
 
 
-@pytest.mark.parametrize("name", [b".wh..wh.plnk", b".wh..wh.plnk/1.2", b"d/.wh..wh.orph/.wh.x"])
-def test_housekeeping_of_aufs_is_passed_over(name: bytes) -> None:
-    assert only(entry(name, b"data") + entry(b"f") + END).path == (b"f",)
+def test_housekeeping_of_aufs_is_passed_over() -> None:
+    assert only(entry(b".wh..wh.plnk", b"data") + entry(b"f") + END).path == (b"f",)
+
+
+@pytest.mark.parametrize("name", [b".wh..wh.plnk/1.2", b"d/.wh..wh.orph/.wh.x"])
+def test_what_aufs_keeps_for_hard_links(name: bytes) -> None:
+    """It shows under no name of its own: moby#3884."""
+    member = only(entry(name, b"data") + END)
+
+    assert (member.kind, member.path) == (Kind.PRIVATE, tuple(name.split(b"/")))
 
 
 def test_an_xattr_that_only_libarchive_wrote() -> None:
