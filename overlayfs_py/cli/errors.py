@@ -16,10 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class _OneLine(logging.Formatter):
+    """What is logged may name what is in a layer, as what is said may; see `say`."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return for_terminal(super().formatMessage(record))
+
+
 def ending(program: str, command: Callable[[], int | None]) -> int:
     """Run `command`; return its exit code, or say on stderr why it failed and return that code."""
     _take_stdio()
-    logging.basicConfig(format=f"{program}: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine(f"{program}: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     try:
         return command() or 0
     except OSError as error:

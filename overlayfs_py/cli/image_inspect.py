@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.errors import say
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 from overlayfs_py.errors import Failure, OverlayError
 
@@ -60,7 +61,7 @@ def command(
             found.append(inspected(store.image(name)))
         except OverlayError as error:
             missing = error
-            click.echo(f"overlayfs-py: {error}", err=True)
+            say("overlayfs-py", str(error))
     if template is None:
         click.echo(_json(found, indented=not form))
     else:

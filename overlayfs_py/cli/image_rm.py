@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.errors import say
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 from overlayfs_py.errors import OverlayError
 
@@ -41,7 +42,7 @@ def command(root: Path | None, images: tuple[str, ...], *, force: bool, _no_prun
             # As docker: with --force what is not there need not be removed.
             is_gone = force and isinstance(error, NotInStore)
             code = code or (0 if is_gone else error.exit_code)
-            click.echo(f"overlayfs-py: {error}", err=True)
+            say("overlayfs-py", str(error))
             continue
         for text in removed.untagged:
             click.echo(f"Untagged: {parse_reference(text).familiar}")

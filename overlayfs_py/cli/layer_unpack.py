@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.errors import say
 from overlayfs_py.cli.layer_arguments import OUTPUT, PACK
 from overlayfs_py.cli.outputs import output_directory, output_file
 from overlayfs_py.cli.progress import bar
@@ -84,11 +84,11 @@ def _to_directory(pack_path: Path, output: Path) -> None:
     ):
         made = unpack(pack, os.fsencode(target), privileged=privileged, on_bytes=advance)
     if made.lost:
-        sys.stderr.write(_loss(pack_path, made))
+        say("overlayfs-py", _loss(pack_path, output, made))
 
 
-def _loss(pack_path: Path, made: Unpacked) -> str:
+def _loss(pack_path: Path, output: Path, made: Unpacked) -> str:
     named = ", ".join(made.lost[:_MOST_NAMED])
     more = len(made.lost) - _MOST_NAMED
     rest = f" and {more} more" if more > 0 else ""
-    return f"overlayfs-py: {pack_path}: an ordinary user cannot keep {named}{rest}\n"
+    return f"{pack_path}: {output} cannot keep {named}{rest}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.errors import say
 from overlayfs_py.cli.layer_arguments import PACK
 from overlayfs_py.cli.progress import bar
 from overlayfs_py.terminal_text import for_terminal
@@ -46,7 +46,7 @@ def command(pack_paths: tuple[Path, ...], *, as_json: bool) -> int:
             click.echo(json.dumps(_described(path, damages)))
             continue
         for damage in damages:
-            sys.stderr.write(f"overlayfs-py: {path}: {_words(damage)}\n")
+            say("overlayfs-py", f"{path}: {_words(damage)}")
         if not damages:
             click.echo(f"{path}: whole")
     return code

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.cli.store_arguments import open_store, root_option
+from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ def command(root: Path | None, *, repair: bool, deep: bool, as_json: bool) -> in
             }
             click.echo(msgspec.json.encode(row).decode())
         else:
-            click.echo(f"{problem}{f' ({done})' if done else ''}")
+            click.echo(for_terminal(f"{problem}{f' ({done})' if done else ''}"))
     if not found and not as_json:
         click.echo("nothing is wrong")
     return _DAMAGED if found and not repair else 0

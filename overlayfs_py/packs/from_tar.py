@@ -19,11 +19,12 @@ from overlayfs_py.packs.values import Hole, Metadata
 from overlayfs_py.packs.xattr_values import NAMESPACES, VALID_VALUES
 from overlayfs_py.tars.ahead import Ahead
 from overlayfs_py.tars.compression import LayerStream
-from overlayfs_py.tars.errors import BadTar, shorten
+from overlayfs_py.tars.errors import BadTar
 from overlayfs_py.tars.members import Hole as TarHole
 from overlayfs_py.tars.members import Kind
 from overlayfs_py.tars.reader import TarReader
 from overlayfs_py.tars.split import Recorder
+from overlayfs_py.terminal_text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -161,7 +162,7 @@ def _is_kept(member: Member, name: bytes, value: bytes) -> bool:
     is_valid = VALID_VALUES.get(name)
     if is_valid is None or is_valid(value):
         return True
-    log.warning("%s: invalid %s dropped", shorten(b"/".join(member.path)), name.decode())
+    log.warning("%s: invalid %s dropped", quoted(b"/".join(member.path)), name.decode())
     return False
 
 

@@ -16,6 +16,7 @@ from overlayfs_py.packs.values import PackOptions
 from overlayfs_py.packs.writer import PackWriter
 from overlayfs_py.store.layers import LayerFacts
 from overlayfs_py.store.records import Form
+from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,7 +83,7 @@ def _unpack(draft: Path, target: Path, name: str) -> None:
     if lost:
         more = f" and {len(lost) - _MOST_NAMED} more" if len(lost) > _MOST_NAMED else ""
         what = ", ".join(lost[:_MOST_NAMED])
-        log.warning("%s: an ordinary user's directory cannot keep %s%s", name, what, more)
+        log.warning("%s: the directory cannot keep %s%s", name, for_terminal(what), more)
 
 
 def _facts(packed: PackedTar, pack: str) -> LayerFacts:

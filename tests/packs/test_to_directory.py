@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from overlayfs_py.packs.from_directory import pack_directory
 from overlayfs_py.packs.from_tar import pack_tar
 from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.to_directory import unpack
+from overlayfs_py.packs.values import Metadata
 from overlayfs_py.packs.writer import PackWriter
 from tests.support.snapshot import differences, snapshot
 from tests.support.trees import Device, Dir, File, Opaque, Symlink, Whiteout, build
@@ -98,6 +100,30 @@ def test_without_privilege_xattrs_keep_what_the_inode_cannot(tmp_path: Path) -> 
     assert (tmp_path / "out/closed/f").read_bytes() == b"y"
     assert (tmp_path / "out/link").readlink().name == "su"
     assert made.lost == ()
+
+
+def test_a_deep_tree_is_not_walked_from_the_root_each_time(tmp_path: Path) -> None:
+    """In a chain of directories, and for the names beside it: some opens a directory, not each."""
+    deep = 300
+    path = tmp_path / "pack"
+    with path.open("wb") as out:
+        writer = PackWriter(out)
+        for depth in range(1, deep):
+            writer.add_directory((b"d",) * depth + (b"beside",), Metadata(0o755))
+        writer.finish()
+    counting = True
+    opens = 0
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal opens
+        if counting and event == "open":
+            opens += arguments[0] in (b"d", b"beside")
+
+    sys.addaudithook(count)  # for ever: there is no way to remove it
+    unpacked(path, tmp_path / "out")
+    counting = False
+
+    assert 2 * deep < opens < 20 * deep  # from the root it would be 300 times as many
 
 
 def test_only_an_empty_directory_is_filled(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from overlayfs_py.image.platform import Platform
 from overlayfs_py.transfer.archive import read_archive, read_directory
 from overlayfs_py.transfer.load import load
 from tests.store.states import require_sound
+from tests.tars.making import END, entry, pax
 from tests.transfer.conftest import FILES
 from tests.transfer.looking import contents
 
@@ -150,6 +151,57 @@ def test_layers_that_are_links_are_found(store: Store) -> None:
 
     assert contents(store, "made:1") == {"a": b"a", "b": b"b"}
     assert len(store.image("made:1").layers) == 3
+
+
+def _unpacked(root: Path, members: Members) -> Path:
+    for name, data in members.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def test_a_directorys_links_stay_inside(store: Store, tmp_path: Path) -> None:
+    """Layers that are links are found, as in a tar."""
+    layer = _layer(a=b"a")
+    root = _unpacked(tmp_path / "archive", _image(layer, _layer(b=b"b"), layer))
+    (root / "2/layer.tar").unlink()
+    (root / "2/layer.tar").symlink_to("../0/layer.tar")
+
+    _load(store, root)
+
+    assert contents(store, "made:1") == {"a": b"a", "b": b"b"}
+
+
+@pytest.mark.parametrize("linked", ["config.json", "0/layer.tar", "0"])
+def test_no_link_of_a_directory_leads_out_of_it(store: Store, tmp_path: Path, linked: str) -> None:
+    root = _unpacked(tmp_path / "archive", _image(_layer(a=b"a")))
+    (root / linked).rename(tmp_path / "outside")
+    (root / linked).symlink_to(tmp_path / "outside")
+
+    with pytest.raises(OverlayError, match="missing"):
+        _load(store, root)
+
+
+def test_a_layer_of_no_bytes_is_empty(store: Store) -> None:
+    data = _tar(_image(_layer(a=b"a"), b""))
+
+    load(store, read_archive(_stream(data)), _PLATFORM, "made")
+
+    assert contents(store, "made:1") == {"a": b"a"}
+    require_sound(store)
+
+
+@pytest.mark.parametrize("first", [b"", b"x" * 600])
+def test_holes_that_nothing_pays_for_are_refused(store: Store, first: bytes) -> None:
+    """An archive of 2 KB, one file of which has 4 EiB of zeros."""
+    records = (
+        (b"GNU.sparse.map", b"0,%d" % len(first)),
+        (b"GNU.sparse.size", b"%d" % (1 << 62)),
+    )
+    data = pax(*records) + entry(b"0/layer.tar", first) + END
+
+    with pytest.raises(OverlayError):
+        load(store, read_archive(_stream(data)), _PLATFORM, "bomb")
 
 
 @pytest.mark.parametrize("backwards", [False, True])
