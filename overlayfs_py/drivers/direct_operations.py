@@ -20,6 +20,7 @@ from overlayfs_py.late_import import LateModule
 from overlayfs_py.union import acl
 from overlayfs_py.union.values import AttributeChange, Creator, Need
 from overlayfs_py.wire import protocol, replies, requests
+from overlayfs_py.wire.inode_flags import extended_flags, plain_flags
 from overlayfs_py.wire.protocol import OpenFlag
 
 if TYPE_CHECKING:
@@ -316,18 +317,26 @@ class DirectOperations(DataOperations):
             return replies.ioctl(0, flags.to_bytes(4, sys.byteorder))
         if wanted.command == protocol.FS_IOC_FSGETXATTR:
             # The kernel asks for it before it sets flags (fs/file_attr.c, vfs_fileattr_set).
-            return replies.ioctl(0, replies.extended_flags(self._union.get_flags(node)))
+            return replies.ioctl(0, extended_flags(self._union.get_flags(node)))
         if wanted.command == protocol.FS_IOC_SETFLAGS:
-            flags = int.from_bytes(wanted.data[:4], sys.byteorder)
-            if self._copy_ups.is_long(node):
-                return self._set_flags_later(node, flags)
-            self._union.set_flags(node, flags)
-            return replies.ioctl(0, b"")
+            return self._set_flags(node, int.from_bytes(wanted.data[:4], sys.byteorder))
+        if wanted.command == protocol.FS_IOC_FSSETXATTR:
+            wished = plain_flags(wanted.data, self._union.get_flags(node))
+            return errno.EOPNOTSUPP if wished is None else self._set_flags(node, wished)
         raise OSError(errno.ENOTTY, os.strerror(errno.ENOTTY))
+
+    def _set_flags(self, node: Node, flags: int) -> Answer:
+        if self._copy_ups.is_long(node):
+            return self._set_flags_later(node, flags)
+        return self._flags_set(node, flags)
 
     async def _set_flags_later(self, node: Node, flags: int) -> bytes:
         await self._copied_up(node)
+        return self._flags_set(node, flags)
+
+    def _flags_set(self, node: Node, flags: int) -> bytes:
         self._union.set_flags(node, flags)
+        self._outdate_attributes(node)  # the kernel does not think of the ctime
         return replies.ioctl(0, b"")
 
     def statfs(self, header: Header, _body: Body) -> Answer:

@@ -24,7 +24,6 @@ _DIRENT = struct.Struct("=QQII")
 _TYPE_MASK = 0o170000
 _PADDING = tuple(bytes(-length % 8) for length in range(8))  # by the length of what is padded
 _IOCTL = struct.Struct("=iIII")
-_FSXATTR = struct.Struct("=IIIII8x")
 _STATX_HEAD = struct.Struct("=QII16x")
 _STATX = struct.Struct("=IIQIIIH2xQQQQqI4xqI4xqI4xqI4xIIII112x")
 
@@ -159,17 +158,6 @@ def statistics(found: os.statvfs_result) -> bytes:
 def ioctl(result: int, data: bytes) -> bytes:
     """What IOCTL answers."""
     return _IOCTL.pack(result, 0, 0, 0) + data
-
-
-# An inode's flags (FS_*_FL) as FS_IOC_FSGETXATTR calls them (FS_XFLAG_*): fs/file_attr.c,
-# fileattr_fill_flags. Synchronous, immutable, append-only, no dump, no atime.
-_XFLAGS = ((0x8, 0x20), (0x10, 0x8), (0x20, 0x10), (0x40, 0x80), (0x80, 0x40))
-
-
-def extended_flags(flags: int) -> bytes:
-    """What FS_IOC_FSGETXATTR returns (struct fsxattr); extent sizes and project are 0."""
-    shown = sum(extended for plain, extended in _XFLAGS if flags & plain)
-    return _FSXATTR.pack(shown, 0, 0, 0, 0)
 
 
 def directory_entry(ino: int, cookie: int, mode: int, name: bytes) -> bytes:

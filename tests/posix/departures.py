@@ -63,6 +63,13 @@ PYFUSE3_LACKS: Mapping[Need, Departure] = {
     "seek_hole": Departure("pyfuse3 has no lseek handler: the kernel says that all is data"),
 }
 
+_CTIME_OF_THE_KERNEL = Departure("the kernel keeps the ctime, and does not move it for flags")
+
+WRITEBACK: Mapping[str, Departure] = {
+    "timestamps.changes_of_flags_move_ctime_alone": _CTIME_OF_THE_KERNEL,
+    "timestamps.extended_flags_are_the_same_flags": _CTIME_OF_THE_KERNEL,
+}
+
 WRITEBACK_LACKS: Mapping[Need, Departure] = {
     "seek_hole": Departure("what is not written back yet would be a hole: all is said to be data"),
 }

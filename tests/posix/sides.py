@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlayfs_py.syscalls.mounts import mount, umount
-from tests.posix.departures import KERNEL, PYFUSE3, PYFUSE3_LACKS, WRITEBACK_LACKS, Departure
+from tests.posix.departures import (
+    KERNEL,
+    PYFUSE3,
+    PYFUSE3_LACKS,
+    WRITEBACK,
+    WRITEBACK_LACKS,
+    Departure,
+)
 from tests.posix.prepared import Placement, build_merged, build_visible
 from tests.support import mounts
 
@@ -69,7 +76,7 @@ SIDES = {
             "writeback",
             partial(mounts.ours, driver="direct", options=("writeback=1",)),
             (Placement.UPPER, Placement.LOWER),
-            {},
+            WRITEBACK,
             WRITEBACK_LACKS,
         ),
         Side(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
+import struct
 import time
 from typing import TYPE_CHECKING
 
+from overlayfs_py.syscalls.files import FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 from tests.posix.calls import UTIME_NOW, UTIME_OMIT, set_times
 from tests.posix.descriptors import create, opened, overwrite
 from tests.posix.expecting import advanced, refused, unchanged, wait_for_tick
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 
 _BOTH = ("st_mtime_ns", "st_ctime_ns")
 _SECOND = 1_000_000_000
+# linux/fs.h: flags of an inode, and what they are called in struct fsxattr.
+_NODUMP, _NOATIME = 0x40, 0x80
+_XFLAG_NODUMP, _XFLAG_NOATIME = 0x80, 0x40
+_FSGETXATTR, _FSSETXATTR = 0x801C581F, 0x401C5820
 
 
 @check()
@@ -290,3 +297,25 @@ def who_may_not_write_may_not_touch_times(root: Path) -> None:
     with refused(errno.EPERM):
         as_user(lambda: os.utime(root / "file", ns=(1, 2)))
     assert os.lstat(root / "file").st_mtime_ns == MTIME_NS
+
+
+@check(needs="ioctl")
+def changes_of_flags_move_ctime_alone(root: Path) -> None:
+    for name in ("file", "dir"):
+        with opened(root / name) as descriptor:
+            for flags in (_NODUMP, 0):
+                with unchanged(root / name, "st_mtime_ns"), advanced(root / name, "st_ctime_ns"):
+                    fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, struct.pack("=Q", flags))
+
+
+@check(needs="ioctl")
+def extended_flags_are_the_same_flags(root: Path) -> None:
+    for name in ("file", "dir"):
+        with opened(root / name) as descriptor:
+            for flags, plain in ((_XFLAG_NODUMP | _XFLAG_NOATIME, _NODUMP | _NOATIME), (0, 0)):
+                with advanced(root / name, "st_ctime_ns"):
+                    fcntl.ioctl(descriptor, _FSSETXATTR, struct.pack("=I24x", flags))
+                shown = fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, bytes(8))
+                assert struct.unpack("=Q", shown)[0] & (_NODUMP | _NOATIME) == plain
+                extended = fcntl.ioctl(descriptor, _FSGETXATTR, bytes(28))
+                assert struct.unpack_from("=I", extended)[0] & 0xFFFF == flags
