@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from overlayfs_py.drivers.direct_shared import SharedOperations
 from overlayfs_py.drivers.direct_values import copied_by_pages
+from overlayfs_py.drivers.hollows import Hollow, empties_partial_pages
+from overlayfs_py.late_import import LateModule
 from overlayfs_py.wire import protocol, replies, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import trio
+
     from overlayfs_py.drivers.direct_shared import Answer
     from overlayfs_py.union.core import Node
     from overlayfs_py.wire.requests import Body, Header
+
+else:
+    trio = LateModule("trio")
 
 _NOTHING = b""
 
@@ -54,6 +62,8 @@ class DataOperations(SharedOperations):
         if new.open_flags & os.O_APPEND and not node.cacheable:
             # Where the kernel thinks that the file ends, others have written meanwhile.
             return replies.written(self._union.append(node, new.data))
+        if self._hollows and new.flags & protocol.WRITE_CACHE:
+            new = new._replace(data=self._hollows.emptied(node.ino, new.offset, new.data))
         collected = self.kernel_keeps_times and new.flags & protocol.WRITE_CACHE
         write = self._union.write_back if collected else self._union.write
         size = write(node, new.offset, new.data)
@@ -79,6 +89,8 @@ class DataOperations(SharedOperations):
         """FALLOCATE."""
         wanted = cast("requests.Fallocate", body)
         node = self._node(header.node)
+        if empties_partial_pages(wanted.mode, wanted.offset, wanted.length):
+            return self._hollow(header, node, wanted)
         if self._copy_ups.is_long(node):
             return self._fallocate_later(header, node, wanted)
         return self._fallocate(header, node, wanted)
@@ -88,6 +100,17 @@ class DataOperations(SharedOperations):
     ) -> bytes:
         await self._copied_up(node)
         return self._fallocate(header, node, wanted)
+
+    async def _hollow(self, header: Header, node: Node, wanted: requests.Fallocate) -> bytes:
+        await self._copied_up(node)
+        start, length = wanted.offset, wanted.length
+        with self._hollows.made(Hollow(node.ino, start, start + length)):
+            answer = self._fallocate(header, node, wanted)
+            forget = partial(self._notify, replies.pages_changed(node.ino, start, length))
+            # Shielded: of a killed caller the kernel does not empty its pages.
+            with trio.CancelScope(shield=True):
+                await self._notices.run(forget)
+        return answer
 
     def _fallocate(self, header: Header, node: Node, wanted: requests.Fallocate) -> bytes:
         self._kill_unless_privileged(header, node)

@@ -9,6 +9,7 @@ from overlayfs_py.drivers.callers import keeps_set_ids, membership
 from overlayfs_py.drivers.cookies import Listings
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.direct_values import ttl_s
+from overlayfs_py.drivers.hollows import Hollows
 from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.union.values import Need
@@ -31,6 +32,8 @@ else:
 _MOST_SYNCS = 8
 # Guess: enough to keep a disk busy; decompressing takes a processor each.
 _MOST_READS = 4
+# Guess: each waits for pages of one file.
+_MOST_NOTICES = 4
 
 
 class SharedOperations:
@@ -44,6 +47,8 @@ class SharedOperations:
         self._listings = Listings()
         self._syncs = Threads(_MOST_SYNCS)
         self._reads = Threads(_MOST_READS)
+        self._notices = Threads(_MOST_NOTICES)
+        self._hollows = Hollows()
         self._nodes_by_id = union.node
         self._root = union.root
         # What READ answers with, until the next one: its answer is written at once.

@@ -57,6 +57,15 @@ def attributes_changed(node: int) -> bytes:
     return _HEADER.pack(_HEADER.size + len(payload), _NOTIFY_INVAL_INODE, 0) + payload
 
 
+def pages_changed(node: int, offset: int, length: int) -> bytes:
+    """A whole message, no answer: the kernel is to forget pages, and to write back what is dirty.
+
+    To be sent by a thread that answers nothing: it waits for requests about these pages.
+    """
+    payload = _INVAL_INODE.pack(node, offset, length)
+    return _HEADER.pack(_HEADER.size + len(payload), _NOTIFY_INVAL_INODE, 0) + payload
+
+
 def entry(node: int, found: Attributes, ttl_s: int) -> bytes:
     """A name's node and attributes, good for `ttl_s` seconds."""
     return _ENTRY.pack(
