@@ -86,6 +86,8 @@ def _open(spec: StackSpec, mount: MountPlan) -> Union:
     Two writers would each keep in the kernel's caches what the other has changed. The other mount
     may be about to end, since umount(8) returns before its daemon does.
     """
+    if mount.noatime or mount.read_only:
+        spec = spec._replace(noatime=True)
     deadline = time.monotonic() + (0 if mount.read_only else _ENDING_S)
     while True:
         try:

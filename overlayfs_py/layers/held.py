@@ -67,7 +67,8 @@ class HeldFile(ByDescriptor, HostFile):
 
     def open_inode(self, flags: int) -> int:
         flags |= os.O_CLOEXEC | os.O_NONBLOCK
-        return open_again(self._fd, flags, as_owner=not self.tree.plain)
+        tree = self.tree
+        return open_again(self._fd, flags, as_owner=not tree.plain, noatime=tree.noatime)
 
     def close(self) -> None:
         """Give the descriptor back; the file is gone where it was the last."""

@@ -55,17 +55,20 @@ class HostTree:
         override: bytes | None = None,
         read_only: bool = True,
         plain: bool = False,
+        keeps_atime: bool = True,
     ) -> None:
         """Take over `root_fd`.
 
         `index` numbers the trees of one mount; `override` is the xattr that holds owner and mode
-        instead of the inode; in a `plain` tree nothing means a deletion.
+        instead of the inode; in a `plain` tree nothing means a deletion. Unless it `keeps_atime`
+        the host moves access times of what is read, as the tree's mount says.
         """
         self.index = index
         self.ids = ids
         self.override = override
         self.read_only = read_only
         self.plain = plain
+        self.noatime = os.O_NOATIME if keeps_atime else 0  # for open(2)
         self.mark_names: MarkNames = mark_forms.TRUSTED_MARKS
         self.descriptors = descriptors
         self._root_fd = root_fd
@@ -230,10 +233,12 @@ class HostFile(HostObject):
     def open_inode(self, flags: int) -> int:
         """Open the file whether it has data or not; the caller owns the descriptor.
 
-        O_NOATIME keeps a layer's access times where the caller may use it: the owner, or root.
+        A layer's access times stay where the caller may see to that: the owner, or root.
         """
         dir_fd, name = self.place()
-        return open_file(dir_fd, name, flags | _OPEN_FILE, as_owner=not self.tree.plain)
+        tree = self.tree
+        flags |= _OPEN_FILE
+        return open_file(dir_fd, name, flags, as_owner=not tree.plain, noatime=tree.noatime)
 
     def open_reader(self) -> DescriptorReader:
         return DescriptorReader(self.open(os.O_RDONLY))
@@ -308,9 +313,9 @@ class HostDirectory(HostObject):
             assert directory.parent is not None
             directory = directory.parent
             start = directory._known_fd()  # noqa: SLF001 - the same class
-        fd = open_directory(start, names.pop())
+        fd = open_directory(start, names.pop(), self.tree.noatime)
         while names:
-            below = open_directory(fd, names.pop())
+            below = open_directory(fd, names.pop(), self.tree.noatime)
             os.close(fd)
             fd = below
         return fd

@@ -9,22 +9,24 @@ from overlayfs_py.layers.owner_rights import open_as_owner
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def open_directory(parent_fd: int, name: bytes) -> int:
-    """Open for listing, without touching the access time where that is allowed."""
+def open_directory(parent_fd: int, name: bytes, noatime: int = os.O_NOATIME) -> int:
+    """Open for listing; `noatime` as for a file."""
     try:
-        return open_file(parent_fd, name, _OPEN_DIRECTORY, as_owner=True)
+        return open_file(parent_fd, name, _OPEN_DIRECTORY, as_owner=True, noatime=noatime)
     except PermissionError:
         # Search permission without read permission: enough for everything but a listing.
         return os.open(name, _OPEN_DIRECTORY | os.O_PATH, dir_fd=parent_fd)
 
 
-def open_file(dir_fd: int, name: bytes, flags: int, *, as_owner: bool) -> int:
-    """Open without touching the access time where that is allowed: to the owner, or root.
+def open_file(
+    dir_fd: int, name: bytes, flags: int, *, as_owner: bool, noatime: int = os.O_NOATIME
+) -> int:
+    """Open, with O_NOATIME as `noatime` where that is allowed: to the owner, or root.
 
     With `as_owner` a file of ours is opened whatever its mode forbids.
     """
     try:
-        return os.open(name, flags | os.O_NOATIME, dir_fd=dir_fd)
+        return os.open(name, flags | noatime, dir_fd=dir_fd)
     except PermissionError:
         pass
     try:
@@ -32,13 +34,18 @@ def open_file(dir_fd: int, name: bytes, flags: int, *, as_owner: bool) -> int:
     except PermissionError as refusal:
         if not as_owner:
             raise
-        mode = flags | os.O_NOATIME
+        mode = flags | noatime
         return open_as_owner(refusal, lambda: os.open(name, mode, dir_fd=dir_fd))
 
 
-def open_again(fd: int, flags: int, *, as_owner: bool) -> int:
-    """Open what a descriptor of O_PATH is of; `as_owner` as above."""
+def open_again(fd: int, flags: int, *, as_owner: bool, noatime: int = 0) -> int:
+    """Open what a descriptor of O_PATH is of; `as_owner` and `noatime` as above."""
     path = b"/proc/self/fd/%d" % fd
+    if noatime:
+        try:
+            return os.open(path, flags | noatime)
+        except PermissionError:
+            pass
     try:
         return os.open(path, flags)
     except PermissionError as refusal:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.held import ByDescriptor
 from overlayfs_py.layers.host import HostDirectory, HostTree
+from overlayfs_py.layers.host_opening import open_file
 from overlayfs_py.layers.values import FOREIGN_INOS
 from overlayfs_py.syscalls import files, handles, xattrs
 
@@ -54,10 +55,10 @@ def open_object(directory_fd: int, name: bytes) -> int:
     return os.open(name, _PATH, dir_fd=directory_fd)
 
 
-def _open_listing(fd: int) -> int:
+def _open_listing(fd: int, noatime: int) -> int:
     """Open a directory once more, to be listed if the host lets us."""
     try:
-        return os.open(b".", _LISTING, dir_fd=fd)
+        return open_file(fd, b".", _LISTING, as_owner=False, noatime=noatime)
     except PermissionError:
         return os.dup(fd)
 
@@ -92,9 +93,18 @@ class VolumeTree(HostTree):
         descriptors: DescriptorCache[int],
         *,
         read_only: bool,
+        keeps_atime: bool,
     ) -> None:
         """Take over `root_fd`."""
-        super().__init__(index, root_fd, ids, descriptors, read_only=read_only, plain=True)
+        super().__init__(
+            index,
+            root_fd,
+            ids,
+            descriptors,
+            read_only=read_only,
+            plain=True,
+            keeps_atime=keeps_atime,
+        )
         self.root = VolumeDirectory(self, None, b"", identity_of(root_fd))
         # Objects whose numbers were those of others that are still in use, by what they are.
         self._renumbered: dict[Identity, int] = {}
@@ -146,7 +156,7 @@ class VolumeDirectory(ByDescriptor, HostDirectory):
     def keep_open(self, fd: int) -> None:
         """Take over a descriptor of it, which need not list."""
         if not self.is_open:
-            self.tree.descriptors.put(self, _open_listing(fd))
+            self.tree.descriptors.put(self, _open_listing(fd, self.tree.noatime))
         os.close(fd)
 
     def _open(self) -> int:

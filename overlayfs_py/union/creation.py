@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import Creator
 
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE_OPEN = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOATIME
+_CREATE_OPEN = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_IN_VOLUME = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _SPECIAL_BITS = 0o7000
 
@@ -243,7 +243,8 @@ def _create_native(state: State, parent: DirectoryNode, name: bytes, new: Bluepr
     if not stat.S_ISREG(new.mode):
         _make(directory, name, new)
         return _created(state, parent, name)
-    fd = os.open(name, _CREATE_OPEN, stat.S_IMODE(new.mode), dir_fd=directory.fd())
+    flags = _CREATE_OPEN | directory.tree.noatime
+    fd = os.open(name, flags, stat.S_IMODE(new.mode), dir_fd=directory.fd())
     try:
         found = directory.tree.attributes_of(os.fstat(fd), None)
         node = upper_node(state, parent, name, found)

@@ -39,7 +39,12 @@ class SlowState(State):
             self.index = next(self.volume_indexes)
             fd = open_volume_root(volume.source)
             tree = VolumeTree(
-                self.index, fd, self.spec.ids, self.directories, read_only=volume.read_only
+                self.index,
+                fd,
+                self.spec.ids,
+                self.directories,
+                read_only=volume.read_only,
+                keeps_atime=volume.read_only or self.spec.noatime,
             )
             undo.callback(tree.close)
             self.volumes.append(tree)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.nameless import Nameless, Removed
     from overlayfs_py.union.upper import Upper
 
-_OPEN = os.O_RDWR | os.O_NOATIME | os.O_CLOEXEC
+_OPEN = os.O_RDWR | os.O_CLOEXEC
 _CREATE = _OPEN | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _MODE = 0o600
 _NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
@@ -69,16 +69,16 @@ class StagedFile:
 
     def _open(self) -> int:
         upper = self._upper
-        stage_fd = upper.stage.fd()
+        stage_fd, noatime = upper.stage.fd(), upper.tree.noatime
         if upper.makes_nameless:
             try:
-                return os.open(b".", os.O_TMPFILE | _OPEN, _MODE, dir_fd=stage_fd)
+                return os.open(b".", os.O_TMPFILE | _OPEN | noatime, _MODE, dir_fd=stage_fd)
             except OSError as error:
                 if error.errno not in _NO_NAMELESS:
                     raise
                 upper.makes_nameless = False
         self._name = upper.new_name()
-        return os.open(self._name, _CREATE, _MODE, dir_fd=stage_fd)
+        return os.open(self._name, _CREATE | noatime, _MODE, dir_fd=stage_fd)
 
     def name_on_stage(self) -> bytes:
         """Give it a name on the stage, the caller's from now on, unless it has one."""

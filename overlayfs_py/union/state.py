@@ -229,7 +229,15 @@ class State:
         """Open a host directory as a tree of its own."""
         index = next(self.volume_indexes)
         fd = open_volume_root(source)
-        tree = VolumeTree(index, fd, self.spec.ids, self.directories, read_only=read_only)
+        keeps_atime = read_only or self.spec.noatime
+        tree = VolumeTree(
+            index,
+            fd,
+            self.spec.ids,
+            self.directories,
+            read_only=read_only,
+            keeps_atime=keeps_atime,
+        )
         self._undo.callback(tree.close)
         self.volumes.append(tree)
         return tree
@@ -250,6 +258,7 @@ class State:
             self.directories,
             override=override,
             read_only=read_only,
+            keeps_atime=read_only or self.spec.noatime,
         )
         self._undo.callback(tree.close)
         return tree

@@ -125,6 +125,7 @@ class StackSpec(NamedTuple):
     # leaves the data behind. Needs `redirect_dir`.
     metacopy: bool = False
     static_nlink: bool = False  # st_nlink of every directory is 1
+    noatime: bool = False  # reading moves no access time, in the upper and in volumes either
 
 
 def view_of(spec: StackSpec) -> StackSpec:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.held import ByDescriptor
 from overlayfs_py.layers.host import HostFile
+from overlayfs_py.layers.host_opening import open_again
 from overlayfs_py.layers.volume import (
     VolumeDirectory,
     VolumeTree,
@@ -57,7 +58,8 @@ class VolumeFile(ByDescriptor, HostFile):
         raise FileNotFoundError(errno.ENOENT, "a volume's file is no name")
 
     def open_inode(self, flags: int) -> int:
-        return os.open(self.path(), flags | os.O_CLOEXEC | os.O_NONBLOCK)
+        flags |= os.O_CLOEXEC | os.O_NONBLOCK
+        return open_again(self.descriptor(), flags, as_owner=False, noatime=self.tree.noatime)
 
     @property
     def is_open(self) -> bool:

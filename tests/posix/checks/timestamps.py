@@ -263,6 +263,33 @@ def a_directorys_set_times_survive_work_below_it(root: Path) -> None:
 
 
 @check()
+def a_read_from_the_disk_moves_an_old_atime(root: Path) -> None:
+    create(root / "new", TEXT)
+    os.mkdir(root / "list")
+    create(root / "list/a")
+    for path, read in ((root / "new", _read_from_disk), (root / "list", _list)):
+        os.utime(path, ns=(5, 6))
+        wait_for_tick()
+        read(path)
+        moved = os.lstat(path).st_atime_ns
+        assert moved > 6
+        # Like relatime: an atime that is younger than the last change stays for a day.
+        read(path)
+        assert os.lstat(path).st_atime_ns == moved
+
+
+def _read_from_disk(path: Path) -> None:
+    with opened(path) as descriptor:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.read(descriptor, 2 * len(TEXT)) == TEXT
+
+
+def _list(path: Path) -> None:
+    assert os.listdir(path) == ["a"]
+
+
+@check()
 def reading_moves_atime_not_back(root: Path) -> None:
     before = os.lstat(root / "file").st_atime_ns
     assert (root / "file").read_bytes() == TEXT
