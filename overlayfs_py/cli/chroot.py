@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.backends.mount_options import OptionError, split_list
+from overlayfs_py.backends.mount_options import OptionError
 from overlayfs_py.backends.option_values import parse_volume
+from overlayfs_py.cli import base_stack, run_arguments
 from overlayfs_py.cli.arguments import PATH, driver_option
+from overlayfs_py.cli.run_arguments import CANNOT_START
 from overlayfs_py.cli.store_arguments import LAYERS, root_option
 from overlayfs_py.cli.temporary import temporary_directory
 from overlayfs_py.containers.throwaway import Run, run
@@ -18,31 +22,27 @@ from overlayfs_py.mounts.daemon import open_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from overlayfs_py.cli.base_stack import BaseStack
     from overlayfs_py.union.values import Volume
 
-CANNOT_START = 125  # what failed is ours, not the command: as GNU chroot and docker have it
-_DEFAULT_COMMAND = ("/bin/sh",)
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_HELP = """Run CMD (or /bin/sh) in an image or a stack of layers, and throw its changes away.
 
-_HELP = """Run CMD (or /bin/sh) in a stack of layers or an image, and throw its changes away.
-
-LAYER is a directory or a pack; several are separated by colons, topmost first. What is no path is
-an image in the store; its environment and working directory hold unless -e and -w say otherwise,
-and without CMD its own command is run.
+LAYER is a directory or a pack; several are separated by colons, topmost first, and an image may
+come last. ./NAME is a path, image=NAME an image; any other NAME is an image if the store has it,
+or else a path. The image's environment, user and working directory hold unless -e, -u and -w say
+otherwise; without CMD its own command is run.
 
 CMD sees that as its root, with /proc, /dev and /sys. What it writes goes to a temporary directory,
 and away when it ends, however it ends. Its exit status is ours. Root is not needed: an ordinary
-user becomes root of a user namespace. This hides the host's files from CMD; against a hostile CMD
-run by root it protects nothing.
+user becomes root of a user namespace.
 
 \b
 Examples:
   overlayfs-py chroot debian
   overlayfs-py chroot patch:debian -v "$PWD:/src" -w /src -- make test
   overlayfs-py chroot debian --keep work -- apt-get install -y hello
-  overlayfs-py chroot python:3 -- python3 -c 'print(1)'
+  overlayfs-py chroot --pull missing python:3 -- python3 -c 'print(1)'
 """
 
 
@@ -88,42 +88,104 @@ class _CommandLine(click.Command):
     help="Show the host directory HOST at PATH; what is written there stays.",
 )
 @click.option(
-    "-e", "--env", "variables", multiple=True, metavar="K=V", help="Set an environment variable."
+    "-e",
+    "--env",
+    "variables",
+    multiple=True,
+    metavar="K[=V]",
+    help="Set an environment variable; without V to the caller's value.",
+)
+@click.option(
+    "--env-file",
+    "variable_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Set the variables that FILE has, one a line.",
 )
 @click.option("-w", "--workdir", "directory", metavar="DIR", help="Start in DIR (inside).")
+@click.option(
+    "-u",
+    "--user",
+    metavar="USER[:GROUP]",
+    help="Run as this user of the image, by name or number.  [default: the image's, or root]",
+)
+@click.option("--entrypoint", metavar="PROGRAM", help="Run this instead of the image's.")
+@click.option("--hostname", metavar="NAME", help="The host name inside.  [default: random]")
+@click.option(
+    "-t", "--tty", "terminal", is_flag=True, help="A terminal, even if stdin and stdout are none."
+)
+@click.option("-i", "--interactive", is_flag=True, help="Accepted for docker: it is always so.")
+@click.option("--rm", "thrown_away", is_flag=True, help="Accepted for docker: it is always so.")
+@click.option("--read-only", is_flag=True, help="Nothing but volumes and tmpfs can be written to.")
+@click.option(
+    "--tmpfs", "tmpfs", multiple=True, metavar="PATH", help="An empty directory in memory at PATH."
+)
+@click.option(
+    "--privileged",
+    is_flag=True,
+    help="Give root all its rights; /proc and /sys are writable, devices work.",
+)
 @click.option(
     "--keep",
     metavar="DIR",
     type=PATH,
     help="Write to DIR/upper and keep it; a second run goes on from there.",
 )
+@click.option(
+    "--pull",
+    "when_to_pull",
+    type=click.Choice(["never", "missing", "always"]),
+    default="never",
+    show_default=True,
+    help="When to bring the image from its registry.",
+)
 @driver_option
 @root_option
-@click.argument("layers", metavar="IMAGE|LAYER[:LAYER...]", type=LAYERS)
+@click.argument("layers", metavar="IMAGE|LAYER[:LAYER...][:IMAGE]", type=LAYERS)
 @click.argument("words", metavar="[--] [CMD...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     layers: str,
     words: tuple[str, ...],
     volumes: tuple[str, ...],
     variables: tuple[str, ...],
+    variable_files: tuple[Path, ...],
     directory: str | None,
+    user: str | None,
+    entrypoint: str | None,
+    hostname: str | None,
+    tmpfs: tuple[str, ...],
     keep: str | None,
+    when_to_pull: str,
     driver: str,
     root: Path | None,
+    *,
+    terminal: bool,
+    interactive: bool,
+    thrown_away: bool,
+    read_only: bool,
+    privileged: bool,
 ) -> int:
     callers_fds = open_descriptors()
-    base = _find_base(layers, root)
     try:
+        base = _find_base(layers, root, when_to_pull)
+        environment = run_arguments.environment_of(base, variable_files, variables)
+        process = run_arguments.process_of(
+            base, words, environment, directory=directory, user=user, entrypoint=entrypoint
+        )
         asked = Run(
             layers=base.layers,
-            command=words or base.command or _DEFAULT_COMMAND,
-            environment=_environment((*base.environment, *variables)),
+            process=process,
             temporary=temporary_directory(),
+            hostname=run_arguments.hostname_of(hostname, secrets.token_hex(6)),
             volumes=tuple(map(_parse_volume, volumes)),
-            directory=directory or base.directory or "/",
             keep=None if keep is None else os.fsencode(keep),
             driver=driver,
             callers_fds=callers_fds,
+            terminal=terminal,
+            privileged=privileged,
+            read_only=read_only,
+            tmpfs=tuple(map(_parse_tmpfs, tmpfs)),
         )
         return run(asked)
     except OSError as error:
@@ -133,44 +195,15 @@ def command(
         raise Failure(describe(error), CANNOT_START) from error
 
 
-class _Base(NamedTuple):
-    """What to run on, and how, if nobody says otherwise."""
+def _find_base(text: str, root: Path | None, when_to_pull: str) -> BaseStack:
+    from overlayfs_py.cli import pulling
 
-    layers: tuple[bytes, ...]  # topmost first
-    environment: tuple[str, ...] = ()
-    directory: str = ""
-    command: tuple[str, ...] = ()
+    def find(name: str) -> BaseStack | None:
+        return base_stack.find_in_store(name, root)
 
-
-def _find_base(text: str, root: Path | None) -> _Base:
-    """The layers that `text` names; an image's, where it names no path."""
-    layers = tuple(os.fsencode(part) for part in split_list(text) if part)
-    if not layers:
-        raise OptionError("LAYER", "at least one is needed")
-    if os.path.exists(layers[0]) or os.path.exists(os.fsencode(text)):
-        return _Base(layers)
-    found = _image_base(text, root)
-    if found is None and "/" not in text:
-        raise Failure(f"{text}: neither a layer nor an image of the store", CANNOT_START)
-    return found or _Base(layers)
-
-
-def _image_base(text: str, root: Path | None) -> _Base | None:
-    from overlayfs_py.cli.store_arguments import open_store
-    from overlayfs_py.store.failures import NotInStore
-
-    try:
-        # The image stays as long as this process, and those that it forks.
-        image, layers = open_store(root).use_image(text)
-    except NotInStore:
-        return None
-    run = image.config.run
-    return _Base(
-        layers.lower,
-        run.env or (),
-        run.working_dir,
-        (*(run.entrypoint or ()), *(run.cmd or ())),
-    )
+    if when_to_pull == "never":
+        return base_stack.find_base(text, find)
+    return pulling.find_or_pull(text, find, root, always=when_to_pull == "always")
 
 
 def _parse_volume(text: str) -> Volume:
@@ -180,14 +213,8 @@ def _parse_volume(text: str) -> Volume:
         raise OptionError("-v", str(error)) from None
 
 
-def _environment(variables: Sequence[str]) -> dict[str, str]:
-    """Return the command's whole environment: the host's means nothing in there."""
-    environment = {"PATH": _PATH, "HOME": "/root"}
-    if "TERM" in os.environ:
-        environment["TERM"] = os.environ["TERM"]
-    for variable in variables:
-        name, equals, value = variable.partition("=")
-        if not name or not equals:
-            raise OptionError("-e", f"{variable}: not of the form K=V")
-        environment[name] = value
-    return environment
+def _parse_tmpfs(text: str) -> bytes:
+    path = text.partition(":")[0]  # docker's options of the mount: those that it has are fine
+    if not path.startswith("/") or not path.strip("/") or "\0" in path:
+        raise OptionError("--tmpfs", f"{path!r}: not an absolute path below /")
+    return os.fsencode(path)

@@ -16,29 +16,28 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from contextlib import suppress
+import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import signals, user_namespace
-from overlayfs_py.containers.system_mounts import enter_root
+from overlayfs_py.containers import init, keep_directory, signals, user_namespace
+from overlayfs_py.containers.init import Container
+from overlayfs_py.containers.relay import Relay
+from overlayfs_py.containers.supervision import supervise
+from overlayfs_py.containers.users_terminal import UsersTerminal
 from overlayfs_py.drivers.mounting import MountPlan
-from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children, daemon
 from overlayfs_py.mounts.scratch import scratch_directory
 from overlayfs_py.mounts.stored_stack import stack_of
-from overlayfs_py.mounts.uppers import make_upper
 from overlayfs_py.syscalls import mounts, namespaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from overlayfs_py.containers.keep_directory import UpperPlace
+    from overlayfs_py.containers.process import Process
     from overlayfs_py.mounts.children import Child, Report
     from overlayfs_py.union.values import Volume
-
-CANNOT_RUN = 126  # as env(1), chroot(1) and every shell
-NOT_FOUND = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +45,21 @@ class Run:
     """A command and where to run it. Host paths are bytes."""
 
     layers: tuple[bytes, ...]  # topmost first
-    command: tuple[str, ...]
-    environment: Mapping[str, str]  # all of it; PATH says where the command is looked for
+    process: Process
     temporary: bytes  # where the scratch directory is made
+    hostname: str
     volumes: tuple[Volume, ...] = ()
-    directory: str = "/"  # inside
     keep: bytes | None = None  # a directory whose `upper` and `work` are used and stay
     driver: str = "auto"
     callers_fds: frozenset[int] = frozenset()  # open before the layers were; not the daemon's
+    terminal: bool = False  # even where stdin, stdout and stderr are none
+    privileged: bool = False
+    read_only: bool = False
+    tmpfs: tuple[bytes, ...] = ()  # inside
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
-    upper: bytes
-    work: bytes
+class _Places(NamedTuple):
+    changes: UpperPlace
     root: bytes  # where the union is mounted, in our mount namespace only
 
 
@@ -73,17 +73,18 @@ def run(asked: Run) -> int:
         Failure: something else than the command failed; nothing is left behind.
         OSError: likewise, with the path it is about.
     """
+    terminal = UsersTerminal.find(always=asked.terminal)
     if not user_namespace.may_mount():
         user_namespace.enter()
-    with scratch_directory(asked.temporary) as scratch:
+    with scratch_directory(asked.temporary, terminal) as scratch:
         places = _lay_out(asked, scratch)
         namespaces.unshare(namespaces.CLONE_NEWNS)
         # Ours are not seen outside, and what is unmounted outside goes away here.
         mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
-        server = _start_daemon(asked, places)
+        server = _start_daemon(asked, places, terminal)
         try:
             server.ready()
-            return _run_command(asked, places, server)
+            return _run_command(asked, places, server, terminal)
         finally:
             server.kill(signal.SIGTERM)
             server.wait()
@@ -91,77 +92,72 @@ def run(asked: Run) -> int:
 
 def _lay_out(asked: Run, scratch: bytes) -> _Places:
     home = asked.keep if asked.keep is not None else scratch
-    with suppress(FileExistsError):
-        os.mkdir(home)
-    places = _Places(
-        os.path.join(home, b"upper"), os.path.join(home, b"work"), os.path.join(scratch, b"root")
-    )
-    make_upper(places.upper, like=asked.layers[0])
-    with suppress(FileExistsError):
-        os.mkdir(places.work)
-    os.mkdir(places.root)
-    return places
+    changes = keep_directory.lay_out(home, like=asked.layers[0])
+    root = os.path.join(scratch, b"root")
+    os.mkdir(root)
+    return _Places(changes, root)
 
 
-def _start_daemon(asked: Run, places: _Places) -> Child:
+def _start_daemon(asked: Run, places: _Places, terminal: UsersTerminal | None) -> Child:
     spec = stack_of(asked.layers)._replace(
-        upper=places.upper,
-        work=places.work,
+        upper=places.changes.upper,
+        work=places.changes.work,
         volumes=asked.volumes,
         volatile=asked.keep is None,
         # The kernel reads an upper with metacopies only if it is told to: not one that is kept.
         metacopy=asked.keep is None,
     )
+    # A device in there is none: there is no other guard against one of the host's disks.
+    plan = MountPlan(places.root, dev=asked.privileged)
+    terminals_fds = frozenset() if terminal is None else terminal.needed_fds
 
     def serve(on_ready: Callable[[], None]) -> None:
         # Only here: trio and pyfuse3 take longer to load than everything before.
         from overlayfs_py.drivers import service
 
-        service.serve(spec, MountPlan(places.root), driver=asked.driver, on_ready=on_ready)
+        service.serve(spec, plan, driver=asked.driver, on_ready=on_ready)
 
-    return daemon.start(serve, daemon.Until.CALLER_ENDS, asked.callers_fds)
+    return daemon.start(serve, daemon.Until.CALLER_ENDS, asked.callers_fds | terminals_fds)
 
 
-def _run_command(asked: Run, places: _Places, server: Child) -> int:
+def _run_command(asked: Run, places: _Places, server: Child, terminal: UsersTerminal | None) -> int:
     mask = signals.block()
     supervisor_fd = os.pidfd_open(os.getpid())
     namespaces.unshare(namespaces.CLONE_NEWPID)
+    ours, inits = socket.socketpair() if terminal is not None else (None, None)
+    container = Container(
+        places.root,
+        asked.process,
+        asked.hostname,
+        privileged=asked.privileged,
+        read_only=asked.read_only,
+        volumes=tuple(volume.target for volume in asked.volumes),
+        tmpfs=asked.tmpfs,
+        terminal_for=() if terminal is None else terminal.numbers,
+        terminal_to=inits,
+    )
 
     def be_init(report: Report) -> int:
         children.die_with(supervisor_fd, signal.SIGKILL)
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        enter_root(places.root)
-        _forget_host(report)
-        _change_directory(asked.directory)
-        command_pid = _fork_command(asked, mask, report)
-        report.close()
-        return signals.run_init(command_pid)
+        return init.run(container, mask, report)
 
-    init = children.start(be_init)
+    child = children.start(be_init)
     os.close(supervisor_fd)
-    init.word()
-    return signals.supervise(init, server)
-
-
-def _forget_host(report: Report) -> None:
-    """Close what leads out of the container, and load no module from inside it."""
-    assert report.fd is not None
-    children.close_all_but(report.fd)
-    sys.path.clear()
-
-
-def _change_directory(directory: str) -> None:
-    os.chdir(directory)
-
-
-def _fork_command(asked: Run, mask: set[int], report: Report) -> int:
-    pid = os.fork()
-    if pid:
-        return pid
-    signals.restore_for_command(mask)
+    if inits is not None:
+        inits.close()
+    child.word()
+    master = None if ours is None else _received(ours)
+    if terminal is None or master is None:
+        return supervise(child, server, None)
+    relay = Relay(terminal, master)
     try:
-        os.execvpe(asked.command[0], asked.command, asked.environment)
-    except OSError as error:
-        code = NOT_FOUND if isinstance(error, FileNotFoundError) else CANNOT_RUN
-        report.failed(Failure(f"{asked.command[0]}: {error.strerror}", code))
-        os._exit(code)
+        return supervise(child, server, relay)
+    finally:
+        relay.close()
+
+
+def _received(ours: socket.socket) -> int | None:
+    """The master of the container's terminal; None where init was killed before it sent it."""
+    with ours:
+        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    return fds[0] if fds else None

@@ -27,6 +27,13 @@ def topmost(target: bytes) -> Mount | None:
     return found[-1] if found else None
 
 
+def below(target: bytes) -> list[Mount]:
+    """Return the mounts whose mount point lies below `target`, in the order that they were made."""
+    with open(_MOUNTINFO, "rb") as file:
+        mounts = _read(file.read())
+    return [mount for mount in mounts if mount.target.startswith(target.rstrip(b"/") + b"/")]
+
+
 def _read(text: bytes) -> list[Mount]:
     return [_parse(line) for line in text.splitlines()]
 

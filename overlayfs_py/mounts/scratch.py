@@ -10,7 +10,7 @@ import os
 import signal
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from overlayfs_py.mounts import children
 from overlayfs_py.union.remove_tree import remove_tree
@@ -24,11 +24,23 @@ _PREFIX = b"overlayfs-py-"
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
+class Farewell(Protocol):
+    """What is done at the end besides."""
+
+    @property
+    def needed_fds(self) -> frozenset[int]:
+        """The descriptors that it needs until then."""
+
+    def __call__(self) -> None:
+        """Do it."""
+
+
 @contextmanager
-def scratch_directory(base: bytes) -> Iterator[bytes]:
+def scratch_directory(base: bytes, farewell: Farewell | None = None) -> Iterator[bytes]:
     """Give a new empty directory below `base`; nothing of it is left afterwards.
 
-    Every process that is forked inside uses it until it ends or calls exec.
+    Every process that is forked inside uses it until it ends or calls exec. Then `farewell` is
+    done, too, even if they were killed.
 
     Raises:
         Failure: the directory cannot be made.
@@ -38,7 +50,7 @@ def scratch_directory(base: bytes) -> Iterator[bytes]:
 
     def keep(report: Report) -> None:
         os.close(users_fd)
-        _keep(report, base, watch_fd)
+        _keep(report, base, watch_fd, farewell)
 
     keeper = children.start(keep)
     os.close(watch_fd)
@@ -49,15 +61,19 @@ def scratch_directory(base: bytes) -> Iterator[bytes]:
         keeper.wait()
 
 
-def _keep(report: Report, base: bytes, watch_fd: int) -> None:
+def _keep(report: Report, base: bytes, watch_fd: int, farewell: Farewell | None) -> None:
     os.setsid()  # out of reach of ^C, and of what ends a whole process group
-    # A caller that reads our output to its end must not wait for this process.
-    children.take_null_stdio(keep_stderr=True)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     directory = tempfile.mkdtemp(prefix=_PREFIX, dir=base)
+    # A caller may wait for the end of a pipe, or for a lock, that this process has open.
+    children.take_null_stdio()
+    assert report.fd is not None
+    children.close_all_but(report.fd, watch_fd, *(() if farewell is None else farewell.needed_fds))
     report.ready(directory)
     os.read(watch_fd, 1)
+    if farewell is not None:
+        farewell()
     remove(directory)
 
 

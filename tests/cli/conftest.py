@@ -10,10 +10,15 @@ import pytest
 
 from tests.system.engine import make_root_filesystem
 from tests.system.mount_table import mounts_below
-from tests.system.processes import attempt, processes_naming, wait_until
+from tests.system.processes import attempt, processes_naming, run, wait_until
+from tests.system.unprivileged import as_user, device_for_everybody
+from tests.system.untouched import untouched
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
+
+    from tests.cli.chrooting import Chroot
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +61,27 @@ def temporary(scratch: Path) -> Path:
     directory.mkdir(mode=0o777)
     directory.chmod(0o1777)
     return directory
+
+
+@pytest.fixture(params=["root", "user"])
+def chroot(
+    request: pytest.FixtureRequest, overlayfs_py: Path, root: Path, temporary: Path
+) -> Chroot:
+    """Run `overlayfs-py chroot ROOT ...` as root, or as an ordinary user who owns the layer.
+
+    Whatever a test does, nothing stays in the temporary directory, and the layer stays as it is.
+    """
+    user = request.param == "user"
+    if user:
+        run(["chown", "--recursive", "--no-dereference", "nobody:", root])
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        argv = [overlayfs_py, "chroot", root, *map(str, arguments)]
+        environment = {"TMPDIR": str(temporary), "LEAKED": "yes"}
+        with untouched((root,)), device_for_everybody():
+            done = attempt(as_user(argv) if user else argv, env=environment)
+        assert list(temporary.iterdir()) == []
+        assert mounts_below(temporary) == []
+        return done
+
+    return call

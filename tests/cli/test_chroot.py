@@ -10,47 +10,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.system.mount_table import mounts_below
+from tests.cli.chrooting import shell
 from tests.system.processes import attempt, run
 from tests.system.unprivileged import as_user, device_for_everybody
 from tests.system.untouched import untouched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    Chroot = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture(params=["root", "user"])
-def chroot(
-    request: pytest.FixtureRequest, overlayfs_py: Path, root: Path, temporary: Path
-) -> Chroot:
-    """Run `overlayfs-py chroot ROOT ...` as root, or as an ordinary user who owns the layer.
-
-    Whatever a test does, nothing stays in the temporary directory, and the layer stays as it is.
-    """
-    user = request.param == "user"
-    if user:
-        run(["chown", "--recursive", "--no-dereference", "nobody:", root])
-
-    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        argv = [overlayfs_py, "chroot", root, *map(str, arguments)]
-        environment = {"TMPDIR": str(temporary), "LEAKED": "yes"}
-        with untouched((root,)), device_for_everybody():
-            done = attempt(as_user(argv) if user else argv, env=environment)
-        assert list(temporary.iterdir()) == []
-        assert mounts_below(temporary) == []
-        return done
-
-    return call
-
-
-def shell(chroot: Chroot, steps: str, *options: object) -> list[str]:
-    """Run a script inside; it must succeed and say nothing on stderr. Returns its lines."""
-    done = chroot(*options, "--", "sh", "-ec", steps)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
+    from tests.cli.chrooting import Chroot
 
 
 def test_the_command_is_root_in_a_writable_root(chroot: Chroot) -> None:
@@ -194,6 +162,7 @@ def test_devices_work(chroot: Chroot) -> None:
         "tty",
         "ptmx",
         "pts",
+        "mqueue",
         "shm",
         "fd",
         "fuse",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.containers import signals
+from overlayfs_py.containers import supervision
 from tests.system.mount_table import mounts_below
 from tests.system.processes import processes_naming, run, wait_until
 from tests.system.unprivileged import as_user, device_for_everybody
@@ -168,7 +168,7 @@ def test_the_mount_is_seen_by_nobody_outside(running: Running) -> None:
 def test_patience_with_a_command_that_does_not_end_is_limited(
     overlayfs_py: Path, root: Path, temporary: Path
 ) -> None:
-    assert signals.GRACE_S <= 10
+    assert supervision.GRACE_S <= 10
     process = subprocess.Popen(
         [overlayfs_py, "chroot", root, "--", "sh", "-c", f"trap '' TERM; sleep {A_LONG_TIME}"],
         env={"TMPDIR": str(temporary)},
@@ -177,7 +177,7 @@ def test_patience_with_a_command_that_does_not_end_is_limited(
         wait_until(is_asleep, "the command to run")
         process.terminate()
 
-        assert process.wait(signals.GRACE_S + 8) == 128 + signal.SIGKILL
+        assert process.wait(supervision.GRACE_S + 8) == 128 + signal.SIGKILL
     assert_gone(temporary)
 
 

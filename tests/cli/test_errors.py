@@ -26,7 +26,7 @@ USAGE = {
     "nothing to enter": ["chroot"],
     "empty layers": ["chroot", ":", "true"],
     "bad volume": ["chroot", "/", "-v", "nonsense", "true"],
-    "bad variable": ["chroot", "/", "-e", "NONSENSE", "true"],
+    "bad variable": ["chroot", "/", "-e", "=NONSENSE", "true"],
     "no such shell": ["completion", "csh"],
     "nothing to pull": ["pull"],
     "no name": ["pull", "Debian"],

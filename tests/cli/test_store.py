@@ -137,7 +137,9 @@ def test_what_is_neither_layer_nor_image_is_told(overlay: Overlay) -> None:
     done = overlay("chroot", "nothing:1", "true")
 
     assert done.returncode == 125
-    assert done.stderr == "overlayfs-py: nothing:1: neither a layer nor an image of the store\n"
+    assert done.stderr == (
+        'overlayfs-py: nothing:1: not here: pull it with "overlayfs-py pull nothing:1"\n'
+    )
 
 
 def test_what_is_saved_is_loaded(overlay: Overlay, image: str, scratch: Path) -> None:

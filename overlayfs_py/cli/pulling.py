@@ -1,0 +1,51 @@
+"""Bringing an image for a command that wants to run it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from overlayfs_py.cli.base_stack import NOT_HERE, BaseStack, NotHere, find_base
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts import children
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from overlayfs_py.mounts.children import Report
+
+
+def find_or_pull(
+    text: str, find_image: Callable[[str], BaseStack | None], root: Path | None, *, always: bool
+) -> BaseStack:
+    """Return what `find_base` does, after a pull of the image that is not here, or `always`.
+
+    Raises:
+        Failure: it cannot be pulled; the reason has been said.
+    """
+    try:
+        found = find_base(text, find_image)
+    except NotHere as failure:
+        _pull(failure.name, root)
+        return find_base(text, find_image)
+    if not always or not found.image:
+        return found
+    _pull(found.image, root)
+    return find_base(text, find_image)
+
+
+def _pull(name: str, root: Path | None) -> None:
+    where = [] if root is None else ["--root", str(root)]
+
+    def work(_: Report) -> int:
+        from overlayfs_py.cli import commands
+
+        os.dup2(2, 1)  # stdout is the command's
+        return commands.run(["pull", *where, "--", name])
+
+    # In a process of its own: it leaves threads behind, which a fork later would lose.
+    child = children.start(work)
+    child.word()
+    if child.wait():
+        raise Failure(f"{name}: could not be pulled", NOT_HERE)

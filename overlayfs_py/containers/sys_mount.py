@@ -1,0 +1,39 @@
+"""The /sys of a container: the host's to read, without what else is mounted there."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from overlayfs_py.containers import masks
+from overlayfs_py.drivers import mountinfo
+from overlayfs_py.syscalls import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_MASKED = (b"firmware", b"devices/virtual/powercap")
+# Programs look there for their limits. Below them nothing else is mounted.
+_SHOWN = frozenset({b"cgroup", b"cgroup2", b"tmpfs"})
+
+
+def mount(enter: Callable[[], None], *, privileged: bool) -> None:
+    """Mount it on the working directory."""
+    # A new sysfs would need a network namespace of our own.
+    mounts.mount(b"/sys", b".", None, mounts.MS_BIND | mounts.MS_REC)
+    enter()
+    if privileged:
+        return
+    for target in (*_others(os.getcwdb()), *_MASKED):
+        masks.mask(target)
+    masks.make_read_only(b".")
+
+
+def _others(sys: bytes) -> Iterator[bytes]:
+    """What of the host is mounted below: debugfs, tracefs, bpf, efivarfs and the like."""
+    covered: list[bytes] = []
+    for found in mountinfo.below(sys):
+        is_covered = any(found.target.startswith(other + b"/") for other in covered)
+        if found.kind not in _SHOWN and not is_covered:
+            covered.append(found.target)
+            yield found.target
