@@ -72,10 +72,19 @@ def _terminal(container: Container) -> Terminal | None:
     pair = terminals.open_pair("/dev/pts")
     socket.send_fds(container.terminal_to, [b"m"], [pair.master])
     os.close(pair.master)
+    _give_size(container.terminal_for, pair.slave)
     terminal = Terminal(pair.slave, container.terminal_for)
     # Here too: /proc/1/fd would lead to the user's.
     terminal.take()
     return terminal
+
+
+def _give_size(candidates: Collection[int], slave: int) -> None:
+    """Let the terminal be as large as the user's from the beginning."""
+    for number in candidates:
+        if os.isatty(number):
+            terminals.copy_size(number, slave)
+            return
 
 
 def _cover(container: Container) -> None:

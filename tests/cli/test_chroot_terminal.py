@@ -58,6 +58,7 @@ class OnTerminal:
     def end(self) -> int:
         """Wait for the end and return the exit status; all that was shown is seen."""
         while True:
+            assert select.select([self.fd], [], [], 30)[0], f"no end after {self.seen!r}"
             try:
                 data = os.read(self.fd, 65536)
             except OSError:  # EIO: nobody has it open
