@@ -72,15 +72,12 @@ def find_in_store(name: str, root: Path | None) -> BaseStack | None:
 
     The beginning of an ID means a file of that name, where there is one.
     """
-    from overlayfs_py.cli.store_arguments import find_store
-    from overlayfs_py.store.failures import NotInStore
+    from overlayfs_py.cli.store_arguments import open_store
+    from overlayfs_py.store.failures import NoStore, NotInStore
 
-    store = find_store(root)
-    if store is None:
-        return None
     try:
-        image, layers = store.use_image(name)
-    except NotInStore:
+        image, layers = open_store(root).use_image(name)
+    except (NotInStore, NoStore):
         return None
     if _DIGITS.fullmatch(name) and os.path.lexists(name) and not _is_named(image, name):
         layers.close()

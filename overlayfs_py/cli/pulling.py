@@ -46,6 +46,9 @@ def _pull(name: str, root: Path | None) -> None:
 
     # In a process of its own: it leaves threads behind, which a fork later would lose.
     child = children.start(work)
-    child.word()
+    try:
+        child.word()
+    except Failure as failure:
+        raise Failure(str(failure), NOT_HERE) from None
     if child.wait():
         raise Failure(f"{name}: could not be pulled", NOT_HERE)

@@ -50,15 +50,6 @@ def find_store(root: Path | None) -> Store | None:
         return None
 
 
-def find_store(root: Path | None) -> Store | None:
-    """Open the store that `--root` names, None where there is none; it is not made."""
-    try:
-        place = default_root() if root is None else root
-    except RuntimeError:  # of a user without a home
-        return None
-    return open_store(place) if place.is_dir() else None
-
-
 root_option = click.option(
     "--root",
     type=click.Path(path_type=Path, file_okay=False),
