@@ -67,5 +67,6 @@ def change_of(header: requests.Header, asked: requests.Setattr) -> AttributeChan
         size=asked.size if valid & SetattrValid.SIZE else None,
         atime_ns=atime if valid & (SetattrValid.ATIME | SetattrValid.ATIME_NOW) else None,
         mtime_ns=mtime if valid & (SetattrValid.MTIME | SetattrValid.MTIME_NOW) else None,
+        times_are_now=now != 0,
         kill_privileges=membership(header.gid, header.pid) if kills else None,
     )

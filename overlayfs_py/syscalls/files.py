@@ -31,6 +31,7 @@ _AT_FDCWD = -100
 _SYNC_FILE_RANGE_WRITE = 2
 _STATX_BTIME = 0x800
 _STATX_SIZE = 256
+_STATX_ATTRIBUTES_OFFSET = 8  # stx_mask and stx_blksize come before
 _STATX_BTIME_OFFSET = 80  # struct statx: stx_btime follows stx_atime, which is at 64
 
 _AT_SYMLINK_NOFOLLOW = 0x100
@@ -119,6 +120,13 @@ def birth_time_ns(path: bytes, *, follow: bool) -> int | None:
         return None
     seconds, nanoseconds = struct.unpack_from("=qI", answer, _STATX_BTIME_OFFSET)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+def attribute_flags(path: bytes, *, follow: bool) -> int:
+    """Return the STATX_ATTR_* of an object: some inode flags, with no need to open it."""
+    buffer = out_buffer(_STATX_SIZE)
+    _statx(_AT_FDCWD, path, 0 if follow else _AT_SYMLINK_NOFOLLOW, 0, buffer)
+    return int(struct.unpack_from("=Q", buffer.raw, _STATX_ATTRIBUTES_OFFSET)[0])
 
 
 def get_flags(fd: int) -> int:

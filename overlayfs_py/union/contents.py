@@ -17,6 +17,7 @@ from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.union import inodes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import OpenMetacopy, WritableReader, opened
+from overlayfs_py.union.protection import IMMUTABLE, protection, require_openable
 from overlayfs_py.union.values import Need
 from overlayfs_py.union.write_access import make_writable
 
@@ -33,6 +34,8 @@ def open_file(state: State, node: Node, *, write: bool) -> None:
     """Check that a file can be opened so, and let it be in the upper before it is written."""
     file = require_regular(node)
     if write:
+        if protection(state, file) & IMMUTABLE:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), file.name)
         make_writable(state, file)
 
 
@@ -67,8 +70,9 @@ def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> in
     try:
         fd = writable_fd(state, file)
     except PermissionError:
-        if offset != file.place.attributes().size:
+        if protection(state, node) == IMMUTABLE or offset != file.place.attributes().size:
             raise
+        make_writable(state, file)
         return _append_only(file, data)
     view = memoryview(data)
     written = os.pwrite(fd, view, offset)
@@ -81,7 +85,7 @@ def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> in
 
 
 def _append_only(file: FileNode, data: bytes | memoryview) -> int:
-    """Write at the end of a file that can be opened for nothing else (chattr(1), `a`)."""
+    """Write at the end of a file that may be opened for nothing else (chattr(1), `a`)."""
     fd = file.writable.open(os.O_WRONLY | os.O_APPEND)
     try:
         return os.write(fd, data)
@@ -101,6 +105,8 @@ def write_back(state: State, node: Node, offset: int, data: bytes | memoryview) 
     The kernel tells its time of a write only where that differs from the one it knows; were the
     file's to move, it would be another at the next mount.
     """
+    if protection(state, node):
+        return write(state, node, offset, data)
     fd = writable_fd(state, require_regular(node))
     times = os.fstat(fd)
     written = write(state, node, offset, data)
@@ -111,6 +117,7 @@ def write_back(state: State, node: Node, offset: int, data: bytes | memoryview) 
 def truncate(state: State, node: Node, size: int) -> None:
     """Set a file's length."""
     file = require_regular(node)
+    require_openable(state, file)
     make_writable(state, file, Need.DATA if size else Need.EMPTY)
     os.ftruncate(writable_fd(state, file), size)
 
@@ -188,8 +195,9 @@ def _synced_fd(state: State, node: Node) -> int | None:
         return None
     if node.writable.tree.read_only:
         return None
-    if node.below is not None:
-        return node.writable.open_inode(os.O_RDONLY)  # its data is not ours to sync
+    if node.below is not None or protection(state, node):
+        # Its data is not ours to sync, or it may be opened for nothing else.
+        return node.writable.open_inode(os.O_RDONLY)
     return os.dup(writable_fd(state, node))
 
 
@@ -206,6 +214,7 @@ def writable_fd(state: State, node: FileNode) -> int:
     """Return a descriptor for reading and writing, owned by the cache: use it at once."""
     known = state.readers.find(node)
     if not isinstance(known, WritableReader):
+        require_openable(state, node)
         make_writable(state, node)
         known = WritableReader(node.writable.tree, _open_writable(node))
         state.readers.put(node, known)

@@ -15,11 +15,12 @@ import errno
 import os
 import stat
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostDirectory
 from overlayfs_py.layers.xattrs import find_xattr
-from overlayfs_py.union import inodes, metacopies
+from overlayfs_py.union import inodes, metacopies, protection
 from overlayfs_py.union.nameless import ParkedFile
 from overlayfs_py.union.nodes import DataBelow
 from overlayfs_py.union.opened import keep_open
@@ -27,7 +28,9 @@ from overlayfs_py.union.staging import StagedFile, StagedName
 from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
-    from overlayfs_py.layers.host import HostFile
+    from collections.abc import Callable
+
+    from overlayfs_py.layers.host import HostFile, HostObject
     from overlayfs_py.layers.interface import Reader
     from overlayfs_py.union.inodes import Metadata
     from overlayfs_py.union.nodes import DirectoryNode, FileNode
@@ -46,6 +49,7 @@ class CopyUp:
         size: int,
         metadata: Metadata | None,
         *,
+        give_flags: Callable[[HostObject], None],
         sync: bool,
     ) -> None:
         """Take over `reader`, if data is to be copied, and `staged`."""
@@ -56,6 +60,7 @@ class CopyUp:
         self.sync_took_s: float | None = None  # None: there was none
         self._reader = reader
         self._metadata = metadata
+        self._give_flags = give_flags
 
     @property
     def is_metacopy(self) -> bool:
@@ -72,6 +77,7 @@ class CopyUp:
         if copies_data and self._reader is not None:
             self._reader.copy_to(self.staged.fd, self.size_bytes, syncs_soon=self.sync)
         if self._metadata is not None:
+            self._give_flags(self.staged.item)
             inodes.give_metadata(self.staged.item, self._metadata)
         if copies_data and self.sync:
             begun = time.monotonic()
@@ -111,12 +117,19 @@ def begin(state: State, node: FileNode, need: Need) -> CopyUp | None:
     else:
         # The metacopy's own may change until its data is there: see `metacopies.complete`.
         found, metadata = node.writable.attributes(), None
+    flags = 0
+    if node.lower is not None:
+        flags = protection.flags_of(state, node.lower, node.type)
+        node.protection = flags & protection.PROTECTING
+    give = partial(protection.give_flags, state, flags=flags)
     size = 0 if need is Need.EMPTY or is_metacopy else found.size
     reader = None if is_metacopy else node.data.open_reader()
     copy = None
     try:
         staged = StagedFile(upper)
-        copy = CopyUp(node, reader, staged, size, metadata, sync=not state.spec.volatile)
+        copy = CopyUp(
+            node, reader, staged, size, metadata, give_flags=give, sync=not state.spec.volatile
+        )
         if is_metacopy:
             metacopies.make(upper, staged.item, found.size)
     except OSError:
@@ -209,7 +222,8 @@ def _install_file(state: State, copy: CopyUp) -> None:
         below = below._replace(redirect=None)
     _install(state, node, staged)
     node.below = below
-    if node.parent is not None:
+    # What protects a file is asked when it is opened.
+    if node.parent is not None and not node.protection:
         keep_open(state, node, staged.item.tree, staged.take_fd())
 
 
@@ -257,6 +271,8 @@ def _copy_up_one(state: State, upper: Upper, node: DirectoryNode) -> None:
     os.mkdir(staged, 0o700, dir_fd=upper.stage.fd())
     try:
         item = HostDirectory(upper.tree, upper.stage, staged)
+        flags = protection.flags_of(state, node.top, stat.S_IFDIR)
+        protection.give_flags(state, item, flags)
         inodes.copy_metadata(state.upper_ids, node.top, item)
         upper.place_unseen(staged, node.parent.require_upper(), node.name)
     except OSError:

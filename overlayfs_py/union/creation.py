@@ -27,6 +27,7 @@ from overlayfs_py.union.copy_up import copy_up_directory, link
 from overlayfs_py.union.lookup import Seen, look, shown_below, upper_node, upper_state
 from overlayfs_py.union.nodes import FileNode
 from overlayfs_py.union.opened import keep_open
+from overlayfs_py.union.protection import require_changeable, require_takes_names
 from overlayfs_py.union.write_access import counts_hidden_links, make_writable
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def create(
     if is_whiteout_device(mode, rdev) and tree_of(parent) is None:
         raise PermissionError(errno.EPERM, "this device means a deletion", name)
     _require_possible(state, parent, name)
+    require_takes_names(state, parent, name)
     if _is_native(state, parent, name, mode, creator):
         native = Blueprint(mode & ~creator.umask, -1, -1, rdev, target)
         with suppress(FileExistsError):  # by something that is shown, or by a whiteout
@@ -83,6 +85,7 @@ def create(
 
 def create_temporary(state: State, parent: DirectoryNode, mode: int, creator: Creator) -> FileNode:
     """Create a regular file that no name shows yet, as open(2) with O_TMPFILE; `link` names it."""
+    require_takes_names(state, parent, b"")
     directory = copy_up_directory(state, parent)
     new = _blueprint(state, parent, directory, mode, creator, 0, b"")
     upper = state.upper
@@ -104,6 +107,8 @@ def create_temporary(state: State, parent: DirectoryNode, mode: int, creator: Cr
 def make_link(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> Node:
     """Give a file one more name; EXDEV across the edge of a volume, ENOENT without a link left."""
     require_same_tree(node.parent or parent, parent)
+    require_takes_names(state, parent, name)
+    require_changeable(state, node)
     directory, there = prepare_name(state, parent, name)
     if counts_hidden_links(state, node):
         _link_as_copy(state, node, parent, name)
@@ -252,6 +257,7 @@ def _create_native(state: State, parent: DirectoryNode, name: bytes, new: Bluepr
         os.close(fd)
         raise
     assert isinstance(node, FileNode)
+    node.protection = 0
     keep_open(state, node, directory.tree, fd)
     return Seen(node, found)
 
@@ -388,4 +394,5 @@ def _created(state: State, parent: DirectoryNode, name: bytes) -> Seen:
     seen = look(state, parent, name)
     if seen is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    seen.node.protection = 0  # nobody has set any
     return seen

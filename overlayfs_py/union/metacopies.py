@@ -16,7 +16,7 @@ from overlayfs_py.layers.marks import METACOPY, REDIRECT
 from overlayfs_py.layers.reader import copy_data
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
-from overlayfs_py.union import inodes
+from overlayfs_py.union import inodes, protection
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.held import OpenFile
@@ -71,6 +71,8 @@ def complete(state: State, node: FileNode, staged: bytes) -> None:
 def _exchange(state: State, node: FileNode, staged: bytes) -> None:
     upper, place = state.require_upper(), node.writable
     item = HostFile(upper.stage, staged)
+    protection.store(state, item, protection.stored(state, place))
+    protection.give_flags(state, item, protection.flags_of(state, place, stat.S_IFREG))
     inodes.copy_metadata(state.upper_ids, place, item)
     old, new = (upper.tree.ino_of(one.status()) for one in (place, item))
     assert place.parent is not None

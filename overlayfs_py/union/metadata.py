@@ -21,6 +21,8 @@ from overlayfs_py.union import acl, contents, inodes
 from overlayfs_py.union.acting import group_for_mode, owners_rules
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import opened
+from overlayfs_py.union.protection import PROTECTING, protection, require_changeable
+from overlayfs_py.union.protection import store as store_protection
 from overlayfs_py.union.values import Need
 from overlayfs_py.union.write_access import make_writable
 
@@ -83,6 +85,7 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
     """Set attributes, in the order that a single chown, chmod, truncate or utimens would."""
     if change.changes_nothing:
         return attributes(state, node)
+    require_changeable(state, node, times_are_now=change.only_sets_times_to_now)
     if change.size is not None:
         contents.truncate(state, node, change.size)
     if change.kill_privileges is not None:
@@ -150,16 +153,24 @@ def get_flags(state: State, node: Node) -> int:
     if isinstance(node, FileNode) and node.below is not None and isinstance(node.place, HostFile):
         fd = node.place.open_inode(os.O_RDONLY)
         try:
-            return files.get_flags(fd)
+            found = files.get_flags(fd)
         finally:
             os.close(fd)
-    return files.get_flags(_flags_fd(state, node))
+    else:
+        found = files.get_flags(_flags_fd(state, node))
+    if not node.cacheable:
+        return found
+    return found & ~PROTECTING | protection(state, node)
 
 
 def set_flags(state: State, node: Node, flags: int) -> None:
-    """Set an inode's flags, as chattr(1) does."""
-    make_writable(state, node)
+    """Set an inode's flags, as chattr(1) does; those that protect it go to an xattr."""
+    place = make_writable(state, node)
     fd = _flags_fd(state, node)
+    if node.cacheable:
+        store_protection(state, place, flags)
+        node.protection = flags & PROTECTING
+        flags &= ~PROTECTING
     with owners_rules(state, node):
         files.set_flags(fd, flags)
     # Whether a file may be written is asked when it is opened (fs/namei.c, may_open).
@@ -226,6 +237,7 @@ def set_xattr(state: State, node: Node, name: bytes, value: bytes, flags: int) -
         if not ids.changes_nothing:
             value = acl.with_ids(value, ids.disk_uid, ids.disk_gid)
         flags = 0  # an ACL is always there to be replaced (fs/posix_acl.c, vfs_set_acl)
+    require_changeable(state, node)
     place = _changeable(state, node)
     with _rules_of(state, node, name):
         inodes.set_xattr(place, _disk_name(node, name), value, flags)
@@ -234,6 +246,7 @@ def set_xattr(state: State, node: Node, name: bytes, value: bytes, flags: int) -
 
 def remove_xattr(state: State, node: Node, name: bytes) -> None:
     """Remove a value; ENODATA where there is none, without copying anything up."""
+    require_changeable(state, node)
     if name not in _ACLS or _lies_in_a_layer(node):
         get_xattr(state, node, name)
     # Of a file that lies in the upper, its filesystem says whether having no ACL is an error; the

@@ -40,7 +40,10 @@ class DataBelow(NamedTuple):
 class Node:
     """One object of the union."""
 
-    __slots__ = ("aliases", "cacheable", "holds", "ino", "name", "parent", "pins", "type")
+    __slots__ = (
+        *("aliases", "cacheable", "holds", "ino", "name", "parent", "pins", "protection"),
+        "type",
+    )
 
     def __init__(self, ino: int, file_type: int, parent: DirectoryNode | None, name: bytes) -> None:
         self.ino = ino
@@ -54,6 +57,7 @@ class Node:
         self.aliases: tuple[tuple[DirectoryNode, bytes], ...] = ()
         # False where others change the object behind the union's back: inside a volume.
         self.cacheable = True
+        self.protection: int | None = None  # inode flags, None: not read yet, see `protection`
 
     @property
     def mode(self) -> int:

@@ -15,6 +15,7 @@ from overlayfs_py.union.lookup import look, names, shown_below
 from overlayfs_py.union.nameless import keep_file, require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import opened
+from overlayfs_py.union.protection import require_deletable
 from overlayfs_py.union.values import WhiteoutStyle
 from overlayfs_py.union.volume_nodes import VolumeFile
 
@@ -35,6 +36,7 @@ def unlink(state: State, parent: DirectoryNode, name: bytes) -> None:
     node, in_upper = seen.node, seen.in_upper
     if not isinstance(node, FileNode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
+    require_deletable(state, parent, name, node)
     directory = copy_up_directory(state, parent)
     with losing_name(state, node, parent, name):
         if not in_upper or shown_below(parent, name):
@@ -49,6 +51,7 @@ def remove_directory(state: State, parent: DirectoryNode, name: bytes) -> None:
     node = require(state, parent, name)
     if not isinstance(node, DirectoryNode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
+    require_deletable(state, parent, name, node)
     require_empty(node)
     directory = copy_up_directory(state, parent)
     if parks(state, node):

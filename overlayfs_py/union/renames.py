@@ -25,6 +25,7 @@ from overlayfs_py.union.creation import require_same_tree
 from overlayfs_py.union.lookup import lookup, shown_below, upper_state
 from overlayfs_py.union.nameless import require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.protection import require_deletable, require_takes_names
 from overlayfs_py.union.removal import (
     losing_directory,
     losing_name,
@@ -141,6 +142,7 @@ def _ends(
 
 def _refuse(state: State, old: End, new: End, *, exchange: bool) -> None:
     require_same_tree(old.parent, new.parent)
+    _refuse_protected(state, old, new)
     if new.parent.removed:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), new.name)
     for end, other, moves in ((old, new, True), (new, old, exchange)):
@@ -156,6 +158,15 @@ def _refuse(state: State, old: End, new: End, *, exchange: bool) -> None:
         require_empty(new.node)
     elif isinstance(old.node, DirectoryNode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), new.name)
+
+
+def _refuse_protected(state: State, old: End, new: End) -> None:
+    assert old.node is not None
+    require_deletable(state, old.parent, old.name, old.node)
+    if new.node is None:
+        require_takes_names(state, new.parent, new.name)
+    else:
+        require_deletable(state, new.parent, new.name, new.node)
 
 
 def _refuse_directory(node: DirectoryNode, target: End) -> None:

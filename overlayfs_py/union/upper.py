@@ -242,6 +242,10 @@ class Upper:
         """Set `overlay.KEY` on a directory or regular file of the upper."""
         inodes.set_xattr(item, self.prefix + key, value)
 
+    def remove_private(self, item: HostObject, key: bytes) -> None:
+        """Remove `overlay.KEY`, which is there."""
+        inodes.remove_xattr(item, self.prefix + key)
+
     def set_opaque(self, directory: HostDirectory) -> None:
         """Let nothing below merge with a directory."""
         self.set_private(directory, b"opaque", b"y")

@@ -48,6 +48,7 @@ class AttributeChange(NamedTuple):
     size: int | None = None
     atime_ns: int | None = None
     mtime_ns: int | None = None
+    times_are_now: bool = False  # as by touch(1), which asks for less than to set them
     # Clear set-user-ID and set-group-ID: the caller lacks CAP_FSETID. What says whether he is in
     # a group: of his own, a file that its group cannot execute keeps set-group-ID.
     kill_privileges: Callable[[int], bool] | None = None
@@ -56,6 +57,11 @@ class AttributeChange(NamedTuple):
     def changes_nothing(self) -> bool:
         """Whether no attribute is to be set, as by chown(2) with -1 for both ids."""
         return self[:6] == _NOTHING
+
+    @property
+    def only_sets_times_to_now(self) -> bool:
+        """Whether that is all: those who may write a file may do so."""
+        return self.times_are_now and self[:4] == _NOTHING[:4]
 
     @property
     def need(self) -> Need:
