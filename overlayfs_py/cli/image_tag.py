@@ -25,10 +25,6 @@ Examples:
 @click.argument("image", type=IMAGE)
 @click.argument("name", type=IMAGE)
 def command(root: Path | None, image: str, name: str) -> None:
-    from overlayfs_py.image.errors import BadReference
     from overlayfs_py.image.reference import parse_reference
 
-    reference = parse_reference(name)
-    if reference.digest is not None:
-        raise BadReference(name, "a new name cannot have a digest")
-    open_store(root).tag(image, reference)
+    open_store(root).tag(image, parse_reference(name))

@@ -52,6 +52,7 @@ Examples:
 @click.option(
     "--keep-blobs", is_flag=True, help="Keep the compressed layers, too, for `push` and `save`."
 )
+@click.option("-a", "--all-tags", is_flag=True, help="Pull all tags of the repository NAME.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image's full name.")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
 @content_trust_option
@@ -66,6 +67,7 @@ def command(
     name: str,
     *,
     keep_blobs: bool,
+    all_tags: bool,
     quiet: bool,
     as_json: bool,
     tls_verify: bool | None,
@@ -79,22 +81,26 @@ def command(
     from overlayfs_py.transfer.pull import PullOptions
 
     typed = parse_reference(name)
+    if all_tags and (typed.tag is not None or typed.digest is not None):
+        raise click.UsageError("--all-tags takes a name without tag and digest")
     wanted = machine_platform(os.uname().machine) if platform is None else parse_platform(platform)
     options = client_options(RegistryArguments(authfile, cert_dir, tls_verify))
     with watching(quiet=quiet, as_json=as_json) as shown:
-        if typed != typed.with_default_tag():
+        if typed != typed.with_default_tag() and not all_tags:
             shown.say("Using default tag: latest")
-        meant = [each.with_default_tag() for each in candidates(options.configuration, name)]
+        meant = candidates(options.configuration, name)
         how = PullOptions(wanted, Keeping(Form(form), blob=keep_blobs))
-        pulled = _pull(open_store(root, create=True), options, meant, how, shown)
-    if platform is not None:
-        warn_of_platform(pulled.image, wanted)
-    if as_json:
-        click.echo(_as_json(pulled))
-    elif quiet:
-        click.echo(pulled.reference.canonical)
-    else:
-        click.echo(_as_text(pulled))
+        bring = _pull_all if all_tags else _pull
+        brought = bring(open_store(root, create=True), options, meant, how, shown)
+    for pulled in brought:
+        if platform is not None:
+            warn_of_platform(pulled.image, wanted)
+        if as_json:
+            click.echo(_as_json(pulled))
+        elif quiet:
+            click.echo(pulled.reference.canonical)
+        else:
+            click.echo(_as_text(pulled))
 
 
 def _pull(
@@ -103,13 +109,36 @@ def _pull(
     references: Sequence[Reference],
     how: PullOptions,
     shown: Shown,
-) -> Pulled:
+) -> list[Pulled]:
     from overlayfs_py.registry.client import RegistryClient
     from overlayfs_py.transfer.pull import pull_first
 
-    async def work() -> Pulled:
+    tagged = [each.with_default_tag() for each in references]
+
+    async def work() -> list[Pulled]:
         async with RegistryClient(options) as client:
-            return await pull_first(store, client, references, how, shown)
+            return [await pull_first(store, client, tagged, how, shown)]
+
+    return run_async(work)
+
+
+def _pull_all(
+    store: Store,
+    options: ClientOptions,
+    references: Sequence[Reference],
+    how: PullOptions,
+    shown: Shown,
+) -> list[Pulled]:
+    """Pull all tags of a repository, of the registry that comes first."""
+    from overlayfs_py.registry.client import RegistryClient
+    from overlayfs_py.transfer.pull import pull
+
+    repository = references[0]
+
+    async def work() -> list[Pulled]:
+        async with RegistryClient(options) as client:
+            tags = await client.pull_sources(repository)[-1].list_tags()
+            return [await pull(store, client, repository.with_tag(tag), how, shown) for tag in tags]
 
     return run_async(work)
 

@@ -111,13 +111,15 @@ def parse_reference(text: str) -> Reference:
 
 
 def require_tag_name(reference: Reference) -> None:
-    """Raise if an image cannot be given this name: with its tag it would read as an ID.
+    """Raise if an image cannot be given this name.
 
     Source: moby, reference/store.go (addReference).
 
     Raises:
-        BadReference: the name is `sha256` and a tag.
+        BadReference: it has a digest; or it is `sha256` and a tag, which would read as an ID.
     """
+    if reference.digest is not None:
+        raise BadReference(reference.familiar, "a new name cannot have a digest")
     if reference.familiar_repository == _ALGORITHM:
         why = f"'{_ALGORITHM}' cannot be an image's name: with a tag it reads as an ID"
         raise BadReference(reference.familiar, why)

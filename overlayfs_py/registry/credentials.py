@@ -97,6 +97,8 @@ async def _find_in(file: AuthFile, domain: str, path: str) -> Credentials | None
     return Password(entry.user, entry.secret) if entry.user else None
 
 
-def _from_program(user: str, secret: str) -> Credentials:
+def _from_program(user: str, secret: str) -> Credentials | None:
+    if not user and not secret:
+        return None  # how some programs say that they have none
     # docker-credential-helpers: this user says that the secret is an identity token.
     return IdentityToken(secret) if user == "<token>" else Password(user, secret)

@@ -10,7 +10,7 @@ import trio
 from overlayfs_py.registry.answers import ConnectionLost
 from overlayfs_py.registry.authorization import Access, Authorization
 from overlayfs_py.registry.challenges import parse_challenges
-from overlayfs_py.registry.errors import Denied, RegistryError, Unavailable
+from overlayfs_py.registry.errors import Denied, Refused, RegistryError, Unavailable
 from overlayfs_py.registry.httpx_library import httpx
 from overlayfs_py.registry.retrying import Tries
 from overlayfs_py.registry.transport import Call, Transport, origin_of
@@ -43,6 +43,22 @@ class Ask:
     stores: bool = False  # what is sent is to be stored, which takes time
 
 
+def _home_of(domain: str) -> httpx.URL:
+    """The URL of a registry.
+
+    Raises:
+        Refused: there can be none of this name.
+    """
+    try:
+        home = httpx.URL(f"https://{_API_HOSTS.get(domain, domain)}")
+        is_host = bool(home.host) and home.path == "/" and not home.userinfo
+    except (httpx.InvalidURL, ValueError) as error:  # idna's are ValueErrors
+        raise Refused(domain, "not a registry's host[:port]") from error
+    if not is_host:
+        raise Refused(domain, "not a registry's host[:port]")
+    return home
+
+
 class Host:
     """A registry by the name that references have. Requests may run side by side."""
 
@@ -50,7 +66,7 @@ class Host:
         self.domain = domain
         self.retry = options.retry
         self._insecure = options.insecure
-        self._home = httpx.URL(f"https://{_API_HOSTS.get(domain, domain)}")
+        self._home = _home_of(domain)
         self._transport = Transport(self._home, options)
         self._authorization = Authorization(domain, source, self._transport)
         self._at_the_door: list[Challenge] | None = None  # None: not asked yet

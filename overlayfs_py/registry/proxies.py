@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from overlayfs_py.registry.errors import Refused
 from overlayfs_py.registry.httpx_library import httpx
 
-_LAST_PORT = 65535
+LAST_PORT = 65535
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
@@ -49,7 +49,7 @@ def _usable(text: str, variable: str) -> str:
         proxy = httpx.Proxy(text if is_url else f"http://{text}")
     except (httpx.InvalidURL, ValueError) as error:
         raise Refused(variable, "not the URL of a proxy") from error
-    if not proxy.url.host or (proxy.url.port or 1) > _LAST_PORT:
+    if not proxy.url.host or (proxy.url.port or 1) > LAST_PORT:
         raise Refused(variable, "not the URL of a proxy: no host, or no such port")
     if proxy.url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
         raise Refused(variable, "a SOCKS proxy needs the Python package socksio")

@@ -21,7 +21,7 @@ from overlayfs_py.registry.answers import Answer, ConnectionLost
 from overlayfs_py.registry.deadlines import StepDeadlines
 from overlayfs_py.registry.errors import BadAnswer, Unavailable
 from overlayfs_py.registry.httpx_library import httpx
-from overlayfs_py.registry.proxies import Proxies
+from overlayfs_py.registry.proxies import LAST_PORT, Proxies
 from overlayfs_py.registry.retrying import RetryPolicy, Tries, parse_retry_after
 from overlayfs_py.registry.tls import TlsFiles, make_context
 
@@ -128,6 +128,8 @@ class Transport:
         """
         answer_s = self.retry.storing_s if call.stores else self.retry.silence_s
         steps = StepDeadlines(self.retry, answer_s)
+        if (call.url.port or 0) > LAST_PORT:  # getaddrinfo would take it modulo 65536
+            raise Unavailable(call.what, f"{call.url.netloc.decode()}: no such port")
         request = httpx.Request(
             call.method,
             call.url,
@@ -158,8 +160,8 @@ class Transport:
             raise ConnectionLost(f"it took nothing for {self.retry.silence_s:g} s") from error
         except httpx.TransportError as error:
             raise ConnectionLost(str(error) or type(error).__name__) from error
-        except OverflowError as error:
-            raise Unavailable(call.what, f"{call.url.netloc.decode()}: no such port") from error
+        except UnicodeError as error:  # a label of the host has more than 63 characters
+            raise Unavailable(call.what, f"{call.url.host}: no such host") from error
         except Exception as error:
             if not _is_of_socks(error):
                 raise

@@ -109,12 +109,13 @@ def _name_to_give(archive: str, text: str) -> Reference | None:
     reference = parse_reference(text).with_default_tag()
     if reference.tag is None:
         return None
+    named = replace(reference, digest=None)
     try:
-        require_tag_name(reference)
+        require_tag_name(named)
     except BadReference as error:
         log.warning("%s: loaded without the name %s: %s", archive, text, error.strerror)
         return None
-    return replace(reference, digest=None)
+    return named
 
 
 def name_of(path: str) -> Name:

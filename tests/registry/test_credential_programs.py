@@ -68,6 +68,14 @@ async def test_a_program_is_asked_for_its_registries(tmp_path: Path) -> None:
 
 
 @pytest.mark.trio
+async def test_an_empty_answer_is_no_login(program: Path, tmp_path: Path) -> None:
+    answer = '{"serverurl":"r.example","username":"","SECRET":""}'
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")  # noqa: ASYNC240
+
+    assert await config(tmp_path, credsStore="test").find("r.example", "app") is None
+
+
+@pytest.mark.trio
 async def test_a_missing_program_is_named(tmp_path: Path) -> None:
     files = config(tmp_path, credsStore="nowhere")
 

@@ -461,3 +461,21 @@ def test_a_request_is_remembered_as_it_came() -> None:
         httpx.put(f"{server.url}/a", content=b"body", trust_env=False)
 
     assert server.requests[0] == Request("PUT", "/a", server.requests[0].headers, b"body")
+
+
+ODD_HOSTS = (
+    "a" * 64 + ".example",
+    "localhost:99999",
+    "xn--",
+    "a b",
+    "[::1",
+    "u@h",
+)
+
+
+@pytest.mark.parametrize("domain", ODD_HOSTS)
+@pytest.mark.trio
+async def test_a_host_that_cannot_be_is_one_line(domain: str) -> None:
+    async with client() as ours:
+        with pytest.raises(RegistryError, match=r"no such|not a registry"):
+            await ours.host(domain).check(domain)

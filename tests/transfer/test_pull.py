@@ -306,3 +306,31 @@ def test_a_short_name_is_looked_for_where_registries_conf_says(
     assert ours.store.image("pull/short:1").references == (name,)
     alias = f'[aliases]\n"brief" = "{registry.domain}/pull/short"\n'
     assert pull_with(alias, ours, "brief:1").endswith(f"\n{name}\n")
+
+
+def test_all_tags_of_a_repository_come(
+    ours: Ours, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    write_layout(tmp_path / "oci", [BASE])
+    names = [push(tmp_path / "oci", registry, f"all/tags:{tag}") for tag in ("1", "b")]
+    repository = names[0].removesuffix(":1")
+
+    assert ours.pull(repository, "-q", "--all-tags").split() == names
+    assert ours("images", "--root", ours.root, "--format", "{{.Tag}}").split() == ["1", "b"]
+    assert ours.fails_to_pull(names[0], "-a")[1].startswith("--all-tags takes a name without tag")
+    assert ours.fails_to_pull(f"{registry.domain}/all/none", "-a")[0] == 31
+
+
+def test_an_image_for_another_platform_comes_with_a_warning(
+    ours: Ours, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    write_layout(tmp_path / "oci", [BASE], architecture="s390x")
+    name = push(tmp_path / "oci", registry, "pull/other:1", "--override-arch=s390x")
+    words = ("pull", "-q", "--root", ours.root, "--tls-verify=false")
+
+    told = ours.attempt(*words, "--platform", "linux/amd64", name)
+    same = ours.attempt(*words, "--platform", "linux/s390x", name)
+
+    assert (told.returncode, told.stdout) == (0, f"{name}\n")
+    assert told.stderr == f"overlayfs-py: {name}: an image for linux/s390x, not for linux/amd64\n"
+    assert (same.returncode, same.stderr) == (0, "")
