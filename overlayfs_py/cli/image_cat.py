@@ -31,7 +31,7 @@ Examples:
 def command(root: Path | None, image: str, path: str) -> None:
     from overlayfs_py.containers.image_files import ImageFiles, components, shown
 
-    _, layers = open_store(root).use_image(image)
+    _, layers = open_store(root, to_find=image).use_image(image)
     with layers, ImageFiles(layers.layers) as files:
         file = files.find(components(os.fsencode(path)), follow=True)
         if stat.S_ISDIR(file.attributes.mode):

@@ -40,7 +40,7 @@ def command(root: Path | None, before: str, after: str, *, is_json: bool) -> int
     from overlayfs_py.containers.image_difference import differences
     from overlayfs_py.containers.image_files import ImageFiles
 
-    store = open_store(root)
+    store = open_store(root, to_find=before)
     _, lower = store.use_image(before)
     with lower:
         _, other = store.use_image(after)

@@ -43,7 +43,7 @@ Examples:
 def command(root: Path | None, image: str, path: str, *, is_long: bool, as_json: bool) -> None:
     from overlayfs_py.containers.image_files import ImageFiles, components
 
-    _, layers = open_store(root).use_image(image)
+    _, layers = open_store(root, to_find=image).use_image(image)
     with layers, ImageFiles(layers.layers) as files:
         start = components(os.fsencode(path))
         if start:

@@ -48,7 +48,7 @@ def command(
     from overlayfs_py.image import history
     from overlayfs_py.image.tables import format_rows
 
-    found = open_store(root).image(image)
+    found = open_store(root, to_find=image).image(image)
     rows = history.history_rows(
         found.config,
         [layer.record.files_size for layer in found.layers],

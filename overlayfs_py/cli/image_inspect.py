@@ -54,11 +54,10 @@ def command(
         template = parse_template(form) if form not in {"", "json"} else None
     except TemplateError as error:
         raise Failure(f"template parsing error: {error}", _BAD_TEMPLATE) from error
-    store = open_store(root)
     found, missing = [], None
     for name in images:
         try:
-            found.append(inspected(store.image(name)))
+            found.append(inspected(open_store(root, to_find=name).image(name)))
         except OverlayError as error:
             missing = error
             say("overlayfs-py", str(error))

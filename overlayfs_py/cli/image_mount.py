@@ -59,7 +59,7 @@ def command(
     from overlayfs_py.mounts.stored_stack import stack_of
 
     callers_fds = open_descriptors()
-    _, layers = open_store(root).use_image(image)
+    _, layers = open_store(root, to_find=image).use_image(image)
     defaults = (f"lowerdir=.,nosuid,nodev,fsname={_escaped(image)}",)
     request = interpret((*defaults, *options), os.fsencode(directory))
     overrides = request.stack.layer_overrides or stack_of(()).layer_overrides

@@ -33,11 +33,10 @@ def command(root: Path | None, images: tuple[str, ...], *, force: bool, _no_prun
     from overlayfs_py.image.reference import parse_reference
     from overlayfs_py.store.failures import NotInStore
 
-    store = open_store(root)
     code = 0
     for name in images:
         try:
-            removed = store.remove_image(name, force=force)
+            removed = open_store(root, to_find=name).remove_image(name, force=force)
         except OverlayError as error:
             # As docker: with --force what is not there need not be removed.
             is_gone = force and isinstance(error, NotInStore)

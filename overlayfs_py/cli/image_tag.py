@@ -27,4 +27,4 @@ Examples:
 def command(root: Path | None, image: str, name: str) -> None:
     from overlayfs_py.image.reference import parse_reference
 
-    open_store(root).tag(image, parse_reference(name))
+    open_store(root, to_find=image).tag(image, parse_reference(name))

@@ -38,7 +38,7 @@ def command(root: Path | None, image: str | None) -> None:
         images = [] if listed is None else listed.images()
         click.echo(draw_forest([_stacked(each) for each in images]))
         return
-    store = open_store(root)
+    store = open_store(root, to_find=image)
     others = [_stacked(other) for other in store.images()]
     found = store.image(image)
     stack = _stacked(found)

@@ -127,7 +127,7 @@ def _push(
     from overlayfs_py.transfer.index_push import push_index
     from overlayfs_py.transfer.push import push
 
-    store = open_store(root)
+    store = open_store(root, to_find=image)
     # Its layers must not go while they are read.
     stored, layers = store.use_image(image)
 
@@ -143,7 +143,7 @@ def _push(
 
 def _require_name(root: Path | None, image: str, reference: Reference) -> None:
     """Push where an image's own name says, not where the beginning of an ID seems to say."""
-    names = open_store(root).image(image).references
+    names = open_store(root, to_find=image).image(image).references
     if reference.canonical not in names:
         known = ", ".join(names) or "nothing"
         raise BadReference(image, f"the image is called {known}: say where to push to")

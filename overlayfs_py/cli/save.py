@@ -58,7 +58,7 @@ def command(
         raise Failure("oci-dir: a directory is needed, with -o")
     if target is None and sys.stdout.isatty():
         raise Failure("stdout: a terminal; name an archive with -o")
-    store = open_store(root)
+    store = open_store(root, to_find=images[0])
     with ExitStack() as stack:
         wanted = _wanted(store, images, platform, stack)
         if form == "oci-dir":

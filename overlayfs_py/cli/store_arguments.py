@@ -27,15 +27,22 @@ def default_root() -> Path:
     return base / "overlayfs-py"
 
 
-def open_store(root: Path | None, *, create: bool = False) -> Store:
+def open_store(root: Path | None, *, create: bool = False, to_find: str | None = None) -> Store:
     """Open the store that `--root` names; a command that only reads makes none.
 
     Raises:
+        NotInStore: there is no store to find the image `to_find` in.
         NoStore: there is none, and `create` is false.
     """
+    from overlayfs_py.store.failures import NoStore, NotInStore
     from overlayfs_py.store.store import Store
 
-    return Store.open(default_root() if root is None else root, create=create)
+    try:
+        return Store.open(default_root() if root is None else root, create=create)
+    except NoStore as error:
+        if to_find is None:
+            raise
+        raise NotInStore(to_find, "image") from error
 
 
 def find_store(root: Path | None) -> Store | None:

@@ -151,4 +151,5 @@ def test_a_command_that_reads_makes_no_store(
         assert done.returncode == 0
         assert done.stderr == (f"overlayfs-py: {root}: no such store\n" if told else "")
     else:
-        assert (done.returncode, done.stderr) == (31, f"overlayfs-py: {root}: no such store\n")
+        missing = f"{root}: no such store" if "x" not in words else "x: no such image"
+        assert (done.returncode, done.stderr) == (31, f"overlayfs-py: {missing}\n")
