@@ -28,7 +28,9 @@ def default_root() -> Path:
 
 
 def open_store(root: Path | None, *, create: bool = False, to_find: str | None = None) -> Store:
-    """Open the store that `--root` names; a command that only reads makes none.
+    """Open the store that `--root` names, where a command that only reads makes none.
+
+    Without `--root` it is the person's own, made by the first command.
 
     Raises:
         NotInStore: there is no store to find the image `to_find` in.
@@ -38,7 +40,7 @@ def open_store(root: Path | None, *, create: bool = False, to_find: str | None =
     from overlayfs_py.store.store import Store
 
     try:
-        return Store.open(default_root() if root is None else root, create=create)
+        return Store.open(root or default_root(), create=create or root is None)
     except NoStore as error:
         if to_find is None:
             raise
@@ -46,14 +48,13 @@ def open_store(root: Path | None, *, create: bool = False, to_find: str | None =
 
 
 def find_store(root: Path | None) -> Store | None:
-    """Open the store that `--root` names, for a list; None where there is none to list."""
+    """Open the store that `--root` names, for a list; None, and a word, where there is none."""
     from overlayfs_py.store.failures import NoStore
 
     try:
         return open_store(root)
     except NoStore as error:
-        if root is not None:
-            click.echo(f"overlayfs-py: {error}", err=True)
+        click.echo(f"overlayfs-py: {error}", err=True)
         return None
 
 

@@ -1,14 +1,15 @@
-"""JSON as Go's encoding/json reads it: a key counts whatever its case.
+"""JSON as Go's encoding/json reads it: a key counts whatever its case, and all text is text.
 
 Docker, podman and every registry are written in Go; images exist that say `rootfS`, and auth files
-that say `Auths`. Of two keys that mean the same the last one counts, as in Go.
-Source: encoding/json, decode.go (object) and fold.go. One difference: Go joins the two objects of a
-key that occurs twice.
+that say `Auths`. Of two keys that mean the same the last one counts, and what is no text becomes
+U+FFFD. Source: encoding/json, decode.go (object, unquoteBytes) and fold.go. One difference: Go
+joins the two objects of a key that occurs twice.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import types
 import typing
 from dataclasses import dataclass
@@ -47,7 +48,19 @@ def decode_json(raw: bytes, form: type[Form]) -> Form:
     Raises:
         msgspec.DecodeError, UnicodeError, RecursionError: it is not of this form, or not JSON.
     """
-    return msgspec.json.decode(_renamed(raw, _shape_of(typing.cast("Hashable", form))), type=form)
+    shape = _shape_of(typing.cast("Hashable", form))
+    return msgspec.json.decode(_renamed(_with_text(raw), shape), type=form)
+
+
+def _with_text(raw: bytes) -> bytes:
+    """The same JSON with U+FFFD for what is no text: bytes of no UTF-8, half a surrogate pair."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        raw = raw.decode(errors="replace").encode()
+    if b"\\ud" in raw or b"\\uD" in raw:
+        raw = _ESCAPE.sub(lambda found: found[0] if found[1] is None else b"\\ufffd", raw)
+    return raw
 
 
 def _renamed(raw: bytes | msgspec.Raw, shape: _Shape) -> bytes:
@@ -110,5 +123,10 @@ def _shape_of(form: Hashable) -> _Shape:
     return None
 
 
+# A pair, half a one, or any other escape: the second of two backslashes begins none.
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
 _RAW_MAP = dict[str, msgspec.Raw]
 _RAW_LIST = list[msgspec.Raw]

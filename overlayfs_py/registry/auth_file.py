@@ -6,7 +6,6 @@ What else a file holds stays as it is: docker keeps its whole configuration ther
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import tempfile
 from dataclasses import dataclass, field
@@ -161,7 +160,7 @@ def _split(path: Path, name: str, auth: str) -> tuple[str, str]:
         # Go's decoder passes over line ends (encoding/base64): some tools wrap at 76 columns.
         unwrapped = auth.replace("\r", "").replace("\n", "")
         text = base64.b64decode(unwrapped, validate=True).decode()
-    except (binascii.Error, UnicodeError) as error:
+    except ValueError as error:  # binascii's and Unicode's are ValueErrors
         raise Refused(str(path), f"the entry for {name} is not base64 of text") from error
     user, _, secret = text.partition(":")
     return user, secret.rstrip("\0")  # docker pads with NUL

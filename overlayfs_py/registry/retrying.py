@@ -83,7 +83,7 @@ def parse_retry_after(text: str) -> float | None:
         return float(text)
     try:
         when = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a zone of years, for one
         return None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

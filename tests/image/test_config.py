@@ -200,3 +200,23 @@ def test_what_docker_takes_for_a_list() -> None:
 
     assert (parsed.cmd, parsed.entrypoint, parsed.shell) == (("/bin/app",), ("",), ("sh",))
     assert parsed.env == ("", "A=1")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"\ud800", "\ufffd"),
+        (rb"x\uDFFFy", "x\ufffdy"),
+        (rb"\ud83d\ude00", "\U0001f600"),
+        (rb"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (rb"\\ud800", r"\ud800"),
+        (rb"\\\ud800", "\\\ufffd"),
+        (b"\xff", "\ufffd"),
+        (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd"),
+    ],
+)
+def test_what_is_no_text_is_replaced_as_in_go(written: bytes, read: str) -> None:
+    raw = config(config={"User": "here"}).replace(b"here", written)
+
+    assert parse_config(raw).run.user == read
+    assert parse_config(raw).raw == raw

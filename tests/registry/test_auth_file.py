@@ -38,6 +38,7 @@ BROKEN = {
     "no JSON": b"{",
     "a list": b"[]",
     "no base64": b'{"auths": {"a": {"auth": "!"}}}',
+    "not ASCII": '{"auths": {"a": {"auth": "dTpw\u00e9"}}}'.encode(),
     "no text": b'{"auths": {"a": {"auth": "/w=="}}}',
     "of another type": b'{"auths": 1}',
     "deep": b'{"auths": ' + b"[" * 100_000,

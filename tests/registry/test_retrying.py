@@ -9,7 +9,8 @@ import trio
 from overlayfs_py.registry.errors import Unavailable
 from overlayfs_py.registry.retrying import RetryPolicy, Tries, parse_retry_after
 
-NONSENSE = ("", "soon", "-1", "1.5", "9" * 40, "Thu, 99 Foo 2026")
+ZONE = "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"
+NONSENSE = ("", "soon", "-1", "1.5", "9" * 40, "Thu, 99 Foo 2026", ZONE)
 
 
 def test_delays_double_up_to_the_longest() -> None:
