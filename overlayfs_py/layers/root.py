@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+from contextlib import ExitStack
 
 from overlayfs_py.syscalls import mounts
 
@@ -40,6 +41,45 @@ def open_volume_root(path: bytes) -> int:
     _require_directory(path)
     fd = _open_clone(path, read_only=False, noatime=False, submounts=True)
     return os.open(path, _OPEN) if fd is None else fd
+
+
+def reopen_in_one_clone(fds: list[int], paths: list[bytes]) -> list[int]:
+    """Return descriptors of the same directories in a private clone of their mount.
+
+    What is open there does not keep the mount itself busy, as under kernel overlayfs: whoever has
+    unmounted the union unmounts next what it lay on, before the daemon may have ended. Takes over
+    `fds`, and returns them where there can be no clone, or the directories are not in one mount.
+    """
+    real = [os.path.realpath(path) for path in paths]
+    above = os.path.commonpath(real)
+    clone_fd = _detached(above)
+    if clone_fd is None:
+        return fds
+    reopened: list[int] = []
+    with ExitStack() as clone, ExitStack() as rest:
+        clone.callback(os.close, clone_fd)
+        for fd, path in zip(fds, real, strict=True):
+            try:
+                again = os.open(os.path.relpath(path, above), _OPEN, dir_fd=clone_fd)
+            except OSError:  # below another mount, which the clone leaves out
+                return fds
+            rest.callback(os.close, again)
+            if not os.path.sameopenfile(fd, again):
+                return fds
+            reopened.append(again)
+        rest.pop_all()
+    for fd in fds:
+        os.close(fd)
+    return reopened
+
+
+def _detached(path: bytes) -> int | None:
+    try:
+        return mounts.detached_clone(path, read_only=False, noatime=False)
+    except OSError as error:
+        if error.errno not in _NOT_ALLOWED:
+            raise
+        return None
 
 
 def _require_directory(path: bytes) -> None:

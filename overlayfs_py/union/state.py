@@ -17,7 +17,7 @@ from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 from overlayfs_py.layers.ownership import is_ours_alone
-from overlayfs_py.layers.root import open_volume_root
+from overlayfs_py.layers.root import open_volume_root, reopen_in_one_clone
 from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.volume import VolumeTree
 from overlayfs_py.layers.xattrs import find_xattr
@@ -146,10 +146,9 @@ class State:
             return None
         if spec.work is None:
             raise OSError(errno.EINVAL, "an upperdir needs a workdir on the same filesystem")
-        upper_fd = _open_directory("upperdir", spec.upper)
+        upper_fd, work_fd = _open_upper_directories(spec.upper, spec.work)
         override = OVERRIDE_XATTRS.get(spec.xattr_permissions)
         tree = self._add_tree(0, upper_fd, spec.ids, override=override, read_only=False)
-        work_fd = _open_directory("workdir", spec.work)
         try:
             with about("workdir", spec.work):
                 upper = Upper(tree, work_fd, spec)
@@ -359,6 +358,16 @@ def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:
         if position < len(roots) - 1 and root.marks().opaque:
             break
     return lowers
+
+
+def _open_upper_directories(upper: bytes, work: bytes) -> list[int]:
+    opened = [_open_directory("upperdir", upper)]
+    try:
+        opened.append(_open_directory("workdir", work))
+    except OSError:
+        os.close(opened[0])
+        raise
+    return reopen_in_one_clone(opened, [upper, work])
 
 
 def _open_directory(option: str, path: bytes) -> int:

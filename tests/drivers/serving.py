@@ -159,9 +159,9 @@ def is_copying_up(stack: Stack, daemon: Daemon | None = None) -> bool:
 def copies_under_way(stack: Stack, pid: int | str) -> list[str]:
     """Return what a process has open in the workdir that no name shows."""
     links = (_link_of(path) for path in Path("/proc").glob(f"{pid}/fd/*"))
-    return [
-        link for link in links if link.startswith(f"{stack.work}/") and link.endswith("(deleted)")
-    ]
+    # In a clone of its mount, as a rule, whose root is the directory above upper and workdir.
+    staged = (f"{stack.work}/", f"/{stack.work.name}/")
+    return [link for link in links if link.startswith(staged) and link.endswith("(deleted)")]
 
 
 def _link_of(path: Path) -> str:
