@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import trio
 
     from overlayfs_py.drivers.idle_polling import Wakefulness
+    from overlayfs_py.drivers.outdated import Outdated
 else:
     trio = LateModule("trio")
 
@@ -88,14 +89,18 @@ class Device:
                 return None
         return None
 
-    async def wait(self) -> None:
-        """Sleep until there is a request; one that comes soon makes the next poll longer."""
+    async def wait(self, outdated: Outdated) -> None:
+        """Sleep until there is a request; one that comes soon makes the next poll longer.
+
+        Once nobody has asked for a moment, the kernel is told what is outdated.
+        """
         began = time.perf_counter_ns()
-        if self._wakefulness.holds:
+        if self._wakefulness.holds or outdated:
             with trio.move_on_after(QUIET_MS / 1000) as quiet:
                 await trio.lowlevel.wait_readable(self._fd)
             if quiet.cancelled_caught:
                 self._wakefulness.rest()
+                outdated.tell()
                 await trio.lowlevel.wait_readable(self._fd)
         else:
             await trio.lowlevel.wait_readable(self._fd)

@@ -22,6 +22,7 @@ from overlayfs_py.drivers.direct_start import Announcement, answer_first, noted_
 from overlayfs_py.drivers.errnos import BugLog, errno_of
 from overlayfs_py.drivers.idle_polling import IdlePolling, Wakefulness
 from overlayfs_py.drivers.mounting import IoMode
+from overlayfs_py.drivers.outdated import Outdated
 from overlayfs_py.drivers.passthrough import BackingFiles, PassthroughOperations
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.wire import replies, requests
@@ -146,6 +147,7 @@ class Server:
         self._operations = self._make_operations(mounted)
         self._lanes = self._make_lanes()
         self._handlers = handlers_of(self._operations)
+        self.outdated = Outdated(union, self._tell_outdated)
         if mounted.writeback:
             # What the kernel has not written yet would be a hole. Refused, it takes all for data.
             del self._handlers[Opcode.LSEEK]
@@ -176,6 +178,9 @@ class Server:
         from overlayfs_py.drivers.direct_lanes import DirectLanes
 
         return DirectLanes(self._union, lambda union: DirectOperations(union, self._device.answer))
+
+    def _tell_outdated(self, number: int) -> None:
+        self._device.answer(replies.attributes_changed(number))
 
     def stop(self) -> None:
         """Leave the loop."""
@@ -236,7 +241,7 @@ class Server:
             if self.drain(tasks):
                 await trio.lowlevel.checkpoint()
             else:
-                await self._device.wait()
+                await self._device.wait(self.outdated)
 
     def drain(self, tasks: Tasks) -> bool:
         """Answer what is there, up to a burst; False where the device has run dry."""

@@ -142,6 +142,7 @@ def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTa
             if server.drain(postponed) or poll.poll(QUIET_MS):
                 continue
             server.wakefulness.rest()
+            server.outdated.tell()
             if not poll.poll(_MOMENT_MS):
                 loading.begin()
     except WireError as error:

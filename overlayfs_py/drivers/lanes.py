@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from overlayfs_py.late_import import LateModule
-from overlayfs_py.layers.values import tree_index_of
+from overlayfs_py.layers.numbering import tree_index_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,6 +19,7 @@ from overlayfs_py.drivers.callers import chown_to_nobody, membership, xattrs_sho
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
+from overlayfs_py.drivers.outdated import Outdated
 from overlayfs_py.drivers.pyfuse3_answers import at_once, mostly_at_once, waiting
 from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
 from overlayfs_py.drivers.threads import Threads
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
+_QUIET_S = 0.004  # see `outdated`
 # Guess: enough to keep a disk busy; decompressing takes a processor each.
 _MOST_READS = 4
 
@@ -74,6 +76,7 @@ class UnionOperations(pyfuse3.Operations):
         self._union = union
         self._leaves_umask = leaves_umask
         self._copy_ups = CopyUps(union)
+        self._outdated = Outdated(union, _outdate, self._tell_soon)
         self._listings = Listings(union)
         self._syncs = Threads(_MOST_SYNCS)
         self._read_limiter = trio.CapacityLimiter(_MOST_READS)
@@ -370,10 +373,24 @@ class UnionOperations(pyfuse3.Operations):
         the size stale (seen in 6.18); that is not to be relied on.
         """
         if self._union.kill_privileges(node, is_in):
-            # Attributes alone: takes no lock that a request could be holding
-            # (fs/fuse/inode.c, fuse_reverse_inval_inode).
-            with suppress(FileNotFoundError):  # the kernel has forgotten the node: even better
-                pyfuse3.invalidate_inode(pyfuse3.InodeT(node.ino), attr_only=True)
+            _outdate(node.ino)
+
+    def _tell_soon(self) -> None:
+        trio.lowlevel.spawn_system_task(self._tell_when_quiet)
+
+    async def _tell_when_quiet(self) -> None:
+        await trio.sleep(_QUIET_S)
+        self._outdated.tell()
+
+
+def _outdate(number: int) -> None:
+    """Tell the kernel that what it remembers of a node's attributes is outdated.
+
+    Attributes alone: takes no lock that a request could be holding
+    (fs/fuse/inode.c, fuse_reverse_inval_inode).
+    """
+    with suppress(FileNotFoundError):  # the kernel has forgotten the node: even better
+        pyfuse3.invalidate_inode(pyfuse3.InodeT(number), attr_only=True)
 
 
 def _is_privileged(ctx: RequestContext) -> bool:

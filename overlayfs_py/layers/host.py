@@ -11,16 +11,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks as mark_forms
 from overlayfs_py.layers.host_opening import open_directory, open_file
+from overlayfs_py.layers.origin import NUMBER_ALONE, OriginHandle, of_number
 from overlayfs_py.layers.override_stat import parse_override
 from overlayfs_py.layers.reader import DescriptorReader
-from overlayfs_py.layers.shared_inodes import paths_of_shared_inodes
 from overlayfs_py.layers.values import (
-    FOREIGN_INOS,
     INO_BITS,
     WHITEOUT_TYPE,
     Absence,
@@ -31,6 +31,7 @@ from overlayfs_py.layers.values import (
 )
 from overlayfs_py.layers.xattrs import find_xattr, get_xattr_of, lacks_data, list_xattrs_of
 from overlayfs_py.syscalls import files, xattrs
+from overlayfs_py.syscalls.handles import file_handle_of, links_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.marks import MarkNames
+    from overlayfs_py.layers.numbering import Filesystem
 
 _OPEN_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -47,7 +49,7 @@ class HostTree:
 
     def __init__(
         self,
-        index: int,
+        filesystem: Filesystem,
         root_fd: int,
         ids: IdMap,
         descriptors: DescriptorCache[int],
@@ -59,11 +61,11 @@ class HostTree:
     ) -> None:
         """Take over `root_fd`.
 
-        `index` numbers the trees of one mount; `override` is the xattr that holds owner and mode
+        `filesystem` numbers the inodes; `override` is the xattr that holds owner and mode
         instead of the inode; in a `plain` tree nothing means a deletion. Unless it `keeps_atime`
         the host moves access times of what is read, as the tree's mount says.
         """
-        self.index = index
+        self.filesystem = filesystem
         self.ids = ids
         self.override = override
         self.read_only = read_only
@@ -74,9 +76,8 @@ class HostTree:
         self._root_fd = root_fd
         status = os.fstat(root_fd)
         self._device = status.st_dev
-        self._base = index << INO_BITS
-        self._foreign: dict[tuple[int, int], int] = {}
-        self._link_paths: dict[int, list[tuple[bytes, ...]]] | None = None
+        self._base = filesystem.slot << INO_BITS
+        self._root_ino = status.st_ino
         self.root = HostDirectory(self, None, b"")
 
     def close(self) -> None:
@@ -94,11 +95,12 @@ class HostTree:
 
     def ino_of(self, status: os.stat_result) -> int:
         """The mount's inode number for an object of this tree."""
-        ino = status.st_ino
-        if status.st_dev == self._device and ino >> INO_BITS == 0:
+        ino, filesystem = status.st_ino, self.filesystem
+        if status.st_dev != self._device:
+            return filesystem.number_of_foreign(status.st_dev, ino)
+        if filesystem.first <= ino < filesystem.end:
             return self._base | ino
-        key = (status.st_dev, ino)
-        return self._foreign.setdefault(key, FOREIGN_INOS | self._base | len(self._foreign))
+        return filesystem.number(ino)
 
     def attributes_of(self, status: os.stat_result, override: bytes | None) -> Attributes:
         """Turn a stat result, and the override xattr's value if there is one, into attributes."""
@@ -126,16 +128,39 @@ class HostTree:
             ),
         )
 
-    def paths_of(self, file: HostFile) -> list[tuple[bytes, ...]]:
-        """Return every path of a file's inode in this tree, of one that has several.
+    @property
+    def index(self) -> int:
+        """What is in the numbers of its objects, see `Filesystem`."""
+        return self.filesystem.slot
 
-        The first call reads the whole tree's listings, without a stat: a listing tells inode
-        numbers.
-        """
-        ino = file.status().st_ino
-        if self._link_paths is None:
-            self._link_paths = paths_of_shared_inodes(self.root)
-        return self._link_paths.get(ino, [])
+    def origin_of(self, item: HostObject) -> OriginHandle:
+        """Return what `item` is for ever."""
+        ino, uuid = item.status().st_ino, self.filesystem.uuid
+        found = None if uuid is None else file_handle_of(*item.place())
+        if found is not None and uuid is not None:
+            handle = OriginHandle(uuid, *found)
+            if handle.number == ino:
+                return handle
+        return of_number(NUMBER_ALONE, self._uuid_alone, ino)
+
+    @property
+    def _uuid_alone(self) -> bytes:
+        """What stands for the filesystem where no handle does: no other tree's of the stack."""
+        return b"ovl-py" + struct.pack("<HQ", self.filesystem.slot, self._root_ino)
+
+    def links_behind(self, origin: OriginHandle) -> int | None:
+        """Return the link count of what a copy says it is of, None where that cannot be known."""
+        if origin.uuid != self.filesystem.uuid:
+            return None
+        return links_of(self._root_fd, origin.kind, origin.handle)
+
+    def number_behind(self, origin: OriginHandle) -> int | None:
+        """Return the mount's number for what a copy says it is of; None if it is not of here."""
+        number = origin.number
+        is_alone = origin.kind == NUMBER_ALONE and origin.uuid == self._uuid_alone
+        if number is None or not (is_alone or origin.uuid == self.filesystem.uuid):
+            return None
+        return self.filesystem.number(number)
 
 
 class HostObject:
@@ -184,6 +209,9 @@ class HostObject:
         value = self._override()
         known = None if value is None else parse_override(value, status)
         return (known.uid, known.gid) if known else (status.st_uid, status.st_gid)
+
+    def origin(self) -> OriginHandle:
+        return self.tree.origin_of(self)
 
     def list_xattrs(self) -> list[bytes]:
         return list_xattrs_of(self.path(), follow=False)
@@ -242,9 +270,6 @@ class HostFile(HostObject):
 
     def open_reader(self) -> DescriptorReader:
         return DescriptorReader(self.open(os.O_RDONLY))
-
-    def other_names(self) -> list[tuple[bytes, ...]]:
-        return self.tree.paths_of(self)
 
 
 class HostDirectory(HostObject):
@@ -427,7 +452,7 @@ class HostDirectory(HostObject):
             self._xattr_whiteouts = self._tells_of_xattr_whiteouts(names)
         marks = mark_forms.read_marks(names, self.get_xattr, self.tree.mark_names)
         if with_opaque_file and not marks.opaque and self._has(mark_forms.AUFS_OPAQUE):
-            return Marks(opaque=True, redirect=marks.redirect)
+            return marks._replace(opaque=True)
         return marks
 
     def _has(self, name: bytes) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.marks import MarkNames
+    from overlayfs_py.layers.origin import OriginHandle
     from overlayfs_py.layers.values import Attributes, Entry, Finding, Marks
 
 
@@ -53,6 +54,9 @@ class LayerObject(Protocol):
     def read_link(self) -> bytes:
         """Return a symbolic link's target."""
 
+    def origin(self) -> OriginHandle:
+        """Return what it is for ever, whatever its name."""
+
     def list_xattrs(self) -> list[bytes]:
         """Return the names of its xattrs as they lie in the layer."""
 
@@ -72,9 +76,6 @@ class LayerFile(LayerObject, Protocol):
 
     def open_reader(self) -> Reader:
         """Open a regular file's data; the caller closes it."""
-
-    def other_names(self) -> list[tuple[bytes, ...]]:
-        """Return every path (components below the layer's root) of the file's inode."""
 
 
 class LayerDirectory(LayerObject, Protocol):
@@ -109,6 +110,12 @@ class Layer(Protocol):
     @property
     def fd(self) -> int:
         """A descriptor on the filesystem that it lies on, owned by the layer."""
+
+    def links_behind(self, origin: OriginHandle) -> int | None:
+        """Return the link count of what a copy says it is of, None where that cannot be known."""
+
+    def number_behind(self, origin: OriginHandle) -> int | None:
+        """Return the mount's number for what a copy says it is of; None if it is not of here."""
 
     def close(self) -> None:
         """Close every descriptor it holds."""

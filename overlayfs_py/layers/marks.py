@@ -32,6 +32,7 @@ REDIRECT = (b"trusted.overlay.redirect", b"user.overlay.redirect")
 METACOPY = (b"trusted.overlay.metacopy", b"user.overlay.metacopy")
 # struct ovl_metacopy without a digest (fs/overlayfs/overlayfs.h), which an empty value stands for.
 _METACOPY_HEAD = 4
+IMPURE = (b"trusted.overlay.impure", b"user.overlay.impure")
 _WHITEOUT = (b"trusted.overlay.whiteout", b"user.overlay.whiteout")
 
 
@@ -89,7 +90,7 @@ def read_marks(
         return NO_MARKS
     opaque = any(name in names and value_of(name) == b"y" for name in heeded.opaque)
     redirect = next((value_of(name) for name in heeded.redirect if name in names), None)
-    return Marks(opaque, _valid_redirect(redirect))
+    return Marks(opaque, _valid_redirect(redirect), any(name in names for name in IMPURE))
 
 
 def read_metacopy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostTree
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.host import HostDirectory
     from overlayfs_py.layers.marks import MarkNames
+    from overlayfs_py.layers.numbering import Numbering
 
 
 def open_directory_layer(
-    index: int,
+    numbering: Numbering,
     path: bytes,
     ids: IdMap,
     descriptors: DescriptorCache[int],
@@ -25,13 +27,14 @@ def open_directory_layer(
     mark_names: MarkNames,
     overrides: bool,
 ) -> HostTree:
-    """Open the directory at `path` as tree `index` of a mount; the caller closes the tree.
+    """Open the directory at `path` as a tree of a mount; the caller closes the tree.
 
     `ids` map its owners, unless its mount does so already. With `overrides` its objects have the
     owner and mode that an xattr keeps, if its root has one.
     """
     root_fd = open_layer_root(path)
-    tree = HostTree(index, root_fd, IdMap() if is_idmapped(path) else ids, descriptors)
+    filesystem = numbering.filesystem(root_fd, os.fstat(root_fd).st_dev)
+    tree = HostTree(filesystem, root_fd, IdMap() if is_idmapped(path) else ids, descriptors)
     tree.mark_names = mark_names
     tree.override = _detect_override(tree.root) if overrides else None
     return tree

@@ -23,17 +23,16 @@ if TYPE_CHECKING:
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import LayerFile
+    from overlayfs_py.layers.origin import OriginHandle
 
 
 class SkeletonDirectory:
     """One directory, root's and open to all to read, and those below it."""
 
-    def __init__(
-        self, index: int, paths: Iterable[tuple[bytes, ...]] = (), number: int = 1
-    ) -> None:
-        """Make the root of a layer numbered `index` that holds every path in `paths`."""
+    def __init__(self, slot: int, paths: Iterable[tuple[bytes, ...]] = (), number: int = 1) -> None:
+        """Make the root of a layer, numbered in `slot`, that holds every path in `paths`."""
         self._children: dict[bytes, SkeletonDirectory] = {}
-        self._ino = index << INO_BITS | number
+        self._ino = slot << INO_BITS | number
         self._created_ns = time.time_ns()
         made = number
         for path in paths:
@@ -41,7 +40,7 @@ class SkeletonDirectory:
             for name in path:
                 if name not in here._children:
                     made += 1
-                    here._children[name] = SkeletonDirectory(index, number=made)
+                    here._children[name] = SkeletonDirectory(slot, number=made)
                 here = here._children[name]
 
     def attributes(self) -> Attributes:
@@ -52,6 +51,9 @@ class SkeletonDirectory:
 
     def owner_behind(self, ids: IdMap) -> None:
         pass  # it lies nowhere
+
+    def origin(self) -> OriginHandle:
+        _refuse(errno.EOPNOTSUPP, b"")  # nothing of it is copied up: there is no upper
 
     def entries(self) -> Iterator[Entry]:
         return (Entry(name, stat.S_IFDIR) for name in self._children)

@@ -5,16 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-# Inode numbers of a mount: the tree's index above, 0 the upper's, the tree's own number below.
+# Inode numbers of a mount: what tells apart filesystems above, their own numbers below.
 INO_BITS = 48
-# Where a host's number does not fit, or lies on another filesystem mounted inside the tree, the
-# mount numbers on its own, with a bit that no index reaches.
-FOREIGN_INOS = 1 << (INO_BITS + 14)
-
-
-def tree_index_of(ino: int) -> int:
-    """The index of the tree that gave an inode number; layers count from 1, topmost first."""
-    return (ino & (FOREIGN_INOS - 1)) >> INO_BITS
 
 
 class Attributes(NamedTuple):
@@ -59,6 +51,7 @@ class Marks(NamedTuple):
 
     opaque: bool  # nothing below is merged
     redirect: bytes | None  # where its lower directories lie: a sibling's name or an absolute path
+    impure: bool = False  # what is in it may be a copy, which tells its origin
 
 
 NO_MARKS = Marks(opaque=False, redirect=None)

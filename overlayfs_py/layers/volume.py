@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.layers.held import ByDescriptor
 from overlayfs_py.layers.host import HostDirectory, HostTree
 from overlayfs_py.layers.host_opening import open_file
-from overlayfs_py.layers.values import FOREIGN_INOS
+from overlayfs_py.layers.numbering import FOREIGN_INOS, VolumeFilesystem
 from overlayfs_py.syscalls import files, handles, xattrs
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ class VolumeTree(HostTree):
         read_only: bool,
         keeps_atime: bool,
     ) -> None:
-        """Take over `root_fd`."""
+        """Take over `root_fd`; `index` is the mount's slot for its numbers."""
         super().__init__(
-            index,
+            VolumeFilesystem(index),
             root_fd,
             ids,
             descriptors,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS, MarkNames
+from overlayfs_py.layers.numbering import Numbering
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.ownership import is_ours_alone
 from overlayfs_py.layers.reader import data_extents
@@ -54,7 +55,7 @@ def pack_directory(
     """
     descriptors: DescriptorCache[int] = DescriptorCache(_OPEN_DIRECTORIES, os.close)
     layer = open_directory_layer(
-        1,
+        Numbering(),
         source,
         IdMap(),
         descriptors,

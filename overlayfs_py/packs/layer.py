@@ -9,9 +9,9 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.marks import NO_MARK_NAMES, PACKED_MARKS, MarkNames, read_marks
+from overlayfs_py.layers.origin import NUMBER_IN_PACK, OriginHandle, of_number
 from overlayfs_py.layers.ownership import powerless_mode
 from overlayfs_py.layers.values import (
-    INO_BITS,
     WHITEOUT_TYPE,
     Absence,
     Attributes,
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from overlayfs_py.layers.ids import IdMap
+    from overlayfs_py.layers.numbering import Numbering
     from overlayfs_py.packs.format import Inode
     from overlayfs_py.packs.pack import Pack
     from overlayfs_py.packs.reader import PackReader
 
+_UUID_SIZE = 16
 _BLOCK = 4096
 _SECTORS = _BLOCK // 512
 # As far as a kernel's device numbers go (include/linux/kdev_t.h).
@@ -44,8 +46,10 @@ _ACLS = (b"system.posix_acl_access", b"system.posix_acl_default")
 class PackLayer:
     """One pack in a stack."""
 
-    def __init__(self, index: int, pack: Pack, ids: IdMap, *, trusted: bool = True) -> None:
-        """Take over `pack`; `index` numbers the trees of one mount.
+    def __init__(
+        self, numbering: Numbering, pack: Pack, ids: IdMap, *, trusted: bool = True
+    ) -> None:
+        """Take over `pack`; `numbering` is the mount's.
 
         Of one that is not trusted, set-id bits, devices, redirects and metacopies mean nothing.
         """
@@ -53,13 +57,34 @@ class PackLayer:
         self.ids = ids
         self.mark_names = PACKED_MARKS if trusted else NO_MARK_NAMES
         self._trusted = trusted
-        self._base = (index << INO_BITS) + 1  # the pack has a number 0, which would be none
+        self._base = numbering.first_of_pack(pack.index.inodes)
         self.root = PackDirectory(self, ROOT)
 
     @property
     def fd(self) -> int:
         """The pack's descriptor."""
         return self.pack.fd
+
+    def origin_of(self, number: int) -> OriginHandle:
+        """Return what an object is for ever."""
+        return of_number(NUMBER_IN_PACK, self._uuid, number)
+
+    def links_behind(self, origin: OriginHandle) -> int | None:
+        """Return the link count of what a copy says it is of; None if it is not of here."""
+        if self.number_behind(origin) is None:
+            return None
+        return self.pack.index.inode(origin.number or 0).nlink
+
+    def number_behind(self, origin: OriginHandle) -> int | None:
+        """Return the mount's number for what a copy says it is of; None if it is not of here."""
+        if origin.kind != NUMBER_IN_PACK or origin.uuid != self._uuid:
+            return None
+        number = origin.number
+        return None if number is None or number >= self.pack.index.inodes else self._base + number
+
+    @property
+    def _uuid(self) -> bytes:
+        return self.pack.digest[:_UUID_SIZE]
 
     def close(self) -> None:
         """Close the pack."""
@@ -129,6 +154,9 @@ class PackObject:
         inode = self.inode()
         return inode.uid, inode.gid
 
+    def origin(self) -> OriginHandle:
+        return self._layer.origin_of(self._number)
+
     def attributes(self) -> Attributes:
         return self._layer.attributes_of(self._number, self.inode())
 
@@ -178,9 +206,6 @@ class PackFile(PackObject):
         if empty and any(name in PACKED_MARKS.metacopy for name in self._xattrs()):
             raise OSError(errno.EPERM, "its data lies in another layer (metacopy)")
         return self._layer.pack.reader(inode)
-
-    def other_names(self) -> list[tuple[bytes, ...]]:
-        return self._layer.pack.index.paths_of(self._number)
 
 
 class PackDirectory(PackObject):

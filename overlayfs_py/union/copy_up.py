@@ -24,6 +24,7 @@ from overlayfs_py.union import inodes, metacopies, protection
 from overlayfs_py.union.nameless import ParkedFile
 from overlayfs_py.union.nodes import DataBelow
 from overlayfs_py.union.opened import keep_open
+from overlayfs_py.union.origins import mark_impure
 from overlayfs_py.union.staging import StagedFile, StagedName
 from overlayfs_py.union.values import Need
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from overlayfs_py.layers.host import HostFile, HostObject
-    from overlayfs_py.layers.interface import Reader
+    from overlayfs_py.layers.interface import LayerFile, Reader
+    from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.inodes import Metadata
     from overlayfs_py.union.nodes import DirectoryNode, FileNode
     from overlayfs_py.union.state import State
@@ -58,6 +60,7 @@ class CopyUp:
         self.size_bytes = size
         self.sync = sync
         self.sync_took_s: float | None = None  # None: there was none
+        self.origin: bytes | None = None  # what it is a copy of, if it tells
         self._reader = reader
         self._metadata = metadata
         self._give_flags = give_flags
@@ -130,6 +133,9 @@ def begin(state: State, node: FileNode, need: Need) -> CopyUp | None:
         copy = CopyUp(
             node, reader, staged, size, metadata, give_flags=give, sync=not state.spec.volatile
         )
+        if node.lower is not None:
+            # Before the mode, which counts for `user.` xattrs.
+            copy.origin = _mark_origin(state, node.lower, found, staged.item)
         if is_metacopy:
             metacopies.make(upper, staged.item, found.size)
     except OSError:
@@ -199,8 +205,9 @@ def _copy_up_special(state: State, node: FileNode) -> None:
         make_special(upper, name, node.type, found.rdev)
     staged = StagedName(upper, name)
     try:
+        origin = _mark_origin(state, lower, found, staged.item)
         inodes.give_metadata(staged.item, inodes.metadata_of(state.upper_ids, lower, found))
-        _install(state, node, staged)
+        _install(state, node, staged, origin)
     except OSError:
         staged.discard()
         raise
@@ -220,28 +227,55 @@ def _install_file(state: State, copy: CopyUp) -> None:
     if copy.is_metacopy:
         below = node.below or DataBelow(node.data, None, state.attributes_below(node.data).blocks)
         below = below._replace(redirect=None)
-    _install(state, node, staged)
+    _install(state, node, staged, copy.origin)
     node.below = below
     # What protects a file is asked when it is opened.
-    if node.parent is not None and not node.protection:
+    if node.held is None and not node.protection:
         keep_open(state, node, staged.item.tree, staged.take_fd())
 
 
-def _install(state: State, node: FileNode, staged: StagedFile | StagedName) -> None:
+def _mark_origin(
+    state: State, lower: LayerFile, found: Attributes, item: HostObject
+) -> bytes | None:
+    """Let a copy say what it is of, and return that; None where there is nothing to remember.
+
+    One of several names that are all deleted comes back under none of them.
+    """
+    origin = lower.origin().to_bytes()
     upper = state.require_upper()
+    return origin if upper.set_origin(item, origin) or found.nlink > 1 else None
+
+
+def _install(
+    state: State, node: FileNode, staged: StagedFile | StagedName, origin: bytes | None
+) -> None:
+    upper, lower = state.require_upper(), node.lower
+    assert lower is not None
     number = upper.tree.ino_of(staged.item.status())
-    held = None
-    if node.parent is None:
+    in_layer = state.attributes_below(lower).nlink
+    removed = state.removed_links.get(node.ino)
+    links = in_layer - (0 if removed is None else removed.links)
+    entry = held = None
+    if in_layer > 1 and links > 0 and origin is not None:
+        entry = upper.index.add(staged, origin, links=links, layer_links=in_layer)
+    elif node.parent is None:
         held = staged.hold(state.nameless)
     else:
         parent = copy_up_directory(state, node.parent)
+        mark_impure(state, node.parent)
         staged.place_unseen(parent, node.name)
+        state.on_unseen_change(node.parent)
     state.readers.drop(node)
     node.lower = node.below = None
+    node.own, node.is_copy = number, origin is not None
     state.removed_links.pop(node.ino, None)
+    state.table.origins[number] = node.ino
     if held is not None:
         state.keep_removed(node, held)
-    state.table.origins[number] = node.ino
+    if entry is not None:
+        state.keep_index(node, entry)
+        if node.parent is not None:
+            link_up(state, node, node.parent, node.name)
 
 
 def copy_up_directory(state: State, node: DirectoryNode) -> HostDirectory:
@@ -271,28 +305,37 @@ def _copy_up_one(state: State, upper: Upper, node: DirectoryNode) -> None:
     os.mkdir(staged, 0o700, dir_fd=upper.stage.fd())
     try:
         item = HostDirectory(upper.tree, upper.stage, staged)
+        upper.set_origin(item, node.top.origin().to_bytes())
         flags = protection.flags_of(state, node.top, stat.S_IFDIR)
         protection.give_flags(state, item, flags)
         inodes.copy_metadata(state.upper_ids, node.top, item)
+        mark_impure(state, node.parent)
         upper.place_unseen(staged, node.parent.require_upper(), node.name)
     except OSError:
         upper.discard(staged)
         raise
+    state.on_unseen_change(node.parent)
     node.upper = HostDirectory(upper.tree, node.parent.require_upper(), node.name)
     state.table.origins[upper.tree.ino_of(node.upper.status())] = node.ino
 
 
-def link_upper(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> None:
-    """Let a name that a layer shows be one more link of the file that was copied up from there."""
-    upper = state.require_upper()
+def link_up(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> None:
+    """Let a name that shows from below be one more link of the file that was copied up."""
+    upper, entry = state.require_upper(), node.index
+    assert entry is not None
     directory = copy_up_directory(state, parent)
+    mark_impure(state, parent)
     staged = upper.new_name()
-    link(node.writable, upper.stage, staged)
+    entry.begin_link_up()
+    link(entry, upper.stage, staged)
     try:
         upper.place_unseen(staged, directory, name)
     except OSError:
         upper.discard(staged)
         raise
+    state.on_unseen_change(parent)
+    entry.end_link_up()
+    state.keep_index(node, entry)
     state.table.add_name(node, parent, name)
 
 

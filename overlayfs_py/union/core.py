@@ -21,7 +21,6 @@ from overlayfs_py.union import (
     removal,
     renames,
     volumes,
-    write_access,
 )
 from overlayfs_py.union.copy_up import CopyUp
 from overlayfs_py.union.lookup import look, lookup, names
@@ -137,6 +136,10 @@ class Union:
     def note_caller(self, caller: Caller | None) -> None:
         """Change volumes on behalf of a caller from now on; None: on our own."""
         self._state.caller = caller
+
+    def tell_unseen_changes(self, listener: Callable[[Node], None]) -> None:
+        """Have `listener` called with every directory that a copy-up gives another st_ctime."""
+        self._state.on_unseen_change = listener
 
     # Nodes.
 
@@ -388,8 +391,6 @@ class Union:
             return 0
         if node.lower is None and (node.below is None or need is Need.ATTRIBUTES):
             return 0
-        if write_access.counts_hidden_links(self._state, node):
-            return 0  # to be linked, its copy must be made under the new name: see `link`
         if need is Need.ATTRIBUTES and metacopies.leaves_data(self._state, node):
             return 0
         if node.lower is not None:
@@ -408,13 +409,11 @@ class Union:
         """
         if not isinstance(node, FileNode):
             return None
-        if write_access.counts_hidden_links(self._state, node):
-            return None
         return copy_up.begin(self._state, node, need)
 
     def commit_copy_up(self, copy: CopyUp) -> None:
         """Put a transferred copy in place; if the node has got there meanwhile, forget the copy."""
-        write_access.commit(self._state, copy)
+        copy_up.commit(self._state, copy)
 
     def abort_copy_up(self, copy: CopyUp) -> None:
         """Forget a copy."""

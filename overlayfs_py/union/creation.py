@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,8 +26,9 @@ from overlayfs_py.union.copy_up import copy_up_directory, link
 from overlayfs_py.union.lookup import Seen, look, shown_below, upper_node, upper_state
 from overlayfs_py.union.nodes import FileNode
 from overlayfs_py.union.opened import keep_open
+from overlayfs_py.union.origins import mark_for_copy
 from overlayfs_py.union.protection import require_changeable, require_takes_names
-from overlayfs_py.union.write_access import counts_hidden_links, make_writable
+from overlayfs_py.union.write_access import make_writable
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.host import HostObject
@@ -95,7 +95,8 @@ def create_temporary(state: State, parent: DirectoryNode, mode: int, creator: Cr
     held = state.nameless.keep_new(None if made_in is directory else upper, directory.tree, fd)
     try:
         _dress(held, new)
-        node = FileNode(held.attributes(), parent, b"")
+        found = held.attributes()
+        node = FileNode(found, parent, b"", own=found.ino)
     except OSError:
         held.close()
         raise
@@ -110,13 +111,13 @@ def make_link(state: State, node: FileNode, parent: DirectoryNode, name: bytes) 
     require_takes_names(state, parent, name)
     require_changeable(state, node)
     directory, there = prepare_name(state, parent, name)
-    if counts_hidden_links(state, node):
-        _link_as_copy(state, node, parent, name)
-    else:
-        make_writable(state, node)
-        _link_in_place(state, node, directory, name, there)
-        state.table.add_name(node, parent, name)
-        state.let_go(node)
+    make_writable(state, node)
+    mark_for_copy(state, node, parent)
+    if node.index is not None:
+        node.index.begin_change()
+    _link_in_place(state, node, directory, name, there)
+    state.table.add_name(node, parent, name)
+    state.let_go(node)
     if state.upper is not None and there.by_file:
         state.upper.remove_twin(directory, name)
     return node
@@ -133,18 +134,6 @@ def _link_in_place(
     staged = upper.new_name()
     link(node.writable, upper.stage, staged)
     upper.place(staged, directory, name)
-
-
-def _link_as_copy(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> None:
-    """Let the copy of a layer's file that shows under no name be made under the new one."""
-    state.table.add_name(node, parent, name)
-    try:
-        make_writable(state, node)
-    except OSError:
-        state.table.lose_name(node, parent, name)
-        raise
-    directory = parent.require_upper()
-    inodes.set_times(directory, directory.status().st_atime_ns, time.time_ns())
 
 
 def prepare_name(

@@ -13,15 +13,16 @@ from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
 from overlayfs_py.layers.xattrs import find_metacopy
 from overlayfs_py.union import volume_nodes
-from overlayfs_py.union.copy_up import link_upper
 from overlayfs_py.union.lowers import find_lower, index_of, lower_names
 from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node
+from overlayfs_py.union.origins import is_known_as, number_of_copy, read_origin
 from overlayfs_py.union.search import directories_below, find_data
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerFile
     from overlayfs_py.layers.values import Finding
     from overlayfs_py.union.lowers import LowerSighting
+    from overlayfs_py.union.origins import Copied
     from overlayfs_py.union.state import State
 
 
@@ -72,11 +73,10 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
     sighting = find_lower(parent, name)
     if sighting is None:
         return None
+    copied = _copied_by_another_name(state, parent, name, sighting)
+    if copied is not None:
+        return copied
     node = _lower_node(state, parent, name, sighting)
-    if isinstance(node, FileNode) and node.lower is None:
-        # Copied up by another of its names, and linked under this one unless the disk is full.
-        in_upper = isinstance(upper_state(parent, name).found, Attributes)
-        return Seen(node, node.place.attributes(), in_upper=in_upper)
     return Seen(node, sighting.attributes, in_upper=False)
 
 
@@ -129,17 +129,53 @@ def names(node: DirectoryNode) -> list[bytes]:
 
 def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
     """Return the node of an object that was just seen in the upper."""
-    ino = state.table.origins.get(found.ino, found.ino)
-    if ino != found.ino:
+    if stat.S_ISDIR(found.mode):
+        return _upper_directory(state, parent, name, found)
+    own = found.ino
+    ino = state.table.origins.get(own)
+    origin = None
+    if ino is None:
+        ino = own
+        node = state.table.find(own)
+        if node is None or not is_known_as(node, own):
+            if parent.impure:
+                origin = read_origin(state, parent, name, own)
+            ino = number_of_copy(state, own, None if origin is None else origin.number)
+    if ino != own:
         found = found._replace(ino=ino)
+    known = _known(state, parent, name, found)
+    return known or _upper_file(state, parent, name, found, own, origin)
+
+
+def _upper_file(
+    state: State,
+    parent: DirectoryNode,
+    name: bytes,
+    found: Attributes,
+    own: int,
+    origin: Copied | None,
+) -> FileNode:
+    below = None
+    if state.follows_metacopies and stat.S_ISREG(found.mode):
+        below = _data_below(state, parent, HostFile(parent.require_upper(), name), name, -1)
+    file = FileNode(found, parent, name, below=below, own=own, is_copy=origin is not None)
+    if origin is not None and origin.entry is not None:
+        state.keep_index(file, origin.entry)
+    return file
+
+
+def _upper_directory(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:
+    """Return the node of a directory; one that merges has the number of the topmost layer's."""
+    own = found.ino
+    number = state.table.origins.get(own, own)
+    node = state.table.find(number)
+    if isinstance(node, FileNode):
+        number = state.table.origins[own] = state.table.substitute(own)
+    if number != own:
+        found = found._replace(ino=number)
     known = _known(state, parent, name, found)
     if known is not None:
         return known
-    if not stat.S_ISDIR(found.mode):
-        below = None
-        if state.follows_metacopies and stat.S_ISREG(found.mode):
-            below = _data_below(state, parent, HostFile(parent.require_upper(), name), name, -1)
-        return FileNode(found, parent, name, below=below)
     upper = HostDirectory(parent.require_upper().tree, parent.require_upper(), name)
     marks = upper.marks(with_opaque_file=bool(parent.lowers))
     # A file `.wh.NAME` beside it deletes what it would merge with by its name, in an upper as in a
@@ -147,18 +183,55 @@ def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attribut
     by_name = marks.redirect is None and bool(parent.lowers)
     merges = not (by_name and parent.require_upper().deletes(name))
     lowers = directories_below(state, parent, name, -1, marks) if merges else ()
-    node = DirectoryNode(ino, parent, name, upper, lowers)
-    node.redirect = marks.redirect
+    if number == own and lowers and state.table.find(lowers[0].ino) is None:
+        number = state.table.origins[own] = lowers[0].ino
+    node = DirectoryNode(number, parent, name, upper, lowers)
+    node.redirect, node.impure = marks.redirect, marks.impure
     return node
+
+
+def _copied_by_another_name(
+    state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting
+) -> Seen | None:
+    """Return the copy of a file that shows from below, and was copied up under another name."""
+    found, upper = sighting.attributes, state.upper
+    if upper is None or upper.index.is_empty or found.nlink == 1 or stat.S_ISDIR(found.mode):
+        return None
+    backing = parent.lowers[sighting.at]
+    entry = upper.index.find(backing.directory.file(name).origin().to_bytes())
+    if entry is None:
+        return None
+    copy = entry.attributes()
+    own = copy.ino
+    number = state.table.origins.get(own)
+    if number is None:
+        number = number_of_copy(state, own, found.ino)
+    node = state.table.find(number)
+    if not isinstance(node, FileNode):
+        below = None
+        if state.follows_metacopies and stat.S_ISREG(copy.mode):
+            below = _data_below(state, parent, entry, name, -1)
+        copy = copy._replace(ino=number)
+        node = FileNode(copy, parent, name, below=below, own=own, is_copy=upper.takes_xattrs)
+    state.table.add_name(node, parent, name)
+    if node.index is None:
+        entry.read_count(found.nlink)
+        state.keep_index(node, entry)
+        state.let_go(node)
+    elif node.index.layer_links is None:
+        node.index.read_count(found.nlink)
+        state.keep_index(node, node.index)
+    return Seen(node, copy, in_upper=False)
 
 
 def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting) -> Node:
     found = sighting.attributes
     backing = parent.lowers[sighting.at]
+    node = state.table.find(found.ino)
+    if node is not None and not _lies_there(node, parent, name, found):
+        found = found._replace(ino=state.table.substitute((parent.ino, name)))
     known = _known(state, parent, name, found)
     if known is not None:
-        if isinstance(known, FileNode) and known.lower is None:
-            _link_copied(state, known, parent, name)
         return known
     if not stat.S_ISDIR(found.mode):
         file = backing.directory.file(name)
@@ -172,6 +245,18 @@ def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: Lowe
     if top < len(state.roots) - 1:
         merged = directories_below(state, parent, name, top, directory.marks())
     return DirectoryNode(found.ino, parent, name, None, (Backing(top, directory), *merged))
+
+
+def _lies_there(node: Node, parent: DirectoryNode, name: bytes, found: Attributes) -> bool:
+    """Whether a known node is what a layer shows under a name, and not just of that number.
+
+    Redirects may lead to one directory twice, and a copy may say it is of what it is not.
+    """
+    if node.type != stat.S_IFMT(found.mode):
+        return False
+    if isinstance(node, FileNode):
+        return node.lower is not None
+    return node.parent is parent and node.name == name
 
 
 def _data_below(
@@ -190,19 +275,6 @@ def _data_below(
     if not state.spec.metacopy:
         return None  # opening it is refused
     raise CorruptLayer(name, "no layer below has the data of this file (metacopy)")
-
-
-def _link_copied(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> None:
-    """Link a name to the copy that another name has made: the layer's file is no longer this one.
-
-    Where the disk is full the name shows the copy all the same, and a later lookup links it.
-    """
-    try:
-        link_upper(state, node, parent, name)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        state.table.lose_name(node, parent, name)
 
 
 def _known(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node | None:

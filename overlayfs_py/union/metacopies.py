@@ -59,7 +59,7 @@ def complete(state: State, node: FileNode, staged: bytes) -> None:
     the mark is gone. A kill before that may leave it the time of a write that never was.
     """
     upper = state.require_upper()
-    if node.parent is not None and node.writable.status().st_nlink == 1:
+    if node.index is None and node.parent is not None and node.writable.status().st_nlink == 1:
         _exchange(state, node, staged)
     else:
         _fill(state, node, staged)
@@ -71,6 +71,9 @@ def complete(state: State, node: FileNode, staged: bytes) -> None:
 def _exchange(state: State, node: FileNode, staged: bytes) -> None:
     upper, place = state.require_upper(), node.writable
     item = HostFile(upper.stage, staged)
+    origin = find_xattr(place, upper.prefix + b"origin")
+    if origin is not None:
+        upper.set_origin(item, origin)
     protection.store(state, item, protection.stored(state, place))
     protection.give_flags(state, item, protection.flags_of(state, place, stat.S_IFREG))
     inodes.copy_metadata(state.upper_ids, place, item)
@@ -79,6 +82,7 @@ def _exchange(state: State, node: FileNode, staged: bytes) -> None:
     upper.place_unseen(staged, place.parent, place.name, RENAME_EXCHANGE)
     state.table.origins.pop(old, None)
     state.table.origins[new] = node.ino
+    node.own = new
     if node.ino == old:
         # The inode that the number is of must not be given to another file.
         upper.keep(staged)

@@ -17,6 +17,7 @@ from overlayfs_py.layers.host import HostDirectory, HostFile
 if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerDirectory, LayerFile
     from overlayfs_py.layers.values import Attributes
+    from overlayfs_py.union.index import IndexEntry
     from overlayfs_py.union.lowers import LowerIndex
     from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.volume_nodes import VolumeFile
@@ -27,6 +28,7 @@ class Backing(NamedTuple):
 
     position: int
     directory: LayerDirectory
+    ino: int = 0  # the directory's number, where its parent told it
 
 
 class DataBelow(NamedTuple):
@@ -52,9 +54,8 @@ class Node:
         self.name = name
         self.holds = 0  # references that users of the union have
         self.pins = 0  # held nodes below this one
-        # Further names, of files with several links; the kernel may drop `name` first. A tuple: the
-        # empty one takes no memory, and there are many nodes.
-        self.aliases: tuple[tuple[DirectoryNode, bytes], ...] = ()
+        # Further names, of files with several links; the kernel may drop `name` first.
+        self.aliases: dict[tuple[DirectoryNode, bytes], None] | None = None
         # False where others change the object behind the union's back: inside a volume.
         self.cacheable = True
         self.protection: int | None = None  # inode flags, None: not read yet, see `protection`
@@ -72,22 +73,34 @@ class Node:
     def names(self) -> list[tuple[DirectoryNode, bytes]]:
         """Every name the node is known by."""
         first = [] if self.parent is None else [(self.parent, self.name)]
-        return [*first, *self.aliases]
+        return [*first, *self.aliases] if self.aliases else first
+
+    def has_name(self, parent: DirectoryNode, name: bytes) -> bool:
+        """Whether the node is known by a name."""
+        if self.parent is parent and self.name == name:
+            return True
+        return bool(self.aliases) and (parent, name) in (self.aliases or ())
+
+    def has_no_other_name(self, parent: DirectoryNode, name: bytes) -> bool:
+        """Whether a name is all that the node is known by."""
+        return self.parent is parent and self.name == name and not self.aliases
 
     def add_name(self, parent: DirectoryNode, name: bytes) -> None:
         """Remember a further name; a node that had none lives under it from now on."""
         if self.parent is None:
             self.parent, self.name = parent, name
+        elif self.aliases is None:
+            self.aliases = {(parent, name): None}
         else:
-            self.aliases = (*self.aliases, (parent, name))
+            self.aliases[parent, name] = None
 
     def lose_name(self, parent: DirectoryNode, name: bytes) -> None:
         """Forget a name, taking another one for the first where there is one."""
-        if (parent, name) in self.aliases:
-            self.aliases = tuple(alias for alias in self.aliases if alias != (parent, name))
+        if self.aliases and (parent, name) in self.aliases:
+            del self.aliases[parent, name]
         elif self.aliases:
-            (self.parent, self.name), *rest = self.aliases
-            self.aliases = tuple(rest)
+            # The last: to look for the first takes longer the more have been removed before it.
+            (self.parent, self.name), _ = self.aliases.popitem()
         else:
             self.parent, self.name = None, name
 
@@ -95,7 +108,16 @@ class Node:
 class DirectoryNode(Node):
     """A directory: up to one writable directory and any number of layers' below it, merged."""
 
-    __slots__ = ("attached", "default_acl", "lower_index", "lowers", "redirect", "removed", "upper")
+    __slots__ = (
+        "attached",
+        "default_acl",
+        "impure",
+        "lower_index",
+        "lowers",
+        "redirect",
+        "removed",
+        "upper",
+    )
 
     def __init__(
         self,
@@ -111,6 +133,7 @@ class DirectoryNode(Node):
         self.lower_index: LowerIndex | None = None  # built when first needed, never changes
         self.redirect: bytes | None = None  # what the upper's redirect xattr says
         self.attached: dict[bytes, DirectoryNode] = {}  # volumes' roots, by name
+        self.impure = False  # whether a copy may be in the upper's, which tells its origin
         self.removed = False
         self.default_acl: bytes | None = None  # None: not read yet; b"": there is none
 
@@ -133,7 +156,7 @@ class DirectoryNode(Node):
 class FileNode(Node):
     """Anything but a directory: in a layer (`lower`), writable, or held without a name."""
 
-    __slots__ = ("below", "held", "lower")
+    __slots__ = ("below", "held", "index", "is_copy", "lower", "own")
 
     def __init__(
         self,
@@ -143,9 +166,15 @@ class FileNode(Node):
         *,
         lower: LayerFile | None = None,
         below: DataBelow | None = None,
+        own: int = 0,
+        index: IndexEntry | None = None,
+        is_copy: bool = False,
     ) -> None:
         super().__init__(attributes.ino, stat.S_IFMT(attributes.mode), parent, name)
         self.lower = lower
+        self.own = own  # the number of its inode in the upper, whatever it is known by
+        self.index = index  # of a copy that stands for several names of a layer's file
+        self.is_copy = is_copy  # whether its origin is written down
         self.below = below  # None: its data is where its inode is
         self.held: Removed | VolumeFile | None = None
 
@@ -162,6 +191,8 @@ class FileNode(Node):
     @property
     def writable(self) -> HostFile:
         """Its place in the writable tree; only where `lower` is None."""
+        if self.index is not None:
+            return self.index
         if self.held is not None:
             return self.held
         if self.parent is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union.acting import owners_rules
-from overlayfs_py.union.copy_up import copy_up_directory
+from overlayfs_py.union.copy_up import copy_up_directory, link_up
 from overlayfs_py.union.lookup import look, names, shown_below
 from overlayfs_py.union.nameless import keep_file, require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
@@ -38,6 +38,9 @@ def unlink(state: State, parent: DirectoryNode, name: bytes) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
     require_deletable(state, parent, name, node)
     directory = copy_up_directory(state, parent)
+    if node.index is not None and not in_upper:
+        link_up(state, node, parent, name)
+        in_upper = True
     with losing_name(state, node, parent, name):
         if not in_upper or shown_below(parent, name):
             _cover(state.require_upper(), directory, name, taken=stat.S_IFREG if in_upper else 0)
@@ -159,10 +162,13 @@ def require_empty(node: DirectoryNode) -> None:
 @contextmanager
 def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> Iterator[None]:
     """While the body takes a name away: keep the file for its holders, and the books right."""
-    held = _hold_last_name(state, node, parent, name)
-    # Not of a name that shows a copy and is no link of it, since the disk was full.
-    is_link = node.lower is None and (parent, name) in node.names()
-    ino_on_disk = _ino_if_last(node) if held is None and is_link else None
+    is_last = False
+    if node.index is not None:
+        is_last = node.index.links() <= 1
+        node.index.begin_change()
+    held = _hold_last_name(state, node, parent, name, is_last=is_last)
+    if held is None and node.lower is None and node.index is None:
+        is_last = node.writable.status().st_nlink == 1
     try:
         yield
     except OSError:
@@ -171,19 +177,22 @@ def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes
         raise
     if node.lower is not None:
         state.count_removed_link(node)
-    elif held is not None:
-        state.keep_removed(node, held)
-    elif ino_on_disk is not None:
-        state.table.origins.pop(ino_on_disk, None)
+    else:
+        if node.index is not None and is_last:
+            state.forget_index(node)
+        if held is not None:
+            state.keep_removed(node, held)
+        elif is_last:
+            state.table.origins.pop(node.own, None)
     state.table.lose_name(node, parent, name)
 
 
 def _hold_last_name(
-    state: State, node: FileNode, parent: DirectoryNode, name: bytes
+    state: State, node: FileNode, parent: DirectoryNode, name: bytes, *, is_last: bool
 ) -> Removed | None:
     if node.lower is not None or state.table.find(node.ino) is not node:
         return None
-    if node.names() != [(parent, name)]:
+    if not (is_last if node.index is not None else node.has_no_other_name(parent, name)):
         return None
     if isinstance(node.held, VolumeFile):
         if state.nameless.is_full:
@@ -193,11 +202,6 @@ def _hold_last_name(
     if known is not None:
         return state.nameless.hold(known.tree, os.dup(known.fd))
     return keep_file(state.nameless, state.upper, parent.require_upper(), name)
-
-
-def _ino_if_last(node: FileNode) -> int | None:
-    status = node.writable.status()
-    return node.writable.tree.ino_of(status) if status.st_nlink == 1 else None
 
 
 def _cover(upper: Upper, directory: HostDirectory, name: bytes, *, taken: int) -> None:

@@ -25,6 +25,7 @@ from overlayfs_py.union.creation import require_same_tree
 from overlayfs_py.union.lookup import lookup, shown_below, upper_state
 from overlayfs_py.union.nameless import require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
+from overlayfs_py.union.origins import mark_for_copy
 from overlayfs_py.union.protection import require_deletable, require_takes_names
 from overlayfs_py.union.removal import (
     losing_directory,
@@ -36,7 +37,7 @@ from overlayfs_py.union.removal import (
 )
 from overlayfs_py.union.upper import rename_as_owner
 from overlayfs_py.union.values import Need, WhiteoutStyle
-from overlayfs_py.union.write_access import make_writable
+from overlayfs_py.union.write_access import bring_name, make_writable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,6 +110,10 @@ def carry_out(state: State, planned: Rename) -> None:
     if flags & RENAME_EXCHANGE:
         assert new.node is not None
         make_writable(state, new.node, need(state))
+    for end in (old, new):
+        if isinstance(end.node, FileNode):
+            bring_name(state, end.node, end.parent, end.name)
+    if flags & RENAME_EXCHANGE:
         _exchange(state, old, new)
     else:
         _move(state, old, new, flags)
@@ -328,7 +333,6 @@ def _settle(state: State, old: End, new: End) -> None:
     state.table.replace_name(node, (old.parent, old.name), (new.parent, new.name))
     if isinstance(node, DirectoryNode):
         node.require_upper().move(new.parent.require_upper(), new.name)
-        state.forget_moves()
 
 
 # Exchanging two.
@@ -353,6 +357,8 @@ def _mark_for(state: State, end: End, new_parent: DirectoryNode) -> None:
     A metacopy keeps its data.
     """
     node = end.node
+    if node is not None:
+        mark_for_copy(state, node, new_parent)
     if isinstance(node, FileNode) and node.below is not None:
         _redirect_file(state, node, end, same_parent=end.parent is new_parent)
     if not isinstance(node, DirectoryNode) or state.upper is None:

@@ -31,12 +31,12 @@ class SlowState(State):
         self.roots = self.data_roots = ()
         self.follows_metacopies = False
         self.mark_names = around.mark_names
-        self.volume_indexes = around.volume_indexes
+        self.numbering = around.numbering
         self.lock = threading.Lock()
         with ExitStack() as undo:
             undo.callback(self.directories.clear)
             undo.callback(self.readers.clear)
-            self.index = next(self.volume_indexes)
+            self.index = self.numbering.new_slot()
             fd = open_volume_root(volume.source)
             tree = VolumeTree(
                 self.index,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import math
 import os
 import time
@@ -14,6 +13,7 @@ from overlayfs_py.layers.descriptor_budget import cached_each, left_for_removed,
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.host import HostDirectory, HostTree
 from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS
+from overlayfs_py.layers.numbering import Numbering
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 from overlayfs_py.layers.ownership import is_ours_alone
@@ -23,7 +23,6 @@ from overlayfs_py.layers.volume import VolumeTree
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls.credentials import has_trusted_xattrs, in_initial_user_namespace
 from overlayfs_py.union import inodes, volume_nodes
-from overlayfs_py.union.moves import Moves
 from overlayfs_py.union.nameless import Nameless, ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
 from overlayfs_py.union.overlaps import about, require_apart
@@ -33,13 +32,15 @@ from overlayfs_py.union.values import path_of
 from overlayfs_py.union.volume_nodes import VolumeFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile, Reader
     from overlayfs_py.layers.marks import MarkNames
+    from overlayfs_py.layers.numbering import Filesystem
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.acting import Caller
+    from overlayfs_py.union.index import IndexEntry
     from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.opened import OpenMetacopy
     from overlayfs_py.union.slow_volumes import SlowState
@@ -76,8 +77,7 @@ class State:
             self.mark_names = self._choose_marks()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
-            # Of volumes, those of slow ones among them.
-            self.volume_indexes = itertools.count(len(self.roots) + 1 + len(self.data_roots))
+            self.numbering.close()
             # Whether a file's data may be elsewhere than its attributes.
             self.follows_metacopies = spec.metacopy or bool(self.data_roots)
             self.root = self._open_root()
@@ -98,8 +98,10 @@ class State:
         # By the index of a tree: the states of slow volumes, which others than us must ask.
         self.slow: dict[int, SlowState] = {}
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
-        # By position in the stack, the upper's by -1: read when first needed, see `moves_above`.
-        self._moves: dict[int, Moves] = {}
+        self.layers: list[Layer] = []
+        # Told of every directory whose st_ctime has changed though nobody asked for a change of it.
+        self.on_unseen_change: Callable[[Node], None] = _ignore
+        self.numbering = Numbering()
         # How long the last copy waited for the disk; the first may take any time.
         self.last_sync_s = 0.0 if spec.volatile else math.inf
         self._stated: tuple[LayerFile, Attributes] | None = None
@@ -148,7 +150,8 @@ class State:
             raise OSError(errno.EINVAL, "an upperdir needs a workdir on the same filesystem")
         upper_fd, work_fd = _open_upper_directories(spec.upper, spec.work)
         override = OVERRIDE_XATTRS.get(spec.xattr_permissions)
-        tree = self._add_tree(0, upper_fd, spec.ids, override=override, read_only=False)
+        filesystem = self.numbering.filesystem(upper_fd, os.fstat(upper_fd).st_dev)
+        tree = self._add_tree(filesystem, upper_fd, spec.ids, override=override, read_only=False)
         try:
             with about("workdir", spec.work):
                 upper = Upper(tree, work_fd, spec)
@@ -176,23 +179,24 @@ class State:
         if self.upper is None and self.spec.volumes:
             # Nowhere to create a volume's directory: the bottom of the stack has it, if no layer.
             paths = [path_of(volume) for volume in self.spec.volumes]
-            roots.append(SkeletonDirectory(len(roots) + 1, paths))
+            roots.append(SkeletonDirectory(self.numbering.new_slot(), paths))
         return tuple(roots)
 
     def _open_layer(self, position: int) -> Layer:
         path = self.spec.lower[position]
         with about("lowerdir", path):
             if os.path.isdir(path):
-                layer: Layer = self._open_directory_layer(position + 1, path)
+                layer: Layer = self._open_directory_layer(path)
             else:
-                layer = self._open_file_layer(position + 1, path)
+                layer = self._open_file_layer(path)
+        self.layers.append(layer)
         if position == 0:
             self._first_fd = layer.fd
         return layer
 
-    def _open_directory_layer(self, index: int, path: bytes) -> HostTree:
+    def _open_directory_layer(self, path: bytes) -> HostTree:
         tree = open_directory_layer(
-            index,
+            self.numbering,
             path,
             self.spec.ids,
             self.directories,
@@ -202,35 +206,35 @@ class State:
         self._undo.callback(tree.close)
         return tree
 
-    def _open_file_layer(self, index: int, path: bytes) -> Layer:
+    def _open_file_layer(self, path: bytes) -> Layer:
         # A twentieth of the start, for what most mounts have none of.
         from overlayfs_py.packs.chunks import process_cache
         from overlayfs_py.packs.layer import PackLayer
         from overlayfs_py.packs.pack import Pack, is_pack
 
         if not is_pack(path):
-            return self._open_directory_layer(index, path)  # which says what is wrong with it
+            return self._open_directory_layer(path)  # which says what is wrong with it
         pack = Pack(path, process_cache())
         # Elsewhere root's own packs look like nobody's, and what they give is the namespace's.
         trusted = is_ours_alone(os.fstat(pack.fd)) or not in_initial_user_namespace()
-        layer = PackLayer(index, pack, self.spec.ids, trusted=trusted)
+        layer = PackLayer(self.numbering, pack, self.spec.ids, trusted=trusted)
         self._undo.callback(layer.close)
         return layer
 
     def _open_data_layers(self) -> tuple[LayerDirectory, ...]:
         roots = []
-        for position, path in enumerate(self.spec.data_only, len(self.roots) + 1):
+        for path in self.spec.data_only:
             with about("lowerdir", path):
-                roots.append(self._open_directory_layer(position, path).root)
+                roots.append(self._open_directory_layer(path).root)
         return tuple(roots)
 
     def open_volume(self, source: bytes, *, read_only: bool) -> HostTree:
         """Open a host directory as a tree of its own."""
-        index = next(self.volume_indexes)
         fd = open_volume_root(source)
         keeps_atime = read_only or self.spec.noatime
+        # What lies in a layer as well is another object here, which others change.
         tree = VolumeTree(
-            index,
+            self.numbering.new_slot(),
             fd,
             self.spec.ids,
             self.directories,
@@ -243,7 +247,7 @@ class State:
 
     def _add_tree(
         self,
-        index: int,
+        filesystem: Filesystem,
         root_fd: int,
         ids: IdMap,
         *,
@@ -251,7 +255,7 @@ class State:
         read_only: bool = True,
     ) -> HostTree:
         tree = HostTree(
-            index,
+            filesystem,
             root_fd,
             ids,
             self.directories,
@@ -269,21 +273,9 @@ class State:
         else:
             lowers = tuple(_until_opaque(self.roots))
         top: LayerDirectory = upper or lowers[0].directory
-        return DirectoryNode(top.attributes().ino, None, b"", upper, lowers)
-
-    def moves_above(self, position: int) -> list[Moves]:
-        """Return the redirects of all trees above a layer, the upper's last."""
-        above: list[tuple[int, LayerDirectory]] = list(enumerate(self.roots[:position]))
-        if self.upper is not None:
-            above.insert(0, (-1, self.upper.tree.root))
-        for at, root in above:
-            if at not in self._moves:
-                self._moves[at] = Moves(root)
-        return [self._moves[at] for at, _ in reversed(above)]
-
-    def forget_moves(self) -> None:
-        """Read the upper's redirects anew when they are next needed: a directory was renamed."""
-        self._moves.pop(-1, None)
+        root = DirectoryNode(top.attributes().ino, None, b"", upper, lowers)
+        root.impure = upper is not None and upper.marks().impure
+        return root
 
     def count_removed_link(self, node: FileNode) -> None:
         """Count one name less of a file that lies in a layer."""
@@ -309,21 +301,41 @@ class State:
         if isinstance(node, DirectoryNode):
             if node.upper is not None:
                 self._drop_directory(node.upper)
-        elif isinstance(node, FileNode) and node.lower is not None:
+        elif isinstance(node, FileNode):
+            self._drop_file(node)
+
+    def _drop_file(self, node: FileNode) -> None:
+        if node.lower is not None:
             removed = self.removed_links.get(node.ino)
             if removed is not None and removed.links >= node.lower.attributes().nlink:
                 del self.removed_links[node.ino]  # its last name: nobody will ask again
-        elif isinstance(node, FileNode) and node.held is not None:
+            return
+        if node.index is not None:
+            self.removed_links.pop(node.ino, None)
+        if node.held is not None:
             if node.held.is_gone:
-                number = node.held.tree.ino_of(node.held.status())
-                self.table.origins.pop(number, None)
+                self.table.origins.pop(node.own, None)
             self._close_held(node)
+        elif node.is_copy:
+            self.table.origins.pop(node.own, None)  # it is written down
 
     def _drop_directory(self, upper: HostDirectory) -> None:
         self.directories.drop(upper)
         self.nameless.let_go_directory(upper)
         if self.upper is not None and upper.parent is self.upper.stage:
             self.upper.discard(upper.name)  # removed, see `nameless`
+
+    def keep_index(self, node: FileNode, entry: IndexEntry) -> None:
+        """Let a copy that stands for several names be reached by its name in the index."""
+        node.index = entry
+        self.removed_links[node.ino] = RemovedLinks(-entry.extra, 0)
+
+    def forget_index(self, node: FileNode) -> None:
+        """Let the copy of a file that lost its last name go from the index."""
+        assert node.index is not None
+        self.require_upper().index.remove(node.index)
+        node.index = None
+        self.removed_links.pop(node.ino, None)
 
     def keep_removed(self, node: FileNode, held: Removed) -> None:
         """Let a file that has no name any more go on as `held`."""
@@ -348,6 +360,10 @@ class State:
             self.removed_links.pop(node.ino, None)
         node.held.close()
         node.held = None
+
+
+def _ignore(_: Node) -> None:
+    return
 
 
 def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:

@@ -6,6 +6,8 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from overlayfs_py.layers.numbering import SUBSTITUTES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -25,6 +27,7 @@ class NodeTable:
         self._on_drop = on_drop
         self.origins: dict[int, int] = {}
         self._owed: dict[int, int] = {}  # references to evicted nodes, by number
+        self._substitutes: dict[object, int] = {}
         root.pins = 1
 
     def __len__(self) -> int:
@@ -63,14 +66,14 @@ class NodeTable:
 
     def add_name(self, node: Node, parent: DirectoryNode, name: bytes) -> None:
         """Let a node be known by a further name."""
-        if (parent, name) not in node.names():
+        if not node.has_name(parent, name):
             if self._is_kept(node):
                 self._pin(parent)
             node.add_name(parent, name)
 
     def lose_name(self, node: Node, parent: DirectoryNode, name: bytes) -> None:
         """Let a node no longer be known by a name."""
-        if (parent, name) in node.names():
+        if node.has_name(parent, name):
             node.lose_name(parent, name)
             if self._is_kept(node):
                 self._unpin(parent)
@@ -87,6 +90,10 @@ class NodeTable:
             return
         self.add_name(node, *new)
         self.lose_name(node, *old)
+
+    def substitute(self, key: object) -> int:
+        """Return a number that nothing else has, for what another goes by the number of."""
+        return self._substitutes.setdefault(key, SUBSTITUTES - len(self._substitutes))
 
     def evict(self, node: Node) -> None:
         """Let another node have the number of one that is no longer there.

@@ -17,6 +17,7 @@ from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS, WHITEOUT_PREFIX
 from overlayfs_py.layers.owner_rights import do_as_owner
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import inodes
+from overlayfs_py.union.index import Index
 from overlayfs_py.union.overlaps import named
 from overlayfs_py.union.remove_tree import remove_tree
 from overlayfs_py.union.upper_lock import lock
@@ -52,6 +53,7 @@ class Upper:
         self._work_fd = work_fd
         self._serial = 0
         self.kept: set[bytes] = set()
+        self.index = Index(tree, work_fd)
         self.makes_nameless = True  # until the filesystem says otherwise
         self._require_one_mount()
         self.stage = HostDirectory.opened(tree, self._open_stage())
@@ -66,7 +68,11 @@ class Upper:
             self.takes_xattrs = self.prefix == _TRUSTED or self._takes(_USER)
             self.style = self._possible_style(spec.whiteout)
             self._require_deletions(spec.upper)
+            if self.takes_xattrs:
+                self.index.key = self.prefix + b"nlink"
+            self.index.remove_orphans()
         except OSError:
+            self.index.close()
             self.stage.let_go()
             raise
 
@@ -136,6 +142,7 @@ class Upper:
         for name in os.listdir(self.stage.fd()):
             remove_tree(self.stage.fd(), os.fsencode(name))
         self.stage.let_go()
+        self.index.close()
         os.close(self._work_fd)
 
     def new_name(self) -> bytes:
@@ -249,6 +256,33 @@ class Upper:
     def set_opaque(self, directory: HostDirectory) -> None:
         """Let nothing below merge with a directory."""
         self.set_private(directory, b"opaque", b"y")
+
+    def set_origin(self, item: HostObject, origin: bytes) -> bool:
+        """Let a copy say what it is of; False where it cannot: `user.` is not for links, devices.
+
+        Source: fs/overlayfs/copy_up.c, ovl_set_origin_fh.
+        """
+        if not self.takes_xattrs:
+            return False
+        try:
+            self.set_private(item, b"origin", origin)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
+            return False
+        return True
+
+    def set_impure(self, directory: HostDirectory) -> None:
+        """Let a directory say that there are copies in it."""
+        if not self.takes_xattrs:
+            return
+        try:
+            self.set_private(directory, b"impure", b"y")
+        except PermissionError:
+            # Its owner's mode counts for `user.` xattrs, and may be anything. One that may only be
+            # appended to takes copies, and their numbers are others at the next mount.
+            with suppress(PermissionError), _writable_by_owner(directory.fd(), b"."):
+                self.set_private(directory, b"impure", b"y")
 
 
 def _put_times_back(directory: HostDirectory, times: os.stat_result) -> None:

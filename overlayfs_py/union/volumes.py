@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.local_filesystems import answers_soon
-from overlayfs_py.layers.values import tree_index_of
+from overlayfs_py.layers.numbering import tree_index_of
 from overlayfs_py.link_walk import follow
 from overlayfs_py.union.creation import create
 from overlayfs_py.union.lookup import lookup

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.drivers.serving import Stack, serving
+from tests.drivers.serving import Stack, serving, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -372,3 +372,22 @@ def test_a_missing_name_may_appear(mount: Path) -> None:
 def make(file: Path) -> Path:
     file.touch()
     return file
+
+
+def test_a_copy_up_shows_in_its_directorys_ctime(stack: Stack) -> None:
+    """The kernel, which asked for no change of the directory, is told; so is the next mount."""
+    (stack.lower / "dir").mkdir()
+    (stack.lower / "dir/file").touch()
+
+    def shown() -> list[int]:
+        directories = (stack.target, stack.target / "dir")
+        return [directory.stat().st_ctime_ns for directory in directories]
+
+    with serving(stack.spec, stack.plan):
+        before = shown()
+        (stack.target / "dir/file").chmod(0o600)
+        on_disk = [path.stat().st_ctime_ns for path in (stack.upper, stack.upper / "dir")]
+        assert wait_until(lambda: shown() == on_disk)
+    with serving(stack.spec, stack.plan):
+        assert shown() == on_disk
+    assert before != on_disk

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.drivers.metering import metering, report
-from tests.drivers.serving import Daemon, Stack, serving, with_driver
+from tests.drivers.serving import Daemon, Stack, serving, wait_until, with_driver
 from tests.drivers.test_mounting import (
     AS_NOBODY,
     IN_USER_NAMESPACE,
@@ -312,12 +312,18 @@ def test_a_change_of_attributes_is_one_message(
     os.stat(file)
     with metering(daemon) as in_layer:
         change(file)
+    # A copy-up gives its directories another ctime, of which the kernel asks once it is told.
+    assert wait_until(lambda: _ctimes(stack.target) == _ctimes(stack.upper))
     with metering(daemon) as in_upper:
         for _ in range(5):
             change(file)
 
     assert in_layer == cost
     assert in_upper == times(cost, 5)
+
+
+def _ctimes(root: Path) -> list[int]:
+    return [path.stat().st_ctime_ns for path in (root, root / "dir")]
 
 
 def test_appending(stack: Stack, daemon: Daemon) -> None:

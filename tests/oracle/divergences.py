@@ -161,43 +161,36 @@ def opens_to_write(call: tuple[object, ...], result: object) -> bool:
 
 
 @_divergence
-def hard_links_are_copied_up_together(case: Case) -> bool:
-    """Names that only our upper has, the directories they need, and so longer lists of links."""
+def a_copy_is_linked_to_a_name_that_is_known(case: Case) -> bool:
+    """Which names of a layer's file are in the upper, besides the directories that they need."""
     if case.where != UPPER or case.uppers is None:
         return False
-    kernels, ours = case.uppers.kernels.meanings, case.uppers.ours
-    found = case.found
-    if found.field == "links":
-        return set(found.left) < set(found.right) and not (
-            set(found.right) - set(found.left)
-        ) & set(kernels)
-    extra = _entry(found.right)
-    if found.field or extra is None or found.left is not None:
-        return False
-    together = (
-        path for path in ours.meanings if path not in kernels and ours.has_lower_links(path)
-    )
-    if extra.kind == "directory":
-        return any(path.startswith(found.path + b"/") for path in together)
-    return found.path in together
-
-
-@_divergence
-def a_copy_has_the_names_that_show(case: Case) -> bool:
-    """The kernel's keeps the layer's count, hidden names included, and so can be linked again."""
-    results = (case.found.left, case.found.right)
-    return case.call[:1] == ("fd_link",) and bool(case.layer_links) and results == (None, "ENOENT")
-
-
-@_divergence
-def the_kernels_index_is_not_read(case: Case) -> bool:
-    """Names of one inode that the kernel holds together by its index alone."""
-    if case.where != KERNELS_HERE or not case.uppers or not case.view or not case.found.field:
-        return False
-    kernels, entry = case.uppers.kernels, case.view[case.found.path]
+    found, uppers = case.found, case.uppers
+    if found.field:
+        return found.field == "links" and uppers.ours.has_lower_links(found.path)
     return any(
-        kernels.has_lower_links(name) or name in kernels.linked_elsewhere for name in entry.links
+        _is_needed_by_links(found.path, _entry(extra), meaning)
+        for extra, meaning in ((found.left, uppers.kernels), (found.right, uppers.ours))
     )
+
+
+def _is_needed_by_links(path: bytes, extra: Entry | None, upper: UpperMeaning) -> bool:
+    if extra is None:
+        return False
+    if extra.kind != "directory":
+        return upper.has_lower_links(path)
+    return any(
+        below.startswith(path + b"/") and upper.has_lower_links(below) for below in upper.meanings
+    )
+
+
+@_divergence
+def the_index_is_of_one_copy_of_the_layers(case: Case) -> bool:
+    """The kernel has layers in its own form, and their files other handles than those of ours."""
+    if case.where != OURS_ELSEWHERE or not case.uppers or not case.view or not case.found.field:
+        return False
+    ours, entry = case.uppers.ours, case.view[case.found.path]
+    return any(ours.has_lower_links(name) or name in ours.linked_elsewhere for name in entry.links)
 
 
 @_divergence

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.layers.marks import TRUSTED_MARKS
+from overlayfs_py.layers.numbering import Numbering
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes
 from overlayfs_py.packs.from_directory import pack_directory
@@ -39,7 +40,12 @@ def pack(directory: Path, target: Path, options: PackOptions = SMALL) -> Path:
 def directory_layer(path: Path) -> Iterator[Layer]:
     descriptors: DescriptorCache[int] = DescriptorCache(64, os.close)
     opened = open_directory_layer(
-        1, os.fsencode(path), IdMap(), descriptors, mark_names=TRUSTED_MARKS, overrides=True
+        Numbering(),
+        os.fsencode(path),
+        IdMap(),
+        descriptors,
+        mark_names=TRUSTED_MARKS,
+        overrides=True,
     )
     with closing(opened) as layer:
         yield layer
@@ -70,7 +76,7 @@ def _entry(directory: LayerDirectory, name: bytes, kind: int) -> object:
         reader.close()
     if stat.S_ISLNK(kind):
         told = *told, file.read_link()
-    return *told, sorted(file.other_names()) if found.nlink > 1 else None
+    return told
 
 
 def _object(item: LayerObject, found: Attributes) -> tuple[object, ...]:

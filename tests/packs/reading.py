@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.ids import IdMap
+from overlayfs_py.layers.numbering import Numbering
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes, Marks
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.layer import PackLayer
@@ -54,11 +55,18 @@ def layer_of(path: Path, data: bytes | None = None) -> Iterator[PackLayer]:
     """Open a pack as layer 1 of a mount; with `data` it is written to `path` first."""
     if data is not None:
         path.write_bytes(data)
-    layer = PackLayer(1, Pack(os.fsencode(path)), IdMap())
+    layer = PackLayer(Numbering(), Pack(os.fsencode(path)), IdMap())
     try:
         yield layer
     finally:
         layer.close()
+
+
+def paths_of(layer: PackLayer, file: LayerFile) -> list[tuple[bytes, ...]]:
+    """Return every name of a file that has several, as the pack's table of links tells."""
+    number = file.origin().number
+    assert number is not None
+    return layer.pack.index.paths_of(number)
 
 
 def faults(path: Path) -> list[str]:

@@ -210,7 +210,7 @@ def use_names(layer: PackLayer) -> None:
             if kind == stat.S_IFDIR:
                 pending.append(directory.directory(name))
             elif isinstance(found, Attributes):
-                tolerate(directory.file(name).other_names)
+                tolerate(directory.file(name).origin)
             if kind == stat.S_IFLNK:
                 tolerate(directory.file(name).read_link)
 

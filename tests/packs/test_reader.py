@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.layers.ids import IdMap
+from overlayfs_py.layers.numbering import Numbering
 from overlayfs_py.packs.chunks import ChunkCache
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.layer import PackLayer
@@ -67,9 +68,8 @@ def test_what_is_on_the_disk_alone_is_left_to_a_thread(tmp_path: Path) -> None:
 def test_the_cache_is_bounded_and_shared(tmp_path: Path) -> None:
     (tmp_path / "pack").write_bytes(write(fill))
     cache = ChunkCache(limit_bytes=10 * CHUNK)
-    layers = [
-        PackLayer(index, Pack(os.fsencode(tmp_path / "pack"), cache), IdMap()) for index in (1, 2)
-    ]
+    numbering, path = Numbering(), os.fsencode(tmp_path / "pack")
+    layers = [PackLayer(numbering, Pack(path, cache), IdMap()) for _ in range(2)]
     for layer in layers:
         reader = layer.root.file(b"large").open_reader()
         assert reader.read(0, len(DATA)) == DATA
@@ -94,7 +94,7 @@ def test_a_copy_leaves_the_cache_alone_and_keeps_holes(tmp_path: Path) -> None:
 def test_many_threads_read_what_one_does(tmp_path: Path) -> None:
     (tmp_path / "pack").write_bytes(write(fill))
     cache = ChunkCache(limit_bytes=5 * CHUNK)
-    layer = PackLayer(1, Pack(os.fsencode(tmp_path / "pack"), cache), IdMap())
+    layer = PackLayer(Numbering(), Pack(os.fsencode(tmp_path / "pack"), cache), IdMap())
     reader = layer.root.file(b"large").open_reader()
     rng = random.Random(2)
     offsets = [rng.randrange(len(DATA)) for _ in range(2000)]

@@ -20,7 +20,7 @@ from overlayfs_py.packs.values import Hole, Metadata, PackOptions
 from overlayfs_py.packs.writer import PackWriter
 from tests.packs import second_reader
 from tests.packs.layers import directory_layer
-from tests.packs.reading import SMALL, WHITEOUT, Shown, faults, layer_of, view, write
+from tests.packs.reading import SMALL, WHITEOUT, Shown, faults, layer_of, paths_of, view, write
 from tests.support.snapshot import layer_digest, snapshot
 from tests.support.trees import (
     Device,
@@ -136,7 +136,7 @@ def assert_shows(layer: PackLayer, expected: Snapshot) -> None:
         else:
             file = directory.file(names[-1])
             assert (found.rdev, found.nlink, found.size) == (entry.rdev, entry.nlink, entry.size)
-            links = [b"/".join(link) for link in file.other_names()]
+            links = [b"/".join(link) for link in paths_of(layer, file)]
             assert tuple(sorted(links)) == (entry.links if entry.nlink > 1 else ())
             if entry.content is not None:
                 content = file.open_reader().read(0, found.size)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 METACOPY = "trusted.overlay.metacopy"
 REDIRECT = "trusted.overlay.redirect"
-_KERNEL = {"metacopy": "on", "redirect_dir": "on", "index": "off"}
+_KERNEL = {"metacopy": "on", "redirect_dir": "on", "index": "on"}
 _ACL = bytes.fromhex(
     "0200000001000600ffffffff02000700e803000004000400ffffffff10000700ffffffff20000000ffffffff"
 )
@@ -267,7 +267,7 @@ def test_data_only_layers_are_reached_by_redirects_alone(
     assert world.names() == {b"f", b"d", b"x"}
     world.write("f", b"changed")
     assert world.read("f") == b"changed" + BIG[7:]
-    assert not os.listxattr(world.upper / "f")
+    assert os.listxattr(world.upper / "f") == ["trusted.overlay.origin"]
 
 
 def test_without_the_option_only_data_layers_are_followed(
@@ -508,7 +508,8 @@ def test_a_copy_under_way_completes_what_became_a_metacopy(make_world: MakeWorld
 
     assert world.read("e/big") == BIG
     assert world.mode("e/big") == 0o600
-    assert not [name for name in os.listxattr(world.upper / "e/big") if "overlay" in name]
+    marks = [name for name in os.listxattr(world.upper / "e/big") if "overlay" in name]
+    assert marks == ["trusted.overlay.origin"]
 
 
 def test_a_redirect_too_long_for_an_xattr_brings_the_data(
