@@ -113,6 +113,8 @@ def parse_manifest(
     if expected is not None and digest != expected:
         raise DigestMismatch("manifest", expected, digest)
     form = decode(raw, _Form, what, LARGEST_MANIFEST)
+    if form.schema_version == 1:
+        raise BadDocument(what, media_types.SCHEMA_1)
     media_type = media_types.agree(told, form.media_type, what)
     if form.schema_version != _SCHEMA_VERSION:
         raise BadDocument(what, f"schemaVersion is {form.schema_version}, not {_SCHEMA_VERSION}")

@@ -39,6 +39,7 @@ ACCEPTED = (OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX)
 _SCHEMA_1 = frozenset(
     {f"{_DOCKER}distribution.manifest.v1+json", f"{_DOCKER}distribution.manifest.v1+prettyjws"}
 )
+SCHEMA_1 = "a manifest of Docker's schema 1, which has no verifiable layers"
 # What servers and files say that do not know what they hold.
 _UNTOLD = frozenset({"", "application/json", "application/octet-stream", "text/plain"})
 
@@ -140,7 +141,7 @@ def agree(told: str | None, embedded: str | None, what: str) -> str:
     if not plain:
         raise BadDocument(what, "nothing says what this document is: it has no mediaType")
     if plain in _SCHEMA_1:
-        raise BadDocument(what, "a manifest of Docker's schema 1, which has no verifiable layers")
+        raise BadDocument(what, SCHEMA_1)
     if plain not in MANIFESTS | INDEXES:
         raise BadDocument(what, f"{plain!r} is neither a manifest nor an index")
     if embedded is not None and embedded != plain:

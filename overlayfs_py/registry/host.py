@@ -197,6 +197,10 @@ class Host:
 
     async def _answer_challenge(self, answer: Answer, ask: Ask, refused: str | None) -> str:
         challenges = parse_challenges(answer.headers.get_list("www-authenticate"))
+        if not challenges:
+            if self._at_the_door is None:
+                self._at_the_door = await self._ask_at_the_door()
+            return await self._answer_at_the_door(answer, ask)
         await answer.aclose()
         return await self._authorization.answer(challenges, answer.url, ask.access, refused)
 

@@ -84,8 +84,14 @@ def load(
         contents = read_contents(files, addition, archive, form)
         found = list(_images(contents, platform, addition))
         if not found:
-            raise BadArchive(archive, "there is no image in it")
+            raise BadArchive(archive, _why_empty(contents))
         return [_add(store, addition, image) for image in found]
+
+
+def _why_empty(contents: Contents) -> str:
+    if contents.document(b"repositories") is not None:
+        return "saved by docker before 1.10, without a manifest.json; a newer docker can convert it"
+    return "there is no image in it"
 
 
 def _images(contents: Contents, platform: Platform, addition: Addition) -> Iterator[_Found]:

@@ -91,6 +91,11 @@ REFUSED: dict[str, tuple[Json, str | None, str]] = {
         "application/vnd.docker.distribution.manifest.v1+prettyjws",
         "schema 1",
     ),
+    "schema 1 by its version": (
+        {"schemaVersion": 1, "fsLayers": [], "history": []},
+        "application/json",
+        "schema 1",
+    ),
     "another version": (manifest(schemaVersion=3), OCI, "schemaVersion is 3"),
     "no version": (manifest(schemaVersion=None), OCI, "schemaVersion is None"),
     "no config": (manifest(config=None), OCI, "no config"),

@@ -315,6 +315,14 @@ async def test_with_a_login_nothing_is_believed_before_it_was_shown(
 
 
 @pytest.mark.trio
+async def test_a_refusal_without_a_challenge_is_asked_for_at_the_door(serve: Serve) -> None:
+    registry = Hidden(serve, 401)
+
+    async with client(credentials=login(registry.home.domain)) as ours:
+        assert await ours.push_target(name(registry.home.domain)).list_tags() == ["1"]
+
+
+@pytest.mark.trio
 async def test_a_hidden_repository_may_want_a_token(serve: Serve) -> None:
     tokens = serve(lambda _: Reply(body=b'{"token": "good"}'))
     registry = Hidden(serve, 404, f'Bearer realm="{tokens.url}/t",service=s')

@@ -229,6 +229,10 @@ def _swapped(members: Members) -> Members:
 
 _DAMAGES: dict[str, tuple[Callable[[Members], Members], str]] = {
     "no manifest": (_without("manifest.json"), "there is no image in it"),
+    "of docker before 1.10": (
+        lambda m: {"repositories": b'{"made":{"1":"0"}}'} | _without("manifest.json")(m),
+        "saved by docker before 1.10",
+    ),
     "no config": (_without("config.json"), "config.json is missing"),
     "no layer": (_without("1/layer.tar"), "1/layer.tar is missing"),
     "another layer": (_with("1/layer.tar", _layer(c=b"c")), "has digest"),
