@@ -5,8 +5,9 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from enum import Enum
-from itertools import zip_longest
 from typing import TYPE_CHECKING
+
+from overlayfs_py.packs.difference import steps_of_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,5 +90,5 @@ def _differing(
 
 
 def _same_content(before: ImageFiles, one: ImageFile, after: ImageFiles, two: ImageFile) -> bool:
-    pairs = zip_longest(before.content(one), after.content(two))
-    return all(old == new for old, new in pairs)
+    places = steps_of_data(before.data_ranges(one), after.data_ranges(two))
+    return all(before.read(one, *place) == after.read(two, *place) for place in places)

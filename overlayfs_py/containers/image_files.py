@@ -108,6 +108,23 @@ class ImageFiles:
             offset += len(piece)
             yield piece
 
+    def read(self, file: ImageFile, offset: int, size: int) -> bytes:
+        """Return a part of a regular file's data."""
+        return self._opened.read(file.node, offset, size)
+
+    def data_ranges(self, file: ImageFile) -> Iterator[tuple[int, int]]:
+        """Yield where a regular file's data begins and ends; the rest is holes."""
+        end = 0
+        while True:
+            try:
+                start = self._opened.seek(file.node, end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a hole up to the end
+                    return
+                raise
+            end = self._opened.seek(file.node, start, os.SEEK_HOLE)
+            yield start, end
+
     @property
     def _opened(self) -> Union:
         assert self._union is not None  # who has a file has a union

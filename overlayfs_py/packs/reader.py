@@ -113,6 +113,10 @@ class PackReader:
         """Return how many bytes are stored, holes left out."""
         return sum(length for _, length, _ in self._extents(0, self._size))
 
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield where data begins and ends, in order; the rest is holes."""
+        return ((place, place + length) for place, length, _ in self._extents(0, self._size))
+
     def chunks(self) -> Iterator[int]:
         """Yield the numbers of the chunks that it lies in, as far as there are such."""
         for _, length, address in self._extents(0, self._size):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.difference import differences
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _T = 10**18
+_HUGE = 1 << 40
 BEFORE = {
     "same": File(b"x", mtime_ns=_T),
     "gone": File(b"x", mtime_ns=_T),
@@ -78,3 +80,27 @@ def test_every_kind_of_difference(tmp_path: Path) -> None:
         "C type type",
         "C xattr xattrs",
     ]
+
+
+def test_holes_take_no_time(tmp_path: Path) -> None:
+    """As /var/log/lastlog of a large user id; what is data in one alone is compared with zeros."""
+    for name, pieces in (
+        ("before", {"same": b"x", "moved": b"x", "zeros": b"\0", "ends": b"a"}),
+        ("after", {"same": b"x", "moved": b"x", "zeros": b"", "ends": b"b"}),
+    ):
+        (tmp_path / name).mkdir()
+        for file, data in pieces.items():
+            with (tmp_path / name / file).open("wb") as opened:
+                opened.write(data)
+                opened.seek(_HUGE // 2 + (file == "moved" and name == "after"))
+                opened.write(data)
+                opened.truncate(_HUGE)
+            os.utime(tmp_path / name / file, ns=(_T, _T))
+        os.utime(tmp_path / name, ns=(_T, _T))
+    packs = [pack_of(tmp_path / name, tmp_path / f"{name}.pack") for name in ("before", "after")]
+
+    begun = time.monotonic()
+    told = _told(*packs)
+
+    assert told == ["C ends content", "C moved content"]
+    assert time.monotonic() - begun < 5
