@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import traceback
 from typing import TYPE_CHECKING
 
+from overlayfs_py.cli.interruption import Interruption
 from overlayfs_py.errors import BUG, describe, exit_code_of
 from overlayfs_py.terminal_text import for_terminal
 
@@ -29,12 +29,13 @@ def ending(program: str, command: Callable[[], int | None]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine(f"{program}: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    interruption = Interruption()
     try:
         return command() or 0
     except OSError as error:
         return refuse(program, describe(error), exit_code_of(error))
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return 128 + interruption.number
     except Exception:
         # Nobody foresaw it: whoever reads this needs to know where.
         traceback.print_exc()
