@@ -45,9 +45,12 @@ def hint(word: str, path: str) -> str:
     if word in _ELSEWHERE:
         return _ELSEWHERE[word]
     for names in (spellings[path], _all(spellings)):
-        near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
-        if near:
-            return _did_you_mean([spelling for name in near for spelling in names[name]])
+        near = difflib.get_close_matches(word, [*names, *_ELSEWHERE], n=3, cutoff=0.6)
+        ways = [spelling for name in near for spelling in names.get(name, ())]
+        if near and near[0] not in names:
+            return f"{near[0]}: {_ELSEWHERE[near[0]]}"
+        if ways:
+            return _did_you_mean(ways)
     return ""
 
 

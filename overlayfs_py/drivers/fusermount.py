@@ -114,6 +114,8 @@ def _run(arguments: list[bytes], target: bytes, *, communication_fd: int | None 
     if done.returncode == 0:
         return
     words = os.fsdecode(done.stderr).strip() or f"{_PROGRAM} failed"
+    if communication_fd is not None and words.endswith(os.strerror(errno.EPERM)):
+        words += "; `overlayfs-py doctor` says what is missing"
     # It exits 1 whatever went wrong; a busy mount is the one case that callers tell apart.
     number = errno.EBUSY if "busy" in words.lower() else errno.EPERM
     raise OSError(number, words.replace("\n", "; "), target)
