@@ -133,10 +133,10 @@ class Engine:
             "BUILDAH_ISOLATION": "chroot",
         }
 
-    def __call__(self, *argv: Word) -> str:
+    def __call__(self, *argv: Word, timeout: float = 60) -> str:
         """Run an engine's command inside the namespace and return its stdout, stripped."""
         enter = ["nsenter", f"--mount=/proc/{self.namespace}/ns/mnt"]
-        return run([*enter, *argv], env=self.environment).strip()
+        return run([*enter, *argv], env=self.environment, timeout=timeout).strip()
 
     def mounts(self) -> list[Mount]:
         return mounts_below(self.home, pid=self.namespace)
