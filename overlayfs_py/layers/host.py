@@ -73,6 +73,8 @@ class HostTree:
         self.noatime = os.O_NOATIME if keeps_atime else 0  # for open(2)
         self.mark_names: MarkNames = mark_forms.TRUSTED_MARKS
         self.descriptors = descriptors
+        # Whether another user may change it: then what is opened has to be what was seen.
+        self.is_others = False
         self._root_fd = root_fd
         status = os.fstat(root_fd)
         self._device = status.st_dev
@@ -275,7 +277,7 @@ class HostFile(HostObject):
 class HostDirectory(HostObject):
     """A directory, by its parent's handle and its name there."""
 
-    __slots__ = ("_held", "_twins", "_xattr_whiteouts")
+    __slots__ = ("_held", "_ino", "_twins", "_xattr_whiteouts")
 
     def __init__(self, tree: HostTree, parent: HostDirectory | None, name: bytes) -> None:
         self.tree = tree
@@ -284,6 +286,7 @@ class HostDirectory(HostObject):
         self._twins: set[bytes] | None = None
         self._xattr_whiteouts: bool | None = None  # None: not looked yet; only layers have them
         self._held: int | None = None
+        self._ino = 0  # as the mount numbers it; 0: not known
 
     def move(self, parent: HostDirectory, name: bytes) -> None:
         """Tell the handle where its directory has been renamed to."""
@@ -343,7 +346,13 @@ class HostDirectory(HostObject):
             below = open_directory(fd, names.pop(), self.tree.noatime)
             os.close(fd)
             fd = below
+        self._require_itself(fd)
         return fd
+
+    def _require_itself(self, fd: int) -> None:
+        if self.tree.is_others and self._ino and self.tree.ino_of(os.fstat(fd)) != self._ino:
+            os.close(fd)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self.name)
 
     def _known_fd(self) -> int | None:
         if self._held is not None:
@@ -458,8 +467,10 @@ class HostDirectory(HostObject):
     def _has(self, name: bytes) -> bool:
         return files.exists_at(self.fd(), name)
 
-    def directory(self, name: bytes) -> HostDirectory:
-        return HostDirectory(self.tree, self, name)
+    def directory(self, name: bytes, ino: int = 0) -> HostDirectory:
+        directory = HostDirectory(self.tree, self, name)
+        directory._ino = ino
+        return directory
 
     def file(self, name: bytes) -> HostFile:
         return HostFile(self, name)

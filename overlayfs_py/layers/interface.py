@@ -93,8 +93,11 @@ class LayerDirectory(LayerObject, Protocol):
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
         """Return what it says of the layers below; may skip a check that costs a file lookup."""
 
-    def directory(self, name: bytes) -> LayerDirectory:
-        """Return the handle of the child `name`, which the caller knows to be a directory."""
+    def directory(self, name: bytes, ino: int = 0) -> LayerDirectory:
+        """Return the handle of the child `name`, which the caller knows to be a directory.
+
+        `ino` is the number by which it does; 0 for any.
+        """
 
     def file(self, name: bytes) -> LayerFile:
         """Return the handle of the child `name`, which the caller knows to be something else."""

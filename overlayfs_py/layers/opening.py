@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers.host import HostTree
 from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.layers.override_stat import LEGACY_XATTR, OVERRIDE_XATTRS
+from overlayfs_py.layers.ownership import is_ours_alone
 from overlayfs_py.layers.root import is_idmapped, open_layer_root
 from overlayfs_py.layers.xattrs import find_xattr
 
@@ -36,6 +37,7 @@ def open_directory_layer(
     filesystem = numbering.filesystem(root_fd, os.fstat(root_fd).st_dev)
     tree = HostTree(filesystem, root_fd, IdMap() if is_idmapped(path) else ids, descriptors)
     tree.mark_names = mark_names
+    tree.is_others = not is_ours_alone(os.fstat(root_fd))
     tree.override = _detect_override(tree.root) if overrides else None
     return tree
 

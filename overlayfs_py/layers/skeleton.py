@@ -68,7 +68,7 @@ class SkeletonDirectory:
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
         return NO_MARKS
 
-    def directory(self, name: bytes) -> SkeletonDirectory:
+    def directory(self, name: bytes, ino: int = 0) -> SkeletonDirectory:
         return self._children[name]
 
     def file(self, name: bytes) -> LayerFile:

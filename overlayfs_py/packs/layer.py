@@ -256,7 +256,7 @@ class PackDirectory(PackObject):
         marks = read_marks(self.list_xattrs(), self.get_xattr, self._layer.mark_names)
         return Marks(bool(inode.flags & Flag.OPAQUE), marks.redirect)
 
-    def directory(self, name: bytes) -> PackDirectory:
+    def directory(self, name: bytes, ino: int = 0) -> PackDirectory:
         return PackDirectory(self._layer, self._number_of(name))
 
     def file(self, name: bytes) -> PackFile:

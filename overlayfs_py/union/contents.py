@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers.host import HostFile
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.union import inodes
+from overlayfs_py.union.lower_data import open_data
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import OpenMetacopy, WritableReader, opened
 from overlayfs_py.union.protection import IMMUTABLE, protection, require_openable
@@ -205,7 +206,7 @@ def reader_of(state: State, node: FileNode) -> Reader:
     """Return what reads a file, owned by the cache: use it at once."""
     known = state.readers.find(node)
     if known is None or isinstance(known, OpenMetacopy):
-        known = node.data.open_reader()
+        known = open_data(node)
         state.readers.put(node, known)
     return known
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.layers.host import HostDirectory
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes, metacopies, protection
+from overlayfs_py.union.lower_data import open_data
 from overlayfs_py.union.nameless import ParkedFile
 from overlayfs_py.union.nodes import DataBelow
 from overlayfs_py.union.opened import keep_open
@@ -126,7 +127,7 @@ def begin(state: State, node: FileNode, need: Need) -> CopyUp | None:
         node.protection = flags & protection.PROTECTING
     give = partial(protection.give_flags, state, flags=flags)
     size = 0 if need is Need.EMPTY or is_metacopy else found.size
-    reader = None if is_metacopy else node.data.open_reader()
+    reader = None if is_metacopy else open_data(node)
     copy = None
     try:
         staged = StagedFile(upper)

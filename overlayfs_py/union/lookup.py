@@ -239,7 +239,7 @@ def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: Lowe
         if state.follows_metacopies and stat.S_ISREG(found.mode):
             below = _data_below(state, parent, file, name, backing.position)
         return FileNode(found, parent, name, lower=file, below=below)
-    directory = backing.directory.directory(name)
+    directory = backing.directory.directory(name, found.ino)
     top = backing.position
     merged: tuple[Backing, ...] = ()
     if top < len(state.roots) - 1:

@@ -227,5 +227,5 @@ def _as_found(backing: Backing, name: bytes, found: Finding) -> _Found | None:
 def _as_directory(found: _Found) -> Backing | None:
     if not stat.S_ISDIR(found.attributes.mode):
         return None
-    directory = found.directory.directory(found.name)
-    return Backing(found.position, directory, found.attributes.ino)
+    ino = found.attributes.ino
+    return Backing(found.position, found.directory.directory(found.name, ino), ino)

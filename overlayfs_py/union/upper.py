@@ -84,6 +84,19 @@ class Upper:
             raise OSError(errno.EXDEV, "the workdir is not in the mount that the upper is in")
 
     def _open_stage(self) -> int:
+        """Open the stage, which nobody else may enter: things there are given away by name."""
+        stage_fd = self._open_any_stage()
+        if _is_private(stage_fd):
+            return stage_fd
+        os.close(stage_fd)
+        remove_tree(self._work_fd, _STAGE)
+        stage_fd = self._open_any_stage()
+        if not _is_private(stage_fd):
+            os.close(stage_fd)
+            raise PermissionError(errno.EPERM, "another user owns what the workdir holds")
+        return stage_fd
+
+    def _open_any_stage(self) -> int:
         with suppress(FileExistsError):
             os.mkdir(_STAGE, 0o700, dir_fd=self._work_fd)
         try:
@@ -373,6 +386,11 @@ def _in_one_mount(one_fd: int, other_fd: int) -> bool:
     except OSError as error:
         return error.errno != errno.EXDEV
     return True
+
+
+def _is_private(fd: int) -> bool:
+    status = os.fstat(fd)
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
 
 
 def _inherit_nothing(stage_fd: int) -> None:

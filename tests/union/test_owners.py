@@ -410,3 +410,46 @@ def test_a_pack_that_another_may_write_gives_no_power(
     assert modes[b"su"] == stat.S_IFREG | (0o4755 if powerful else 0o755)
     assert modes[b"disk"] == (stat.S_IFBLK if powerful else stat.S_IFREG) | 0o666
     assert merged == ([b"k"] if powerful else [])
+
+
+def test_the_stage_is_nobody_elses(make_world: MakeWorld, tmp_path: Path) -> None:
+    """Whoever owns the workdir could else exchange what is about to get its owner there."""
+    first = make_world({"f": File(b"f")}, {})
+    first.close()
+    stage = first.work / "work"
+    for uid, mode in ((1000, 0o700), (0, 0o777)):
+        os.chown(stage, uid, uid)
+        stage.chmod(mode)
+        (stage / "theirs").touch()
+        first.reopen()
+        first.write("f", b"more")
+        status = stage.stat()
+        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o700)
+        assert os.listdir(stage) == []
+        first.close()
+
+
+@pytest.mark.parametrize("change", ["read", "copy up"])
+def test_what_another_user_puts_into_a_layer_is_not_taken_for_what_was_there(
+    make_world: MakeWorld, change: str
+) -> None:
+    """The kernel goes by the owner and mode of what it knows: root's files in there stay closed."""
+    own = {"m": File(b"mine", uid=1000), "d/m": File(b"mine", uid=1000)}
+    closed = {"secret": File(b"SECRET", mode=0o600), "p": Dir(mode=0o700), "p/m": File(b"SECRET")}
+    world = make_world({"": Dir(uid=1000), **own, **closed})
+    file, directory = world.at("m"), world.at("d")
+    layer = world.lowers[0]
+    (layer / "m").rename(layer / "old")
+    (layer / "secret").rename(layer / "m")
+    (layer / "d").rename(layer / "old-d")
+    (layer / "p").rename(layer / "d")
+
+    with refused(errno.ESTALE):
+        world.union.read(file, 0, 9) if change == "read" else world.union.write(file, 0, b"x")
+    with refused(errno.ESTALE):
+        world.union.lookup(directory, b"m")
+    world.forget()
+    (layer / "d").rename(layer / "p")
+    (layer / "old-d").rename(layer / "d")
+    (layer / "m").rename(layer / "secret")
+    (layer / "old").rename(layer / "m")
