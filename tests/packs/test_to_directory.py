@@ -126,6 +126,17 @@ def test_a_deep_tree_is_not_walked_from_the_root_each_time(tmp_path: Path) -> No
     assert 2 * deep < opens < 20 * deep  # from the root it would be 300 times as many
 
 
+def test_what_an_ordinary_user_unpacks_is_the_users_alone(tmp_path: Path) -> None:
+    """Whoever may write a file may set its xattrs, and so the owner and mode that it is to have."""
+    tree = {"open": File(b"x", mode=0o666), "null": Device(stat.S_IFCHR, 1, 3, mode=0o666)}
+    build(tmp_path / "tree", {**tree, "tmp": Dir(mode=0o1777)})
+
+    unpacked(pack_of(tmp_path / "tree", tmp_path / "pack"), tmp_path / "out", privileged=False)
+
+    modes = {path.name: path.stat().st_mode & 0o022 for path in (tmp_path / "out").iterdir()}
+    assert modes == dict.fromkeys(("open", "null", "tmp"), 0)
+
+
 def test_only_an_empty_directory_is_filled(tmp_path: Path) -> None:
     build(tmp_path / "tree", {"f": File(b"x")})
     path = pack_of(tmp_path / "tree", tmp_path / "pack")

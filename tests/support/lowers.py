@@ -27,6 +27,20 @@ packed_in: ContextVar[Path | None] = ContextVar("packed_in", default=None)
 NOT_OF_PACKS = {
     "tests/union/test_hostile.py::test_a_directory_that_becomes_a_link": "a pack does not change",
     "tests/union/test_hostile.py::test_a_file_that_becomes_a_": "a pack does not change",
+    "tests/union/test_owners.py::test_what_another_user_puts_into": "a pack does not change",
+    "tests/drivers/test_hostile_layers.py::": "of what a user sets, a pack has nothing",
+    "tests/union/test_lookup.py::test_marks_of_the_other_namespace": "a pack has no marks to heed",
+    # Packed by root, whose marks they are not.
+    **{
+        f"tests/union/test_lookup.py::test_{name}": "root packs no marks of users"
+        for name in (
+            "a_whiteout_hides_what_is_below[layer-file-user",
+            "a_whiteout_hides_what_is_below[layer-dir-user",
+            "a_whiteout_hides_what_is_below[layer-link-user",
+            "a_whiteout_in_the_only_layer_shows_nothing[user",
+            "an_opaque_directory_hides_the_layers_below[layer-user.overlay",
+        )
+    },
     "tests/drivers/test_direct_files.py::test_the_time_of_birth_is_shown": "a pack keeps none",
     "tests/drivers/test_messages.py::test_forgotten_nodes_go_away": "no descriptor for each file",
     "tests/drivers/test_mounting.py::test_a_directory_that_the_server_may_not_list": (
