@@ -119,3 +119,22 @@ def test_another_machine_s_daemon_is_refused(overlayfs_py: Path) -> None:
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "'tcp://build:2375': there is no daemon here" in done.stderr
+
+
+def helps(group: click.Group, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    ctx = click.Context(group, parent=parent, info_name=group.name)
+    for name in group.list_commands(ctx):
+        found = group.get_command(ctx, name)
+        if isinstance(found, click.Group):
+            yield from helps(found, ctx)
+        elif found is not None:
+            yield name, found.get_help(click.Context(found, parent=ctx, info_name=name))
+
+
+def test_help_is_printed_as_it_is_meant() -> None:
+    for name, text in helps(command_line):
+        assert "\\b" not in text, name
+        assert "\b" not in text, name
+        _, there_are_some, examples = text.partition("  Examples:\n")
+        # Each on a line of its own, as typed.
+        assert not there_are_some or examples.startswith("    "), name
