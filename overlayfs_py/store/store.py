@@ -127,7 +127,10 @@ class Store:
     def images(self) -> list[StoredImage]:
         """All images, with tags and without, the one added last first."""
         with self._lock.shared():
-            return images.all_images(self._places)
+            return self._all_images()
+
+    def _all_images(self) -> list[StoredImage]:
+        return images.all_images(self._places)
 
     def references(self) -> list[str]:
         """All names in full, `docker.io/library/debian:12`, in their order; no image is read."""
@@ -221,12 +224,20 @@ class Store:
         """
         return self._remove(lambda: removal.remove(self._places, text, force=force), rubbish=False)
 
-    def prune(self, *, tagged: bool = False) -> Removal:
-        """Remove images without a tag, with `tagged` all that are not mounted; then `collect`."""
+    def prune(
+        self, *, tagged: bool = False, fits: Callable[[StoredImage], bool] | None = None
+    ) -> Removal:
+        """Remove images without a tag, with `tagged` all that are not mounted; then `collect`.
+
+        Where `fits` is given only those that it is true of; a damaged one fits nothing.
+        """
 
         def names_away() -> Unnamed:
-            entries = names.all_entries if tagged else removal.dangling
-            return removal.remove_all(self._places, entries(self._places))
+            entries = (names.all_entries if tagged else removal.dangling)(self._places)
+            if fits is not None:
+                fitting = {each.entry.manifest for each in self._all_images() if fits(each)}
+                entries = [entry for entry in entries if entry.manifest in fitting]
+            return removal.remove_all(self._places, entries)
 
         return self._remove(names_away, rubbish=True)
 

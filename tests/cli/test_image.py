@@ -357,3 +357,23 @@ def test_inspect_takes_docker_s_type(commands: Commands) -> None:
 def test_docker_s_other_names_of_commands(commands: Commands) -> None:
     assert commands.run("image", "list", "-q", "one") == commands.run("images", "-q", "one")
     assert commands.run("image", "remove", "--no-prune", "one:1").startswith("Untagged: one:1\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (["until=2024-01-01"], {"two"}),
+        (["until=2023-01-01"], {"one", "two"}),
+        (["label=k"], {"two"}),
+        (["label!=k"], {"one"}),
+        (["label!=k", "until=2024-01-01"], {"one", "two"}),
+    ],
+)
+def test_prune_removes_what_fits(commands: Commands, words: list[str], left: set[str]) -> None:
+    filters = [word for text in words for word in ("--filter", text)]
+
+    commands.run("image", "prune", "-a", "-f", *filters)
+
+    listed = commands.run("images", "--format", "{{.Repository}}").split()
+    assert {name.rpartition("/")[2] for name in listed} == left
+    assert commands.refusal("image", "prune", "-f", "--filter", "before=one")[0] == 2
