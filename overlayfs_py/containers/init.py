@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import capabilities, masks, process, signals
+from overlayfs_py.containers import capabilities, masks, name_files, process, signals
 from overlayfs_py.containers.process import Terminal
 from overlayfs_py.containers.system_mounts import about, enter_root
 from overlayfs_py.mounts import children
@@ -29,6 +29,7 @@ class Container(NamedTuple):
     """What the first process makes of itself."""
 
     root: bytes  # where the union is mounted
+    scratch: bytes  # where `name_files` has written
     process: Process
     hostname: str
     privileged: bool = False
@@ -50,9 +51,13 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     os.setsid()  # what a terminal sends comes from the supervisor, once
     namespaces.unshare(_NAMESPACES)
     socket.sethostname(container.hostname)
+    names = name_files.prepare(container.scratch)
     limit = enter_root(container.root, privileged=container.privileged)
     if limit is not None:
         log.warning("%s", limit)
+    for file in names:
+        with about(os.fsdecode(file.place)):
+            file.show()
     _cover(container)
     terminal = _terminal(container)
     _forget_host(report, terminal)

@@ -20,7 +20,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import init, keep_directory, signals, user_namespace
+from overlayfs_py.containers import init, keep_directory, name_files, signals, user_namespace
 from overlayfs_py.containers.init import Container
 from overlayfs_py.containers.relay import Relay
 from overlayfs_py.containers.supervision import supervise
@@ -60,6 +60,8 @@ class Run:
 
 class _Places(NamedTuple):
     changes: UpperPlace
+    scratch: bytes
+    bottom: bytes  # a layer below all others
     root: bytes  # where the union is mounted, in our mount namespace only
 
 
@@ -95,11 +97,11 @@ def _lay_out(asked: Run, scratch: bytes) -> _Places:
     changes = keep_directory.lay_out(home, like=asked.layers[0])
     root = os.path.join(scratch, b"root")
     os.mkdir(root)
-    return _Places(changes, root)
+    return _Places(changes, scratch, name_files.write(scratch, asked.hostname), root)
 
 
 def _start_daemon(asked: Run, places: _Places, terminal: UsersTerminal | None) -> Child:
-    spec = stack_of(asked.layers)._replace(
+    spec = stack_of((*asked.layers, places.bottom))._replace(
         upper=places.changes.upper,
         work=places.changes.work,
         volumes=asked.volumes,
@@ -127,6 +129,7 @@ def _run_command(asked: Run, places: _Places, server: Child, terminal: UsersTerm
     ours, inits = socket.socketpair() if terminal is not None else (None, None)
     container = Container(
         places.root,
+        places.scratch,
         asked.process,
         asked.hostname,
         privileged=asked.privileged,

@@ -6,6 +6,7 @@ has all its usual owners; otherwise it has one, and everything else belongs to n
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import re
@@ -21,6 +22,8 @@ from overlayfs_py.syscalls.namespaces import IdExtent
 
 if TYPE_CHECKING:
     from overlayfs_py.mounts.children import Report
+
+log = logging.getLogger(__name__)
 
 _SUBORDINATE = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
 _LINE = re.compile(r"([^:]+):([0-9]+):([1-9][0-9]*)")
@@ -42,15 +45,20 @@ def enter() -> None:
     """Move this process, which must have one thread, into a user namespace as its root.
 
     Raises:
-        Failure: this kernel or its settings allow no user namespace, or newuidmap refuses.
+        Failure: this kernel or its settings allow no user namespace.
     """
     uid, gid = os.geteuid(), os.getegid()
     extents = {"uid": id_extents("uid", uid, uid), "gid": id_extents("gid", uid, gid)}
-    if all(len(found) > 1 for found in extents.values()):
-        _enter_with_help(extents)
+    if not all(len(found) > 1 for found in extents.values()):
+        _unshare()
+        namespaces.map_to_root(uid, gid)
+        return
+    refusal = _enter_with_help(extents)
+    if refusal is None:
         os.setgroups([])  # those of the user outside mean nothing inside
     else:
-        _unshare()
+        # As in a container, where newuidmap has no rights: what needs one owner still works.
+        log.warning("%s: all files have one owner here, root", refusal)
         namespaces.map_to_root(uid, gid)
 
 
@@ -93,8 +101,11 @@ def _unshare() -> None:
         ) from None
 
 
-def _enter_with_help(extents: dict[str, list[IdExtent]]) -> None:
-    """Enter, and have newuidmap and newgidmap write the maps, from outside as they must be."""
+def _enter_with_help(extents: dict[str, list[IdExtent]]) -> Failure | None:
+    """Enter, and have newuidmap and newgidmap write the maps, from outside as they must be.
+
+    Returns why they did not.
+    """
     target = os.getpid()
     wait_fd, go_fd = os.pipe()
 
@@ -110,10 +121,17 @@ def _enter_with_help(extents: dict[str, list[IdExtent]]) -> None:
     try:
         _unshare()
         os.write(go_fd, b"!")
-    finally:
+    except Failure:
         os.close(go_fd)
-        mapper.ready()
         mapper.wait()
+        raise
+    os.close(go_fd)
+    try:
+        mapper.ready()
+    except Failure as failure:
+        return failure
+    mapper.wait()
+    return None
 
 
 def _run_mapper(name: str, pid: int, extents: list[IdExtent]) -> None:

@@ -57,13 +57,20 @@ def map_to_root(uid: int, gid: int) -> None:
     (user_namespaces(7)).
     """
     _write("setgroups", "deny")
-    _write("uid_map", format_extents([IdExtent(0, uid, 1)]))
-    _write("gid_map", format_extents([IdExtent(0, gid, 1)]))
+    for name, own in (("uid_map", uid), ("gid_map", gid)):
+        if not _is_written(name):
+            _write(name, format_extents([IdExtent(0, own, 1)]))
 
 
 def format_extents(extents: Iterable[IdExtent]) -> str:
     """Return a map in the format of /proc/PID/uid_map."""
     return "".join(f"{inside} {outside} {length}\n" for inside, outside, length in extents)
+
+
+def _is_written(name: str) -> bool:
+    """Whether a map is there: newuidmap may have succeeded where newgidmap has not."""
+    with open(f"/proc/self/{name}") as file:
+        return bool(file.read())
 
 
 def _write(name: str, text: str) -> None:

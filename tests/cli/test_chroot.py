@@ -134,7 +134,9 @@ def test_proc_shows_the_container_alone(chroot: Chroot) -> None:
     assert sorted(pids)[:2] == [1, 2]
     assert len(pids) == 3
     assert mounts[0] == ["/", "fuse.fuse-overlayfs-py"]
-    assert {target.split("/")[1] for target, _ in mounts} == {"", "proc", "sys", "dev"}
+    files = {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}
+    tops = {target.split("/")[1] for target, _ in mounts if target not in files}
+    assert tops == {"", "proc", "sys", "dev"}
 
 
 def test_devices_work(chroot: Chroot) -> None:

@@ -217,3 +217,39 @@ def test_a_read_only_root_leaves_volumes_and_tmpfs(chroot: Chroot, scratch: Path
 
     assert done.stderr.splitlines() == ["sh: can't create /f: Read-only file system"]
     assert (shared / "f").read_text() == "x\n"
+
+
+def test_names_resolve_as_on_the_host(chroot: Chroot) -> None:
+    steps = "cat /etc/resolv.conf; echo x >> /etc/resolv.conf; cat /etc/hostname; cat /etc/hosts"
+    done = chroot("--hostname", "inside", "base", "sh", "-ec", steps)
+    with open("/etc/resolv.conf") as file:
+        resolvers = file.read()
+
+    assert done.stdout.startswith(resolvers + "inside\n"), done.stderr
+    assert "localhost" in done.stdout
+    assert done.stdout.endswith("127.0.0.1\tinside\n")
+    with open("/etc/resolv.conf") as file:
+        assert file.read() == resolvers
+
+
+def test_the_files_of_names_are_in_no_upper(overlayfs_py: Path, root: Path, scratch: Path) -> None:
+    keep = scratch / "keep"
+    (root / "etc/hosts").write_text("of the layer\n")
+    steps = "test -s /etc/hosts; touch /etc/made; ls /etc"
+    shown = run([overlayfs_py, "chroot", "--keep", keep, root, "sh", "-ec", steps])
+
+    assert shown.split() == ["hostname", "hosts", "made", "passwd", "resolv.conf"]
+    assert [path.name for path in (keep / "upper/etc").iterdir()] == ["made"]
+
+
+def test_a_link_for_a_file_of_names_leads_nowhere(
+    overlayfs_py: Path, root: Path, scratch: Path
+) -> None:
+    victim = scratch / "victim"
+    victim.write_text("the host's\n")
+    (root / "etc/resolv.conf").symlink_to(f"../../../../..{victim}")
+    (root / "etc/hosts").symlink_to("/proc/1/root/etc/passwd")
+    (root / "etc/hostname").mkdir()
+    run([overlayfs_py, "chroot", root, "sh", "-c", "echo x > /etc/resolv.conf; true"])
+
+    assert victim.read_text() == "the host's\n"

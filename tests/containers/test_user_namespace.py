@@ -142,3 +142,22 @@ def test_the_signal_of_a_dead_parent_survives_the_way_into_a_namespace() -> None
     ended, _, _ = select.select([young_fd], [], [], 10)
     os.close(young_fd)
     assert ended
+
+
+def test_where_newuidmap_is_refused_there_is_one_owner(tmp_path: Path) -> None:
+    """As in a container: the range belongs to nobody who could give it."""
+    program = tmp_path / "newuidmap"
+    program.write_text("#!/bin/sh\necho not permitted >&2; exit 1\n")
+    program.chmod(0o755)
+    tables = {"subuid": "nobody:200000:1000\n", "subgid": "nobody:200000:1000\n"}
+
+    def work(report: Report) -> None:
+        in_private_namespace(tables, tmp_path)
+        mounts.mount(os.fsencode(program), b"/usr/bin/newuidmap", None, mounts.MS_BIND)
+        become_user()
+        user_namespace.enter()
+        report.ready(Path("/proc/self/uid_map").read_bytes())
+
+    child = children.start(work)
+    assert child.ready().split() == [b"0", b"%d" % USER, b"1"]
+    assert child.wait() == 0

@@ -1,0 +1,86 @@
+"""/etc/resolv.conf, /etc/hosts and /etc/hostname of a container: names resolve as on the host.
+
+Plan: an image need not have these files, and neither its layers nor an upper get them. So the files
+lie in the scratch directory, as does a layer with empty ones, which comes below all others: what is
+there is there to be covered. Source: moby, daemon/container_operations_unix.go, and what
+`docker run --network=host` writes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import NamedTuple
+
+from overlayfs_py.syscalls import mounts
+
+_NAMES = (b"hostname", b"hosts", b"resolv.conf")
+_LARGEST = 1 << 20  # a guess, far above what is found
+_LOCALHOST = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+
+class NameFile(NamedTuple):
+    """One of them, not mounted yet."""
+
+    place: bytes
+    clone_fd: int
+
+    def show(self) -> None:
+        """Cover the image's; to be called where / is the container's. What is no file stays."""
+        target = os.path.realpath(self.place)
+        if os.path.isfile(target):
+            mounts.move_mount(self.clone_fd, target)
+        os.close(self.clone_fd)
+
+
+def write(scratch: bytes, hostname: str) -> bytes:
+    """Write the files below a scratch directory, and return the layer that has their places."""
+    layer, names = os.path.join(scratch, b"places"), os.path.join(scratch, b"names")
+    os.makedirs(os.path.join(layer, b"etc"), 0o755)
+    os.mkdir(names)
+    for path in (layer, os.path.join(layer, b"etc")):
+        os.chmod(path, 0o755)
+    own = os.fsencode(hostname)
+    contents = {
+        b"hostname": own + b"\n",
+        b"hosts": _hosts() + b"127.0.0.1\t" + own + b"\n",
+        b"resolv.conf": _content(b"/etc/resolv.conf"),
+    }
+    for name, content in contents.items():
+        _write(os.path.join(layer, b"etc", name), b"")
+        _write(os.path.join(names, name), content)
+    return layer
+
+
+def prepare(scratch: bytes) -> list[NameFile]:
+    """Return the files as mounts, before the host goes out of sight; none before Linux 5.2."""
+    found = []
+    with suppress(OSError):
+        for name in _NAMES:
+            source = os.path.join(scratch, b"names", name)
+            found.append(NameFile(b"/etc/" + name, mounts.open_tree_clone(source)))
+    return found
+
+
+def _hosts() -> bytes:
+    """The host's, as the network is; where it has none, names of this machine alone."""
+    found = _content(b"/etc/hosts")
+    return found if found.endswith(b"\n") or not found else found + b"\n"
+
+
+def _content(path: bytes) -> bytes:
+    default = _LOCALHOST if path.endswith(b"hosts") else b""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return default
+    with open(fd, "rb") as file:
+        return file.read(_LARGEST) if stat.S_ISREG(os.fstat(fd).st_mode) else default
+
+
+def _write(path: bytes, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(fd, "wb") as file:
+        file.write(content)
+        os.fchmod(fd, 0o644)
