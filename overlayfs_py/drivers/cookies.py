@@ -6,24 +6,31 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from overlayfs_py.union.steps import batches, finished
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from overlayfs_py.union.steps import Steps
 
 # Listings are kept until so many names are in them, the least recently read dropped first. A
 # reader in the middle of one that was dropped goes on in a new one, whose order is the same as
 # long as the directory did not change.
 _MOST_NAMES = 1_000_000
 
+LARGE = 8192  # names: of such a listing pages are kept short
 SELF_COOKIE, PARENT_COOKIE = 1, 2
 
 
 class Listing:
     """The names of one directory, each with a cookie that it keeps while it is there."""
 
-    def __init__(self, names: Iterable[bytes]) -> None:
-        self._cookies: list[int] = []
+    def __init__(self, names: Iterable[bytes] = ()) -> None:
+        # Replaced, never changed: who brings it up to date in steps sees whether others have.
+        self._cookies: Sequence[int] = ()
         self._names: list[bytes] = []
         self._next = PARENT_COOKIE + 1
+        self.counted = 0  # of its names, in the sum that `Listings` keeps
         self.refresh(names)
 
     def __len__(self) -> int:
@@ -31,16 +38,28 @@ class Listing:
 
     def refresh(self, names: Iterable[bytes]) -> None:
         """Take the directory as it is now: known names keep their places, new ones come last."""
-        current = dict.fromkeys(names)
-        kept = [(c, n) for c, n in zip(self._cookies, self._names, strict=True) if n in current]
-        for _, name in kept:
-            del current[name]
-        self._cookies = [cookie for cookie, _ in kept]
-        self._names = [name for _, name in kept]
-        for name in current:
-            self._cookies.append(self._next)
-            self._names.append(name)
-            self._next += 1
+        finished(self.refreshing(dict.fromkeys(names)))
+
+    def refreshing(self, current: dict[bytes, None]) -> Steps[None]:
+        """Do that in steps; `current` is used up."""
+        while True:
+            names = self._names
+            kept_cookies: list[int] = []
+            kept: list[bytes] = []
+            for batch in batches(zip(self._cookies, names, strict=True)):
+                for cookie, name in batch:
+                    if name in current:
+                        del current[name]
+                        kept_cookies.append(cookie)
+                        kept.append(name)
+                yield
+            if self._names is names:
+                break
+            current.update(dict.fromkeys(kept))  # another reader was faster: its places count
+        first, self._next = self._next, self._next + len(current)
+        new = range(first, self._next)
+        self._cookies = [*kept_cookies, *new] if kept else new
+        self._names = [*kept, *current]
 
     def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
         """Yield names behind a cookie, each with its own."""
@@ -67,20 +86,26 @@ class Listings:
 
     def take(self, ino: int, names: Iterable[bytes]) -> Listing:
         """Return a directory's listing, brought up to date."""
+        return finished(self.taking(ino, dict.fromkeys(names)))
+
+    def taking(self, ino: int, names: dict[bytes, None]) -> Steps[Listing]:
+        """Do that in steps; `names` is used up."""
         listing = self.find(ino)
         if listing is None:
-            listing = self._kept[ino] = Listing(names)
-            self._total += len(listing)
-        else:
-            self._total -= len(listing)
-            listing.refresh(names)
-            self._total += len(listing)
-        while self._total > _MOST_NAMES and len(self._kept) > 1:
-            self._total -= len(self._kept.popitem(last=False)[1])
+            listing = self._kept[ino] = Listing()
+        yield from listing.refreshing(names)
+        if self._kept.get(ino) is listing:
+            self._total += len(listing) - listing.counted
+            listing.counted = len(listing)
+        self._make_room()
         return listing
+
+    def _make_room(self) -> None:
+        while self._total > _MOST_NAMES and len(self._kept) > 1:
+            self._total -= self._kept.popitem(last=False)[1].counted
 
     def drop(self, ino: int) -> None:
         """Forget a directory's listing."""
         listing = self._kept.pop(ino, None)
         if listing is not None:
-            self._total -= len(listing)
+            self._total -= listing.counted

@@ -13,9 +13,8 @@ import sys
 from typing import TYPE_CHECKING, cast
 
 from overlayfs_py.drivers.callers import chown_to_nobody, membership, xattrs_shown_to
-from overlayfs_py.drivers.cookies import PARENT_COOKIE, SELF_COOKIE
 from overlayfs_py.drivers.direct_data import DataOperations
-from overlayfs_py.drivers.direct_values import change_of, entry_size, sized, ttl_s
+from overlayfs_py.drivers.direct_values import change_of, sized, ttl_s
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.union import acl
 from overlayfs_py.union.values import AttributeChange, Creator, Need
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     import trio
 
     from overlayfs_py.union.core import Node
+    from overlayfs_py.union.steps import Steps
     from overlayfs_py.wire.requests import Body, Header
 
     Answer = bytes | memoryview | int | Awaitable[bytes]
@@ -173,7 +173,12 @@ class DirectOperations(DataOperations):
 
     def rmdir(self, header: Header, body: Body) -> Answer:
         """RMDIR."""
-        self._union.remove_directory(self._node(header.node), cast("requests.Named", body).name)
+        parent, name = self._node(header.node), cast("requests.Named", body).name
+        steps = self._union.remove_directory(parent, name)
+        return _NOTHING if steps is None else self._rmdir_later(steps)
+
+    async def _rmdir_later(self, steps: Steps[None]) -> bytes:
+        await self._slices.run(steps)
         return _NOTHING
 
     def rename(self, header: Header, body: Body) -> Answer:
@@ -201,62 +206,13 @@ class DirectOperations(DataOperations):
 
     def readdir(self, header: Header, body: Body) -> Answer:
         """READDIR: names, types and inode numbers."""
-        return self._list(header.node, cast("requests.Read", body), plus=False)
+        directory = self._node(header.node)
+        return self._listings.answer(directory, cast("requests.Read", body), plus=False)
 
     def readdirplus(self, header: Header, body: Body) -> Answer:
         """READDIRPLUS: names with all that a LOOKUP would answer."""
-        return self._list(header.node, cast("requests.Read", body), plus=True)
-
-    def _list(self, ino: int, wanted: requests.Read, *, plus: bool) -> bytes:
-        directory = self._node(ino)
-        room = wanted.size
-        pieces: list[bytes] = []
-        if wanted.offset < PARENT_COOKIE:
-            for piece in self._dots(directory, wanted.offset, plus=plus):
-                pieces.append(piece)
-                room -= len(piece)
-        listing = self._listings.find(directory.ino)
-        if listing is None or wanted.offset == 0:
-            listing = self._listings.take(directory.ino, self._union.names(directory))
-        for cookie, name in listing.after(max(wanted.offset, PARENT_COOKIE)):
-            room -= entry_size(name, plus=plus)
-            if room < 0:
-                break
-            listed = self._listed(directory, name, cookie, plus=plus)
-            if listed is None:
-                room += entry_size(name, plus=plus)
-            else:
-                pieces.append(listed)
-        return b"".join(pieces)
-
-    def _listed(self, directory: Node, name: bytes, cookie: int, *, plus: bool) -> bytes | None:
-        try:
-            seen = self._union.look(directory, name)
-        except FileNotFoundError:
-            return None  # gone since, behind our back in a volume
-        except OSError:
-            # Whoever uses it is told; its neighbours are not hidden by it.
-            unknown = replies.directory_entry(_UNKNOWN_INO, cookie, 0, name)
-            return replies.ABSENT + unknown if plus else unknown
-        if seen is None:
-            return None
-        node, found = seen
-        plain = replies.directory_entry(node.ino, cookie, found.mode, name)
-        return self._entry_held(node, found) + plain if plus else plain
-
-    def _dots(self, directory: Node, offset: int, *, plus: bool) -> list[bytes]:
-        """The entries "." and "..", of which the kernel takes nothing but name and number.
-
-        Node 0 in their place does not say that they are missing (fuse_direntplus_link).
-        """
-        above = self._union.parent(directory)
-        dots = ((SELF_COOKIE, b".", directory), (PARENT_COOKIE, b"..", above))
-        return [
-            (replies.ABSENT if plus else b"")
-            + replies.directory_entry(node.ino, cookie, stat.S_IFDIR, name)
-            for cookie, name, node in dots
-            if cookie > offset
-        ]
+        directory = self._node(header.node)
+        return self._listings.answer(directory, cast("requests.Read", body), plus=True)
 
     # Extended attributes, flags, and the filesystem
 
@@ -342,6 +298,3 @@ class DirectOperations(DataOperations):
     def statfs(self, header: Header, _body: Body) -> Answer:
         """STATFS, of whatever the caller named."""
         return replies.statistics(self._union.statistics(self._node(header.node)))
-
-
-_UNKNOWN_INO = 0xFFFFFFFF  # what libfuse says where it does not know; 0 would hide the name

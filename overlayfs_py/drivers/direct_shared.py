@@ -6,10 +6,11 @@ import stat
 from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers.callers import keeps_set_ids, membership
-from overlayfs_py.drivers.cookies import Listings
 from overlayfs_py.drivers.copyups import CopyUps
+from overlayfs_py.drivers.direct_listing import DirectListings
 from overlayfs_py.drivers.direct_values import ttl_s
 from overlayfs_py.drivers.hollows import Hollows
+from overlayfs_py.drivers.slices import Slices
 from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.union.values import Need
@@ -44,7 +45,8 @@ class SharedOperations:
         self._union = union
         self._notify = notify
         self._copy_ups = CopyUps(union)
-        self._listings = Listings()
+        self._slices = Slices()
+        self._listings = DirectListings(union, self._slices, self._entry_held)
         self._syncs = Threads(_MOST_SYNCS)
         self._reads = Threads(_MOST_READS)
         self._notices = Threads(_MOST_NOTICES)

@@ -22,6 +22,7 @@ from overlayfs_py.drivers.listings import Listings
 from overlayfs_py.drivers.outdated import Outdated
 from overlayfs_py.drivers.pyfuse3_answers import at_once, mostly_at_once, waiting
 from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
+from overlayfs_py.drivers.slices import Slices
 from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.union.values import Creator, Need
 
@@ -43,8 +44,10 @@ if TYPE_CHECKING:
         XAttrNameT,
     )
 
+    from overlayfs_py.drivers.listings import Listing
     from overlayfs_py.union.core import Union
     from overlayfs_py.union.nodes import Node
+    from overlayfs_py.union.steps import Steps
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
@@ -79,6 +82,7 @@ class UnionOperations(pyfuse3.Operations):
         self._outdated = Outdated(union, _outdate, self._tell_soon)
         self._listings = Listings(union)
         self._syncs = Threads(_MOST_SYNCS)
+        self._slices = Slices()
         self._read_limiter = trio.CapacityLimiter(_MOST_READS)
 
     def init(self) -> None:
@@ -173,10 +177,13 @@ class UnionOperations(pyfuse3.Operations):
         self._union.note_caller(ctx)
         self._union.unlink(self._node(parent_inode), name)
 
-    @at_once
-    def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+    @mostly_at_once
+    def rmdir(
+        self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
+    ) -> Awaitable[None] | None:
         self._union.note_caller(ctx)
-        self._union.remove_directory(self._node(parent_inode), name)
+        steps = self._union.remove_directory(self._node(parent_inode), name)
+        return None if steps is None else self._slices.run(steps)
 
     @waiting
     async def rename(
@@ -273,9 +280,28 @@ class UnionOperations(pyfuse3.Operations):
     def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         return pyfuse3.FileHandleT(self._listings.open(self._node(inode)))
 
-    @at_once
-    def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+    @mostly_at_once
+    def readdir(
+        self, fh: FileHandleT, start_id: int, token: ReaddirToken
+    ) -> Awaitable[None] | None:
         listing = self._listings[fh]
+        steps = listing.prepare(start_id)
+        if steps is not None:
+            return self._list_later(listing, steps, start_id, token)
+        self._list(listing, start_id, token)
+        return None
+
+    async def _list_later(
+        self,
+        listing: Listing,
+        steps: Steps[dict[bytes, None]],
+        start_id: int,
+        token: ReaddirToken,
+    ) -> None:
+        listing.take(await self._slices.run(steps))
+        self._list(listing, start_id, token)
+
+    def _list(self, listing: Listing, start_id: int, token: ReaddirToken) -> None:
         for position, name in listing.entries_from(start_id):
             try:
                 node = self._child(listing.node, name)

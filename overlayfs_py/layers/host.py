@@ -12,10 +12,11 @@ import errno
 import os
 import stat
 import struct
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers import marks as mark_forms
+from overlayfs_py.layers import scanning
 from overlayfs_py.layers.host_opening import open_directory, open_file
 from overlayfs_py.layers.origin import NUMBER_ALONE, OriginHandle, of_number
 from overlayfs_py.layers.override_stat import parse_override
@@ -379,19 +380,26 @@ class HostDirectory(HostObject):
         is_deletion = mark_forms.is_whiteout_device(found.mode, found.rdev)
         return Absence.WHITEOUT if is_deletion else found
 
+    def is_large(self) -> bool:
+        return scanning.is_large(self.fd())
+
     def deletes(self, name: bytes) -> bool:
-        return name in self.twins()
+        if self._twins is not None:
+            return name in self._twins
+        if self.is_large():
+            return files.exists_at(self.fd(), mark_forms.WHITEOUT_PREFIX + name)
+        with scanning.scan(self.fd(), self.name) as listing:
+            names = (mark_forms.deleted_by(os.fsencode(entry.name)) for entry in listing)
+            self._twins = {name for name in names if name is not None}
+        return name in self._twins
 
-    def twins(self) -> set[bytes]:
-        """Return the names that `.wh.NAME` files here delete: read once, then kept by the union."""
-        if self._twins is None:
-            with self._scan() as listing:
-                names = (mark_forms.deleted_by(os.fsencode(entry.name)) for entry in listing)
-                self._twins = {name for name in names if name is not None}
-        return self._twins
+    def note_twin(self, name: bytes, *, exists: bool) -> None:
+        """Take note that the union has made or removed the file `.wh.NAME` here."""
+        if self._twins is not None:
+            (self._twins.add if exists else self._twins.discard)(name)
 
-    def entries(self) -> Iterator[Entry]:
-        with self._scan() as listing:
+    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
+        with scanning.scan(self.fd(), self.name, apart=apart) as listing:
             for entry in listing:
                 name = os.fsencode(entry.name)
                 if name.startswith(mark_forms.WHITEOUT_PREFIX) and not self.tree.plain:
@@ -400,18 +408,6 @@ class HostDirectory(HostObject):
                         yield Entry(deleted, WHITEOUT_TYPE)
                 else:
                     yield Entry(name, self._type_of(entry, name))
-
-    @contextmanager
-    def _scan(self) -> Iterator[Iterator[os.DirEntry[str]]]:
-        try:
-            with os.scandir(self.fd()) as listing:
-                yield listing
-        except OSError as error:
-            if error.errno != errno.EBADF:
-                raise
-            # The descriptor is one that cannot list: see `open_directory`.
-            reason = os.strerror(errno.EACCES)
-            raise PermissionError(errno.EACCES, reason, self.name) from None
 
     def _type_of(self, entry: os.DirEntry[str], name: bytes) -> int:
         if entry.is_dir(follow_symlinks=False):

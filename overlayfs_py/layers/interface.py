@@ -81,8 +81,14 @@ class LayerFile(LayerObject, Protocol):
 class LayerDirectory(LayerObject, Protocol):
     """A directory in one layer."""
 
-    def entries(self) -> Iterator[Entry]:
-        """List it: names that it shows and names that it deletes, each once, in any order."""
+    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
+        """List it: names that it shows and names that it deletes, each once, in any order.
+
+        Only where it is listed `apart` may others list it before the end is reached.
+        """
+
+    def is_large(self) -> bool:
+        """Whether listing it takes so long that others should not have to wait for the end."""
 
     def find(self, name: bytes) -> Finding:
         """Look one name up: MISSING also where a file `.wh.NAME` deletes it, see `deletes`."""

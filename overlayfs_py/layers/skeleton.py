@@ -55,7 +55,10 @@ class SkeletonDirectory:
     def origin(self) -> OriginHandle:
         _refuse(errno.EOPNOTSUPP, b"")  # nothing of it is copied up: there is no upper
 
-    def entries(self) -> Iterator[Entry]:
+    def is_large(self) -> bool:
+        return False
+
+    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
         return (Entry(name, stat.S_IFDIR) for name in self._children)
 
     def find(self, name: bytes) -> Finding:

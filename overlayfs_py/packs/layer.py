@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.reader import PackReader
 
 _UUID_SIZE = 16
+_LARGE = 8192  # names: to list them takes about 10 ms
 _BLOCK = 4096
 _SECTORS = _BLOCK // 512
 # As far as a kernel's device numbers go (include/linux/kdev_t.h).
@@ -245,10 +246,17 @@ class PackDirectory(PackObject):
             and index.dirent(after)[1] == WHITEOUT_TYPE
         )
 
-    def entries(self) -> Iterator[Entry]:
-        """List it in the order in which its objects were packed, as their data lies on disk."""
+    def is_large(self) -> bool:
+        return self.inode().amount >= _LARGE
+
+    def entries(self, *, apart: bool = False) -> Iterator[Entry]:
+        """List it in the order in which its objects were packed, as their data lies on disk.
+
+        In steps it goes by the table: sorting would be one step, and a long one.
+        """
         index = self._layer.pack.index
-        listed = sorted(index.names(self._listed or self._listable()), key=_NUMBER)
+        names = index.names(self._listed or self._listable())
+        listed = names if apart else sorted(names, key=_NUMBER)
         return (Entry(name, kind << 12) for name, _, kind in listed)
 
     def marks(self, *, with_opaque_file: bool = True) -> Marks:

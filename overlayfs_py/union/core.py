@@ -16,6 +16,7 @@ from overlayfs_py.union import (
     copy_up,
     creation,
     extents,
+    listing,
     metacopies,
     metadata,
     removal,
@@ -23,7 +24,8 @@ from overlayfs_py.union import (
     volumes,
 )
 from overlayfs_py.union.copy_up import CopyUp
-from overlayfs_py.union.lookup import look, lookup, names
+from overlayfs_py.union.lookup import look, lookup
+from overlayfs_py.union.lowers import lists_long
 from overlayfs_py.union.nodes import DirectoryNode, FileNode, Node
 from overlayfs_py.union.state import State
 from overlayfs_py.union.values import Need
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.acting import Caller
     from overlayfs_py.union.lookup import Seen
     from overlayfs_py.union.renames import Rename
+    from overlayfs_py.union.steps import Steps
     from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
 
 __all__ = ["CopyUp", "Need", "Node", "Union"]
@@ -177,7 +180,15 @@ class Union:
 
     def names(self, node: Node) -> list[bytes]:
         """Return a directory's names without "." and "..", each once."""
-        return names(_directory(node))
+        return listing.names(_directory(node))
+
+    def lists_long(self, node: Node) -> bool:
+        """Whether `names` takes so long that `naming` should do it."""
+        return lists_long(_directory(node))
+
+    def naming(self, node: Node) -> Steps[dict[bytes, None]]:
+        """Return what `names` does, in steps: anything may be done between two of them."""
+        return listing.naming(_directory(node), apart=True)
 
     # Attributes.
 
@@ -356,9 +367,9 @@ class Union:
         """Delete a name that is not a directory's; who holds the node may go on using it."""
         removal.unlink(self._state, _directory(parent), name)
 
-    def remove_directory(self, parent: Node, name: bytes) -> None:
-        """Delete an empty directory."""
-        removal.remove_directory(self._state, _directory(parent), name)
+    def remove_directory(self, parent: Node, name: bytes) -> Steps[None] | None:
+        """Delete an empty directory; returns steps that do so where that takes long."""
+        return removal.remove_directory(self._state, _directory(parent), name)
 
     def rename(
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int

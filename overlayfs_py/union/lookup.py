@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved
-from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
+from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.layers.xattrs import find_metacopy
 from overlayfs_py.union import volume_nodes
-from overlayfs_py.union.lowers import find_lower, index_of, lower_names
+from overlayfs_py.union.lowers import find_lower, index_of
 from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node
 from overlayfs_py.union.origins import is_known_as, number_of_copy, read_origin
 from overlayfs_py.union.search import directories_below, find_data
@@ -103,28 +103,6 @@ def shown_below(parent: DirectoryNode, name: bytes) -> bool:
     if len(lowers) > 1:
         return index_of(parent).find(name) is not None
     return bool(lowers) and find_lower(parent, name) is not None
-
-
-def names(node: DirectoryNode) -> list[bytes]:
-    """Every name of a directory, each once, without "." and "..".
-
-    The writable directory's names come first, then those of the layers, topmost first.
-    """
-    if node.removed:
-        return []
-    shown: dict[bytes, None] = {}
-    deleted: set[bytes] = set()
-    if node.upper is not None:
-        for name, kind in node.upper.entries():
-            if kind == WHITEOUT_TYPE:
-                deleted.add(name)
-            else:
-                shown[name] = None
-    for name in lower_names(node):
-        if name not in deleted:
-            shown[name] = None
-    shown.update(dict.fromkeys(node.attached))
-    return list(shown)
 
 
 def upper_node(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> Node:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerDirectory, LayerFile
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.index import IndexEntry
-    from overlayfs_py.union.lowers import LowerIndex
+    from overlayfs_py.union.lowers import LowerIndex, LowerSearch
     from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.volume_nodes import VolumeFile
 
@@ -130,7 +130,9 @@ class DirectoryNode(Node):
         super().__init__(ino, stat.S_IFDIR, parent, name)
         self.upper = upper
         self.lowers = lowers
-        self.lower_index: LowerIndex | None = None  # built when first needed, never changes
+        self.lower_index: LowerIndex | LowerSearch | None = (
+            None  # built when first needed, never changes
+        )
         self.redirect: bytes | None = None  # what the upper's redirect xattr says
         self.attached: dict[bytes, DirectoryNode] = {}  # volumes' roots, by name
         self.impure = False  # whether a copy may be in the upper's, which tells its origin

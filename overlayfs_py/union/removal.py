@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union.acting import owners_rules
 from overlayfs_py.union.copy_up import copy_up_directory, link_up
-from overlayfs_py.union.lookup import look, names, shown_below
+from overlayfs_py.union.listing import require_empty, requiring_empty
+from overlayfs_py.union.lookup import look, shown_below
+from overlayfs_py.union.lowers import lists_long
 from overlayfs_py.union.nameless import keep_file, require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.opened import opened
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.nameless import Removed
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
+    from overlayfs_py.union.steps import Steps
     from overlayfs_py.union.upper import Upper
 
 
@@ -43,28 +46,64 @@ def unlink(state: State, parent: DirectoryNode, name: bytes) -> None:
         in_upper = True
     with losing_name(state, node, parent, name):
         if not in_upper or shown_below(parent, name):
-            _cover(state.require_upper(), directory, name, taken=stat.S_IFREG if in_upper else 0)
+            upper = state.require_upper()
+            rubbish = _cover(upper, directory, name, taken=stat.S_IFREG if in_upper else 0)
+            if rubbish is not None:
+                upper.discard(rubbish)
         else:
             with owners_rules(state, parent):
                 os.unlink(name, dir_fd=directory.fd())
 
 
-def remove_directory(state: State, parent: DirectoryNode, name: bytes) -> None:
-    """Delete an empty directory; one that merges whiteouts only is empty."""
+def remove_directory(state: State, parent: DirectoryNode, name: bytes) -> Steps[None] | None:
+    """Delete an empty directory; one that merges whiteouts only is empty.
+
+    Returns steps that do so, where that takes long.
+    """
+    node = _require_directory(state, parent, name)
+    if node.cacheable and lists_long(node):  # a volume's own filesystem looks for itself
+        return _removing(state, node, parent, name)
+    require_empty(node)
+    rubbish = _take_out(state, node, parent, name)
+    if rubbish is not None:
+        state.require_upper().discard(rubbish)
+    return None
+
+
+def _removing(state: State, node: DirectoryNode, parent: DirectoryNode, name: bytes) -> Steps[None]:
+    """Look for names in steps, remove the directory in one, and then what was left in it.
+
+    The kernel lets nobody make a name in it meanwhile (fs/namei.c, vfs_rmdir).
+    """
+    yield from requiring_empty(node, apart=True)
+    if _require_directory(state, parent, name).ino != node.ino:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
+    rubbish = _take_out(state, node, parent, name)
+    if rubbish is not None:
+        yield from state.require_upper().discarding(rubbish)
+
+
+def _require_directory(state: State, parent: DirectoryNode, name: bytes) -> DirectoryNode:
     node = require(state, parent, name)
     if not isinstance(node, DirectoryNode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
     require_deletable(state, parent, name, node)
-    require_empty(node)
+    return node
+
+
+def _take_out(
+    state: State, node: DirectoryNode, parent: DirectoryNode, name: bytes
+) -> bytes | None:
+    """Take it away; returns what is to be discarded, by its name on the stage."""
     directory = copy_up_directory(state, parent)
     if parks(state, node):
         upper = require_stage(state.upper, directory, name)
         with losing_directory(state, node, parent, name, is_parked=True):
             staged = _move_away(upper, parent, directory, name)
             park(state, upper, node, staged)
-        return
+        return None
     with losing_directory(state, node, parent, name):
-        _remove_empty(state, node, parent, directory, name)
+        return _remove_empty(state, node, parent, directory, name)
 
 
 def _remove_empty(
@@ -73,17 +112,23 @@ def _remove_empty(
     parent: DirectoryNode,
     directory: HostDirectory,
     name: bytes,
-) -> None:
+) -> bytes | None:
     upper = state.upper
     if upper is None or directory.tree.plain:
         with owners_rules(state, parent):
             os.rmdir(name, dir_fd=directory.fd())
     elif shown_below(parent, name):
-        _cover(upper, directory, name, taken=stat.S_IFDIR if node.upper is not None else 0)
-    elif node.upper is not None and os.listdir(node.upper.fd()):
-        upper.discard(upper.unplace(directory, name))
+        return _cover(upper, directory, name, taken=0 if node.upper is None else stat.S_IFDIR)
+    elif node.upper is not None and _has_entries(node.upper.fd()):
+        return upper.unplace(directory, name)
     else:
         os.rmdir(name, dir_fd=directory.fd())
+    return None
+
+
+def _has_entries(fd: int) -> bool:
+    with os.scandir(fd) as listing:
+        return next(listing, None) is not None
 
 
 def _move_away(upper: Upper, parent: DirectoryNode, directory: HostDirectory, name: bytes) -> bytes:
@@ -153,12 +198,6 @@ def _see(state: State, parent: DirectoryNode, name: bytes) -> Seen:
     return seen
 
 
-def require_empty(node: DirectoryNode) -> None:
-    """Refuse a directory that shows anything."""
-    if names(node):
-        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), node.name)
-
-
 @contextmanager
 def losing_name(state: State, node: FileNode, parent: DirectoryNode, name: bytes) -> Iterator[None]:
     """While the body takes a name away: keep the file for its holders, and the books right."""
@@ -204,27 +243,29 @@ def _hold_last_name(
     return keep_file(state.nameless, state.upper, parent.require_upper(), name)
 
 
-def _cover(upper: Upper, directory: HostDirectory, name: bytes, *, taken: int) -> None:
-    """Put a whiteout under a name; what was there, of type `taken`, is gone in the same step."""
+def _cover(upper: Upper, directory: HostDirectory, name: bytes, *, taken: int) -> bytes | None:
+    """Put a whiteout under a name; what was there, of type `taken`, is gone in the same step.
+
+    Returns what is to be discarded, by its name on the stage.
+    """
     if upper.style is WhiteoutStyle.AUFS:
         upper.add_whiteout(directory, name)
-        if taken:
-            _take_away(upper, directory, name)
-    elif taken == stat.S_IFDIR:
+        return _taken_away(upper, directory, name) if taken else None
+    if taken == stat.S_IFDIR:
         staged = upper.stage_whiteout()
         upper.place(staged, directory, name, RENAME_EXCHANGE)
-        upper.discard(staged)
-    elif taken:
+        return staged
+    if taken:
         upper.place(upper.stage_whiteout(), directory, name)
     else:
         upper.add_whiteout(directory, name)
+    return None
 
 
-def _take_away(upper: Upper, directory: HostDirectory, name: bytes) -> None:
-    """Remove what stands beside its whiteout file, or else the whiteout: nothing is deleted."""
+def _taken_away(upper: Upper, directory: HostDirectory, name: bytes) -> bytes:
+    """Move what stands beside its whiteout file to the stage; or else remove the whiteout."""
     try:
-        staged = upper.unplace(directory, name)
+        return upper.unplace(directory, name)
     except OSError:
         upper.remove_twin(directory, name)
         raise
-    upper.discard(staged)

@@ -7,13 +7,20 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
+_STEP = 256  # names: 1 to 2 ms
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def remove_tree(dir_fd: int, name: bytes) -> None:
-    """Remove `name` below a directory, and all that is below it.
+    """Remove `name` below a directory, and all that is below it."""
+    for _ in removing_tree(dir_fd, name):
+        pass
+
+
+def removing_tree(dir_fd: int, name: bytes) -> Generator[None, None, None]:
+    """Do that in steps.
 
     Subdirectories are moved up beside `name` before they are emptied, so the depth of the tree
     costs neither recursion nor descriptors nor long paths. Never follows a link.
@@ -25,7 +32,9 @@ def remove_tree(dir_fd: int, name: bytes) -> None:
         if not _unlinked(dir_fd, victim):
             fd = _open_to_empty(dir_fd, victim)
             try:
-                pending += _empty(fd, dir_fd, spare_names)
+                for found in _emptying(fd, dir_fd, spare_names):
+                    pending += found
+                    yield
             finally:
                 os.close(fd)
             os.rmdir(victim, dir_fd=dir_fd)
@@ -48,14 +57,20 @@ def _open_to_empty(dir_fd: int, name: bytes) -> int:
         return os.open(name, _OPEN, dir_fd=dir_fd)
 
 
-def _empty(fd: int, outside_fd: int, spare_names: Iterator[bytes]) -> list[bytes]:
-    """Remove a directory's files and move its subdirectories outside; returns their new names."""
-    children = map(os.fsencode, os.listdir(fd))
-    return [
-        _move_out(fd, child, outside_fd, spare_names)
-        for child in children
-        if not _unlinked(fd, child)
-    ]
+def _emptying(fd: int, outside_fd: int, spare_names: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Remove a directory's files and move its subdirectories outside; yields their new names."""
+    # What is taken away while it is listed may let other names be missed: until none is left.
+    while children := _some_of(fd):
+        yield [
+            _move_out(fd, child, outside_fd, spare_names)
+            for child in children
+            if not _unlinked(fd, child)
+        ]
+
+
+def _some_of(fd: int) -> list[bytes]:
+    with os.scandir(fd) as listing:
+        return [os.fsencode(entry.name) for entry in itertools.islice(listing, _STEP)]
 
 
 def _move_out(fd: int, child: bytes, outside_fd: int, spare_names: Iterator[bytes]) -> bytes:

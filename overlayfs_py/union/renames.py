@@ -22,19 +22,13 @@ from overlayfs_py.union import inodes
 from overlayfs_py.union.acting import owners_rules
 from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.creation import require_same_tree
+from overlayfs_py.union.listing import require_empty
 from overlayfs_py.union.lookup import lookup, shown_below, upper_state
 from overlayfs_py.union.nameless import require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.origins import mark_for_copy
 from overlayfs_py.union.protection import require_deletable, require_takes_names
-from overlayfs_py.union.removal import (
-    losing_directory,
-    losing_name,
-    park,
-    parks,
-    require,
-    require_empty,
-)
+from overlayfs_py.union.removal import losing_directory, losing_name, park, parks, require
 from overlayfs_py.union.upper import rename_as_owner
 from overlayfs_py.union.values import Need, WhiteoutStyle
 from overlayfs_py.union.write_access import bring_name, make_writable

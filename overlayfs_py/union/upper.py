@@ -19,12 +19,12 @@ from overlayfs_py.syscalls import files
 from overlayfs_py.union import inodes
 from overlayfs_py.union.index import Index
 from overlayfs_py.union.overlaps import named
-from overlayfs_py.union.remove_tree import remove_tree
+from overlayfs_py.union.remove_tree import remove_tree, removing_tree
 from overlayfs_py.union.upper_lock import lock
 from overlayfs_py.union.values import WhiteoutStyle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from overlayfs_py.layers.host import HostObject, HostTree
     from overlayfs_py.union.values import StackSpec
@@ -196,7 +196,7 @@ class Upper:
         twin = WHITEOUT_PREFIX + name
         flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
         os.close(os.open(twin, flags, 0o600, dir_fd=directory.fd()))
-        directory.twins().add(name)
+        directory.note_twin(name, exists=True)
 
     def remove_twin(self, directory: HostDirectory, name: bytes) -> None:
         """Remove a `.wh.NAME` file beside a name that is there again.
@@ -204,10 +204,10 @@ class Upper:
         One that cannot be removed hides nothing that shows: what is there is there, and nobody is
         told that it failed.
         """
-        if name in directory.twins():
+        if directory.deletes(name):
             with suppress(OSError):
                 os.unlink(WHITEOUT_PREFIX + name, dir_fd=directory.fd())
-                directory.twins().discard(name)
+                directory.note_twin(name, exists=False)
 
     # Putting in place.
 
@@ -251,6 +251,11 @@ class Upper:
         """
         with suppress(OSError):
             remove_tree(self.stage.fd(), staged)
+
+    def discarding(self, staged: bytes) -> Generator[None, None, None]:
+        """Do what `discard` does, in steps."""
+        with suppress(OSError):
+            yield from removing_tree(self.stage.fd(), staged)
 
     def keep(self, staged: bytes) -> None:
         """Let something stay on the stage, for its inode number, until the union is closed."""

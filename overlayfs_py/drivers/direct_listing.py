@@ -1,0 +1,100 @@
+"""READDIR and READDIRPLUS: pages of a directory's names; those of a large one are read in steps."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from overlayfs_py.drivers.cookies import LARGE, PARENT_COOKIE, SELF_COOKIE, Listing, Listings
+from overlayfs_py.drivers.direct_values import entry_size
+from overlayfs_py.wire import replies
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from overlayfs_py.drivers.slices import Slices
+    from overlayfs_py.union.core import Node, Union
+    from overlayfs_py.union.values import Attributes
+    from overlayfs_py.wire import requests
+
+_LONG_PAGE = 16 * 1024  # bytes: about 500 names, 4 ms
+_UNKNOWN_INO = 0xFFFFFFFF  # what libfuse says where it does not know; 0 would hide the name
+
+
+class DirectListings(Listings):
+    """The listings of one mount, and the answers that they make."""
+
+    def __init__(
+        self, union: Union, slices: Slices, entry_held: Callable[[Node, Attributes], bytes]
+    ) -> None:
+        """`entry_held` makes the answer after which the kernel refers to a node once more."""
+        super().__init__()
+        self._union = union
+        self._slices = slices
+        self._entry_held = entry_held
+
+    def answer(
+        self, directory: Node, wanted: requests.Read, *, plus: bool
+    ) -> bytes | Awaitable[bytes]:
+        """Return one page."""
+        listing = self.find(directory.ino)
+        if listing is None or wanted.offset == 0:
+            if self._union.lists_long(directory):
+                return self._answer_later(directory, wanted, plus=plus)
+            listing = self.take(directory.ino, self._union.names(directory))
+        return self._page(listing, directory, wanted, plus=plus)
+
+    async def _answer_later(self, directory: Node, wanted: requests.Read, *, plus: bool) -> bytes:
+        names = await self._slices.run(self._union.naming(directory))
+        listing = await self._slices.run(self.taking(directory.ino, names))
+        return self._page(listing, directory, wanted, plus=plus)
+
+    def _page(
+        self, listing: Listing, directory: Node, wanted: requests.Read, *, plus: bool
+    ) -> bytes:
+        # Of a large one a page of 128 KiB would be 30 ms of lookups, which all others wait.
+        room = wanted.size if len(listing) < LARGE else min(wanted.size, _LONG_PAGE)
+        pieces: list[bytes] = []
+        if wanted.offset < PARENT_COOKIE:
+            for piece in self._dots(directory, wanted.offset, plus=plus):
+                pieces.append(piece)
+                room -= len(piece)
+        for cookie, name in listing.after(max(wanted.offset, PARENT_COOKIE)):
+            room -= entry_size(name, plus=plus)
+            if room < 0:
+                break
+            listed = self._listed(directory, name, cookie, plus=plus)
+            if listed is None:
+                room += entry_size(name, plus=plus)
+            else:
+                pieces.append(listed)
+        return b"".join(pieces)
+
+    def _listed(self, directory: Node, name: bytes, cookie: int, *, plus: bool) -> bytes | None:
+        try:
+            seen = self._union.look(directory, name)
+        except FileNotFoundError:
+            return None  # gone since, behind our back in a volume
+        except OSError:
+            # Whoever uses it is told; its neighbours are not hidden by it.
+            unknown = replies.directory_entry(_UNKNOWN_INO, cookie, 0, name)
+            return replies.ABSENT + unknown if plus else unknown
+        if seen is None:
+            return None
+        node, found = seen
+        plain = replies.directory_entry(node.ino, cookie, found.mode, name)
+        return self._entry_held(node, found) + plain if plus else plain
+
+    def _dots(self, directory: Node, offset: int, *, plus: bool) -> list[bytes]:
+        """The entries "." and "..", of which the kernel takes nothing but name and number.
+
+        Node 0 in their place does not say that they are missing (fuse_direntplus_link).
+        """
+        above = self._union.parent(directory)
+        dots = ((SELF_COOKIE, b".", directory), (PARENT_COOKIE, b"..", above))
+        return [
+            (replies.ABSENT if plus else b"")
+            + replies.directory_entry(node.ino, cookie, stat.S_IFDIR, name)
+            for cookie, name, node in dots
+            if cookie > offset
+        ]

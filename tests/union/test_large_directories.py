@@ -1,0 +1,126 @@
+"""Large directories are read in steps: others come in between, and nothing is shown twice."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.union.world import ROOT, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overlayfs_py.union.core import Node
+
+# Of each layer: that many make a directory of 256 KiB on any filesystem, and a large one of a pack.
+COUNT = 14_000
+
+
+def fill(directory: Path, prefix: str) -> None:
+    directory.mkdir(parents=True)
+    first = directory / f"{prefix}0"
+    first.touch()
+    (directory / f"{prefix}.lone").touch()
+    for number in range(1, COUNT):
+        os.link(first, directory / f"{prefix}{number:020}")
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A directory in which making so many files costs nothing."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def world(memory: Path) -> World:
+    for layer, prefix in (("a", "f"), ("b", "g")):
+        fill(memory / layer / "d", prefix)
+    os.mknod(memory / "a/d/gone", stat.S_IFCHR)
+    (memory / "b/d/gone").touch()
+    (memory / "b/d/merged").mkdir()
+    (memory / "a/d/merged").mkdir()
+    (memory / "b/d/merged/below").touch()
+    return World(memory / "world", memory / "a", memory / "b")
+
+
+def large(world: World) -> Node:
+    node = world.union.lookup(world.union.root, b"d")
+    assert node is not None
+    world.union.hold(node)
+    return node
+
+
+def test_a_lookup_reads_no_listing(world: World) -> None:
+    """It finds what an index would, in each layer."""
+    union, directory = world.union, large(world)
+
+    merged = union.lookup(directory, b"merged")
+
+    assert merged is not None
+    assert union.names(merged) == [b"below"]
+    assert union.lookup(directory, b"gone") is None
+    assert union.lookup(directory, b"nothing") is None
+    assert union.lookup(directory, b"g0") is not None
+    assert union.lists_long(directory)  # still: nobody has read it
+
+
+def test_changes_between_two_steps(world: World) -> None:
+    """What is there all the time is shown once, copied up meanwhile or not."""
+    union, directory = world.union, large(world)
+    expected = set(union.names(directory))
+    directory.lower_index = None  # type: ignore[attr-defined] - as if nobody had read it
+    steps = union.naming(directory)
+    taken = 0
+    result: dict[bytes, None] = {}
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result = end.value
+            break
+        taken += 1
+        if taken == 1:
+            node = union.lookup(directory, b"f.lone")
+            assert node is not None
+            union.hold(node)
+            union.open_file(node, write=True)
+        if taken == 2:
+            union.make_directory(directory, b"made", 0o755, ROOT)
+            assert set(union.names(directory)) == expected | {b"made"}  # whole, in between
+
+    assert taken > 2 * COUNT / 1_000
+    assert set(result) - {b"made"} == expected
+
+
+def test_one_name_is_enough_to_refuse_its_removal(world: World) -> None:
+    steps = world.union.remove_directory(world.union.root, b"d")
+
+    assert steps is not None
+    with pytest.raises(OSError, match="not empty") as refused:
+        list(steps)
+    assert refused.value.errno == errno.ENOTEMPTY
+
+
+def test_an_emptied_one_is_removed(memory: Path) -> None:
+    """Whiteouts for all that the layer has, then none of them on the stage."""
+    fill(memory / "a/d", "f")
+    (memory / "upper/d").mkdir(parents=True)
+    os.mknod(memory / "upper/whiteout", stat.S_IFCHR)
+    for name in os.listdir(memory / "a/d"):
+        os.link(memory / "upper/whiteout", memory / "upper/d" / name)
+    world = World(memory / "world", memory / "a", upper=memory / "upper")
+    union = world.union
+
+    steps = union.remove_directory(union.root, b"d")
+
+    assert steps is not None
+    assert len(list(steps)) > COUNT / 1_000
+    assert union.lookup(union.root, b"d") is None
+    assert os.listdir(memory / "work/work") == ["whiteout"]
