@@ -116,6 +116,9 @@ def _fault_of_image(places: Places, manifest: Digest, damaged: set[Digest]) -> s
         return f"{error.filename}: {error.strerror}"
     if image.entry.config != image.image_id:
         return f"its entry says that its ID is {image.entry.config}"
+    changed = records.fault(places.image(manifest))
+    if changed is not None:
+        return changed
     broken = [diff_id for diff_id in image.config.diff_ids if diff_id in damaged]
     return f"{broken[0]}: damaged layer" if broken else None
 
@@ -135,8 +138,11 @@ def _fault_of_tag(places: Places, path: Path) -> tuple[str, str | None]:
         if entry is None:
             return path.name, None
         manifest = records.digest_in(path, entry.manifest)
+        changed = records.fault(path)
     except OverlayError as error:
         return path.name, error.strerror
+    if changed is not None:
+        return entry.reference, changed
     if places.tag(entry.reference) != path:
         return path.name, f"it names {entry.reference}, whose place is another"
     place = places.image(manifest)

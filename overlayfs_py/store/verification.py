@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.image.digest import digest_of_hex
 from overlayfs_py.packs.pack import Pack
-from overlayfs_py.packs.to_tar import is_exact, recorded_sha256
+from overlayfs_py.packs.to_tar import is_exact, origin, recorded_sha256
 from overlayfs_py.packs.verification import verify
-from overlayfs_py.store import blobs, layers
+from overlayfs_py.store import blobs, layers, records
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.records import Form
 
@@ -49,6 +49,9 @@ def fault_of_layer(places: Places, diff_id: Digest, *, deep: bool = False) -> st
         layer = layers.find(places, diff_id)
         if layer is None:
             return None
+        changed = records.fault(places.layer_record(diff_id))
+        if changed is not None:
+            return changed
         if layer.record.form is Form.TREE:
             return None if os.path.isdir(layer.path) else "its directory is missing"
         return _fault_of_pack(layer, deep=deep)
@@ -67,6 +70,9 @@ def _fault_of_pack(layer: StoredLayer, *, deep: bool) -> str | None:
         written = layer.record.pack
         if written and f"sha256:{pack.digest.hex()}" != written:
             return "it is another pack than was written"
+        told = origin(pack)
+        if told is not None and told[1] != layer.record.tar_size:
+            return f"its record says that its tar has {layer.record.tar_size} bytes, not {told[1]}"
         damage = next(verify(pack, with_tar=deep), None)
         if damage is not None:
             return damage.why

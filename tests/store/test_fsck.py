@@ -281,3 +281,27 @@ def test_a_layer_that_was_wrong_from_the_start_is_found(store: Store, *, deep: b
 
     assert layer.why == f"its tar has the diff ID {facts.diff_id}"
     assert named.name == image.manifest.digest
+
+
+@pytest.mark.parametrize("record", ["layer", "image", "tag"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_one_changed_digit_of_a_record_is_found(filled: Store, record: str, *, deep: bool) -> None:
+    """Of a size or a time that nothing else knows."""
+    path = {"layer": _layer(filled) / "layer.json", "image": _entry(filled), "tag": _tag(filled)}
+    key = {"layer": b'"files_size":', "image": b'"added_ns":', "tag": b'"tagged_ns":'}[record]
+    raw = path[record].read_bytes()
+    at = raw.index(key) + len(key)
+    path[record].write_bytes(raw[:at] + (b"3" if raw[at] != 0x33 else b"4") + raw[at + 1 :])
+
+    found = list(filled.check(deep=deep))
+
+    assert "its record has been changed" in [problem.why for problem in found]
+    assert found[0].path == (path[record].parent if record == "layer" else path[record])
+
+
+def test_records_of_earlier_versions_have_no_check(filled: Store) -> None:
+    for path in (_layer(filled) / "layer.json", _entry(filled), _tag(filled)):
+        raw = path.read_bytes()
+        path.write_bytes(raw[: raw.index(b',"check":')] + b"}\n")
+
+    require_sound(filled)
