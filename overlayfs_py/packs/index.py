@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 # An index up to this size is read when the pack is opened, 1 ms for a Debian root: its pages are
 # wanted in no order, and from a cold disk each would be waited for.
 _READ_AT_ONCE = 1 << 20
+# Names: the table of so many, a hundred pages, is read as one. Whoever makes a pack may say that a
+# directory has millions.
+LARGE_DIRECTORY = 16_384
 _INODE_LOG2 = 6
 _INODES_PER_PAGE_LOG2 = PAGE_LOG2 - _INODE_LOG2
 _KNOWN_XATTR_SETS = 256
@@ -113,14 +116,18 @@ class Index:
             self._load(number >> _INODES_PER_PAGE_LOG2)
         return Inode._make(INODE.unpack_from(self._memory, number << _INODE_LOG2))
 
-    def directory(self, number: int) -> Inode:
-        """Return a directory's inode, once its part of the tables is there."""
+    def directory(self, number: int, *, whole: bool = True) -> Inode:
+        """Return a directory's inode, once its part of the tables is there.
+
+        Unless it is needed `whole`, that of a large one is read where it is used.
+        """
         inode = self.inode(number)
         if not stat.S_ISDIR(inode.mode):
             self._refuse(f"inode {number} is no directory")
         self._require(inode.first + inode.amount <= self.dirents, "names", number)
-        start = self._dirents + inode.first * DIRENT.size
-        self._need(start, start + inode.amount * DIRENT.size)
+        if whole or inode.amount <= LARGE_DIRECTORY:
+            start = self._dirents + inode.first * DIRENT.size
+            self._need(start, start + inode.amount * DIRENT.size)
         return inode
 
     # Names.
@@ -128,6 +135,8 @@ class Index:
     def find(self, directory: Inode, name: bytes) -> int:
         """Return where a directory has a name, -1 if it has not; of two a whiteout is second."""
         wanted = name_hash(name)
+        if directory.amount > LARGE_DIRECTORY:
+            return self._find_in_large(directory, wanted, name)
         end = directory.first + directory.amount
         at = bisect_left(self._hashes, wanted, directory.first, end)
         if at == end or self._hashes[at] != wanted:
@@ -139,6 +148,22 @@ class Index:
             if at == last or self.name_at(at) != name:
                 return -1
         return at
+
+    def _find_in_large(self, directory: Inode, wanted: int, name: bytes) -> int:
+        """Do that with the pages that lie on the way: all of them would take seconds."""
+        first, end = directory.first, directory.first + directory.amount
+        found = bisect_left(range(first, end), (wanted, name), key=self._sorted_by)
+        at = first + found
+        if at == end or self._sorted_by(at) != (wanted, name):
+            return -1
+        if at + 1 < end:
+            self._sorted_by(at + 1)  # a whiteout of the same name, maybe
+        return at
+
+    def _sorted_by(self, at: int) -> tuple[int, bytes]:
+        start = self._dirents + at * DIRENT.size
+        self._need(start, start + DIRENT.size)
+        return self._hashes[at], self.name_at(at)
 
     def dirent(self, at: int) -> tuple[int, int]:
         """Return the number and type that a name stands for; the type is 0 for a whiteout."""
@@ -156,8 +181,14 @@ class Index:
 
     def names(self, directory: Inode) -> Iterator[Name]:
         """List a directory, in the order of its table."""
-        start = self._dirents + directory.first * DIRENT.size
-        end = start + directory.amount * DIRENT.size
+        end = directory.first + directory.amount
+        for first in range(directory.first, end, LARGE_DIRECTORY):
+            yield from self._some_names(first, min(end, first + LARGE_DIRECTORY))
+
+    def _some_names(self, first: int, last: int) -> Iterator[Name]:
+        start = self._dirents + first * DIRENT.size
+        end = self._dirents + last * DIRENT.size
+        self._need(start, end)
         base, limit = self._names.offset, self._names.offset + self._names.length
         memory = self._memory
         ready = range(0)  # what is known to be in memory

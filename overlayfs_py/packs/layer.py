@@ -271,7 +271,7 @@ class PackDirectory(PackObject):
         return PackFile(self._layer, self._number_of(name))
 
     def _listable(self) -> Inode:
-        self._listed = self._layer.pack.index.directory(self._number)
+        self._listed = self._layer.pack.index.directory(self._number, whole=False)
         return self._listed
 
     def _number_of(self, name: bytes) -> int:
