@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # Decompressing a chunk of 128 KiB and verifying it takes about as long as the hop to a thread
 # and back.
 _MOST_INLINE = 2
+# Of a file of more pieces the table alone is 100 KiB and more; whoever makes a pack may say that a
+# page is made of 4,096 of them.
+_MOST_EXTENTS = 4096
 _WRITTEN_STEP = 8 << 20  # bytes that the disk is told of at a time
 
 
@@ -58,6 +61,8 @@ class PackReader:
 
     def try_read(self, offset: int, size: int) -> bytes | None:
         """Return what `read` would, None where that takes long: then `read` in a thread."""
+        if self._inode.amount > _MOST_EXTENTS:
+            return None
         end = min(offset + size, self._size)
         missing = 0
         try:

@@ -12,6 +12,7 @@ import pytest
 
 from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.layers.numbering import Numbering
+from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes
 from overlayfs_py.packs.chunks import ChunkCache
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.layer import PackLayer
@@ -133,3 +134,34 @@ def test_an_xattr_that_is_not_there_is_refused_as_on_a_disk(tmp_path: Path, name
         layer.root.file(b"small").get_xattr(name)
 
     assert found.value.errno == on_disk.value.errno
+
+
+def test_a_large_directory_is_searched_by_the_page(tmp_path: Path) -> None:
+    """Its table is not read as a whole, and every name is found all the same."""
+    names = [b"f%d" % number for number in range(20_000)]
+
+    def many(writer: PackWriter) -> None:
+        for name in names:
+            writer.add_symlink((b"d", name), Metadata(), name)
+        writer.add_directory((b"d", b"replaced"), Metadata())
+        writer.add_whiteout((b"d", b"replaced"))
+        writer.add_whiteout((b"d", b"gone"))
+
+    with layer_of(tmp_path / "pack", write(many)) as layer:
+        found = layer.root.find(b"d")
+        assert isinstance(found, Attributes)
+        before = _pages_read(layer)
+        directory = layer.root.directory(b"d")
+        assert isinstance(directory.find(b"f777"), Attributes)
+        assert _pages_read(layer) - before < 40
+        assert all(directory.file(name).read_link() == name for name in names[::100])
+        assert directory.find(b"nothing") is Absence.MISSING
+        assert directory.find(b"gone") is Absence.WHITEOUT
+        assert directory.deletes(b"replaced")
+        assert not directory.deletes(b"f777")
+        listed = {name for name, kind in directory.entries(apart=True) if kind != WHITEOUT_TYPE}
+        assert listed == {*names, b"replaced"}
+
+
+def _pages_read(layer: PackLayer) -> int:
+    return sum(layer.pack.index._pages)
