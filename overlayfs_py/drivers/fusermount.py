@@ -79,7 +79,7 @@ def mount(target: bytes, options: list[str]) -> int:
     with ours:
         with theirs:
             _run(
-                [b"-o", ",".join(options).encode(), b"--", target],
+                [b"-o", os.fsencode(",".join(options)), b"--", target],
                 target,
                 communication_fd=theirs.fileno(),
             )

@@ -209,7 +209,7 @@ def _data(plan: MountPlan, fd: int) -> bytes:
     if plan.selinux_context is not None:
         # Quoted: a context may hold commas (security/selinux/hooks.c, selinux_sb_eat_lsm_opts).
         options.append(f'context="{plan.selinux_context}"')
-    return ",".join(options).encode()
+    return os.fsencode(",".join(options))
 
 
 def _mount_with_help(plan: MountPlan, target: bytes, refusal: PermissionError) -> int:

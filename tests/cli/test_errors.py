@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,24 @@ def test_a_bug_is_70_with_its_traceback(overlayfs_py: Path, tmp_path: Path) -> N
 
     assert done.returncode == 70
     assert "RuntimeError: broken" in done.stderr
+
+
+@pytest.mark.parametrize("value", [b"\xff\xfe", b"\xed\xa0\x80", b"\x1b[2J"])
+@pytest.mark.parametrize("option", [b"context", b"fsname", b"upperdir", b"timeout", b"uidmapping"])
+def test_an_option_that_is_no_text_is_one_line(
+    overlayfs_py: Path, scratch: Path, option: bytes, value: bytes
+) -> None:
+    """Bytes that no encoding has, and those that a terminal would obey."""
+    (scratch / "layer").mkdir()
+    options = b"lowerdir=layer," + option + b"=" + value
+    done = subprocess.run(
+        [overlayfs_py, "mount", "-o", options, "missing"],
+        cwd=scratch,
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert done.returncode not in (0, 70)
+    assert len(done.stderr.splitlines()) == 1
+    assert b"\x1b" not in done.stderr
