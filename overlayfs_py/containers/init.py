@@ -50,7 +50,7 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     """
     os.setsid()  # what a terminal sends comes from the supervisor, once
     namespaces.unshare(_NAMESPACES)
-    socket.sethostname(container.hostname)
+    _name_host(container.hostname)
     names = name_files.prepare(container.scratch)
     limit = enter_root(container.root, privileged=container.privileged)
     if limit is not None:
@@ -68,6 +68,15 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     pid = process.fork(container.process, account, terminal, mask, report)
     report.close()
     return signals.run_init(pid)
+
+
+def _name_host(name: str) -> None:
+    try:
+        socket.sethostname(name)
+    except PermissionError:
+        # The namespace is ours; a seccomp filter, as podman's and docker's around a container
+        # without CAP_SYS_ADMIN, forbids the call.
+        log.warning("host name: the one around the container, since a filter forbids another")
 
 
 def _terminal(container: Container) -> Terminal | None:
