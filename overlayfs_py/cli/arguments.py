@@ -7,7 +7,7 @@ import textwrap
 import click
 from click.shell_completion import CompletionItem
 
-from overlayfs_py.cli.serving import DRIVERS
+_DRIVERS = ("auto", "direct", "pyfuse3")
 
 # For completion only. Whether a path is there and readable is found out by using it: the mount
 # point of a dead daemon can be unmounted, but not looked at.
@@ -15,7 +15,7 @@ PATH = click.Path(readable=False)
 
 driver_option = click.option(
     "--driver",
-    type=click.Choice(DRIVERS),
+    type=click.Choice(_DRIVERS),
     default="auto",
     show_default=True,
     help="How requests are answered.",

@@ -15,7 +15,7 @@ def main() -> None:
 
     def command() -> int:
         name, *arguments = sys.argv[1:] or [""]
-        if name == "mount":
+        if name == "mount" and "-o" in arguments:
             from overlayfs_py.cli import plain_mount
 
             if plain_mount.run(arguments):

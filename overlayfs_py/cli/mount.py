@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from overlayfs_py.cli.arguments import PATH, MountOptions, describe_options, driver_option
-from overlayfs_py.cli.plain_mount import start
 
 _HELP = f"""Mount a stack of layers at MNT.
 
@@ -45,4 +44,6 @@ def command(
     foreground: bool,
     debug: bool,
 ) -> None:
+    from overlayfs_py.cli.plain_mount import start
+
     start(options, places, driver=driver, foreground=foreground, debug=debug)

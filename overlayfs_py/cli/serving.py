@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from overlayfs_py.backends.mount_options import MountRequest
 
-DRIVERS = ("auto", "direct", "pyfuse3")
-
 
 def serve(
     program: str,
