@@ -85,7 +85,7 @@ class _CommandLine(click.Command):
     "volumes",
     multiple=True,
     metavar="HOST:PATH[:ro]",
-    help="Show the host directory HOST at PATH; what is written there stays.",
+    help="Show the host's directory or file HOST at PATH; what is written there stays.",
 )
 @click.option(
     "-e",

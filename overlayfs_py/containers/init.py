@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import capabilities, masks, name_files, process, signals
+from overlayfs_py.containers import capabilities, file_volumes, masks, name_files, process, signals
 from overlayfs_py.containers.process import Terminal
 from overlayfs_py.containers.system_mounts import about, enter_root
 from overlayfs_py.mounts import children
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.containers.process import Process
     from overlayfs_py.mounts.children import Report
+    from overlayfs_py.union.values import Volume
 
 _NAMESPACES = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWIPC
 
@@ -35,6 +36,7 @@ class Container(NamedTuple):
     privileged: bool = False
     read_only: bool = False
     volumes: tuple[bytes, ...] = ()  # places in the union that `read_only` leaves as they are
+    files: tuple[Volume, ...] = ()  # of the host, each over one of the union
     tmpfs: tuple[bytes, ...] = ()  # places that a tmpfs covers
     terminal_for: Collection[int] = ()  # of its stdin, stdout, stderr
     terminal_to: socket.socket | None = None  # gets the master
@@ -52,12 +54,16 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     namespaces.unshare(_NAMESPACES)
     _name_host(container.hostname)
     names = name_files.prepare(container.scratch)
+    files = file_volumes.prepare(container.files)
     limit = enter_root(container.root, privileged=container.privileged)
     if limit is not None:
         log.warning("%s", limit)
     for file in names:
         with about(os.fsdecode(file.place)):
             file.show()
+    for volume in files:
+        with about(os.fsdecode(volume.target)):
+            volume.show()
     _cover(container)
     terminal = _terminal(container)
     _forget_host(report, terminal)

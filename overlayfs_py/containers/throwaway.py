@@ -20,7 +20,14 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import init, keep_directory, name_files, signals, user_namespace
+from overlayfs_py.containers import (
+    file_volumes,
+    init,
+    keep_directory,
+    name_files,
+    signals,
+    user_namespace,
+)
 from overlayfs_py.containers.init import Container
 from overlayfs_py.containers.relay import Relay
 from overlayfs_py.containers.supervision import supervise
@@ -104,7 +111,7 @@ def _start_daemon(asked: Run, places: _Places, terminal: UsersTerminal | None) -
     spec = stack_of((*asked.layers, places.bottom))._replace(
         upper=places.changes.upper,
         work=places.changes.work,
-        volumes=asked.volumes,
+        volumes=file_volumes.part(asked.volumes).directories,
         volatile=asked.keep is None,
         # The kernel reads an upper with metacopies only if it is told to: not one that is kept.
         metacopy=asked.keep is None,
@@ -134,7 +141,8 @@ def _run_command(asked: Run, places: _Places, server: Child, terminal: UsersTerm
         asked.hostname,
         privileged=asked.privileged,
         read_only=asked.read_only,
-        volumes=tuple(volume.target for volume in asked.volumes),
+        volumes=tuple(volume.target for volume in file_volumes.part(asked.volumes).directories),
+        files=file_volumes.part(asked.volumes).files,
         tmpfs=asked.tmpfs,
         terminal_for=() if terminal is None else terminal.numbers,
         terminal_to=inits,

@@ -253,3 +253,36 @@ def test_a_link_for_a_file_of_names_leads_nowhere(
     run([overlayfs_py, "chroot", root, "sh", "-c", "echo x > /etc/resolv.conf; true"])
 
     assert victim.read_text() == "the host's\n"
+
+
+def test_a_volume_may_be_a_file(chroot: Chroot, scratch: Path) -> None:
+    kept, fixed = scratch / "kept", scratch / "fixed"
+    kept.write_text("old\n")
+    fixed.write_text("fixed\n")
+    steps = "cat /etc/passwd /new/place; echo new >> /etc/passwd; echo no >> /new/place"
+    volumes = ["-v", f"{kept}:/etc/passwd", "-v", f"{fixed}:/new/place:ro"]
+    done = chroot(*volumes, "base", "sh", "-c", steps)
+
+    assert done.stdout == "old\nfixed\n", done.stderr
+    assert "Read-only file system" in done.stderr
+    assert kept.read_text() == "old\nnew\n"
+    assert fixed.read_text() == "fixed\n"
+
+
+def test_a_link_at_the_place_of_a_file_volume_leads_nowhere(chroot: Chroot, scratch: Path) -> None:
+    file, victim = scratch / "file", scratch / "victim"
+    file.write_text("x\n")
+    (scratch / "cwd/patch/link").symlink_to(f"../../../..{victim}")
+    done = chroot("-v", f"{file}:/link", "patch:base", "cat", "/link")
+
+    assert done.stdout == "x\n", done.stderr
+    assert not victim.exists()
+
+
+def test_a_volume_that_is_not_there_is_refused(chroot: Chroot, scratch: Path) -> None:
+    done = chroot("-v", f"{scratch}/nothing:/v", "base", "true")
+
+    assert (done.returncode, done.stderr) == (
+        125,
+        f"overlayfs-py: {scratch}/nothing: No such file or directory\n",
+    )
