@@ -8,6 +8,8 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
+from overlayfs_py.union.values import AttributeChange
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -70,6 +72,19 @@ def xattrs_shown_to(uid: int, names: Iterable[bytes]) -> list[bytes]:
     no capabilities, so root stands for it.
     """
     return [name for name in names if uid == 0 or not name.startswith(b"trusted.")]
+
+
+def leave_group(union: Union, node: Node, uid: int, gid: int, pid: int) -> None:
+    """Clear set-group-ID where a thread that changes a node's ACL is not in its group.
+
+    As kernel overlayfs does, also where the ACL goes (fs/overlayfs/inode.c, ovl_set_acl).
+    """
+    found = union.attributes(node)
+    if not found.mode & stat.S_ISGID or _is_in_group(gid, pid, found.gid):
+        return
+    if not keeps_set_ids(uid, pid):
+        mode = stat.S_IMODE(found.mode & ~stat.S_ISGID)
+        union.change_attributes(node, AttributeChange(mode=mode))
 
 
 def chown_to_nobody(union: Union, node: Node, uid: int, is_in: Callable[[int], bool]) -> None:

@@ -12,7 +12,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, cast
 
-from overlayfs_py.drivers.callers import chown_to_nobody, membership, xattrs_shown_to
+from overlayfs_py.drivers.callers import chown_to_nobody, leave_group, membership, xattrs_shown_to
 from overlayfs_py.drivers.direct_data import DataOperations
 from overlayfs_py.drivers.direct_values import change_of, sized, ttl_s
 from overlayfs_py.late_import import LateModule
@@ -255,12 +255,16 @@ class DirectOperations(DataOperations):
         node, name = self._node(header.node), cast("requests.Named", body).name
         if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             self._union.get_xattr(node, name)  # where there is none, nothing need be copied up
-            return self._removexattr_later(node, name)
-        self._union.remove_xattr(node, name)
-        return _NOTHING
+            return self._removexattr_later(header, node, name)
+        return self._removexattr(header, node, name)
 
-    async def _removexattr_later(self, node: Node, name: bytes) -> bytes:
+    async def _removexattr_later(self, header: Header, node: Node, name: bytes) -> bytes:
         await self._copied_up(node, Need.ATTRIBUTES)
+        return self._removexattr(header, node, name)
+
+    def _removexattr(self, header: Header, node: Node, name: bytes) -> bytes:
+        if name == acl.ACCESS:  # unlike SETXATTR it does not say what is to become of the mode
+            leave_group(self._union, node, header.uid, header.gid, header.pid)
         self._union.remove_xattr(node, name)
         return _NOTHING
 

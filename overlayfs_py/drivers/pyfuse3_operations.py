@@ -15,7 +15,7 @@ import pyfuse3
 import trio
 
 from overlayfs_py.drivers import pyfuse3_values as values
-from overlayfs_py.drivers.callers import chown_to_nobody, membership, xattrs_shown_to
+from overlayfs_py.drivers.callers import chown_to_nobody, leave_group, membership, xattrs_shown_to
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
@@ -24,6 +24,7 @@ from overlayfs_py.drivers.pyfuse3_answers import at_once, mostly_at_once, waitin
 from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
 from overlayfs_py.drivers.slices import Slices
 from overlayfs_py.drivers.threads import Threads
+from overlayfs_py.union import acl
 from overlayfs_py.union.values import Creator, Need
 
 if TYPE_CHECKING:
@@ -343,6 +344,8 @@ class UnionOperations(pyfuse3.Operations):
         await self._copy_ups.ensure(node, Need.ATTRIBUTES)
         self._union.note_caller(ctx)
         self._union.set_xattr(node, name, value)  # pyfuse3 has seen to the flags
+        if name == acl.ACCESS:
+            leave_group(self._union, node, ctx.uid, ctx.gid, ctx.pid)
 
     @waiting
     async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
@@ -351,6 +354,8 @@ class UnionOperations(pyfuse3.Operations):
             self._union.get_xattr(node, name)  # where there is none, nothing need be copied up
         await self._copy_ups.ensure(node, Need.ATTRIBUTES)
         self._union.note_caller(ctx)
+        if name == acl.ACCESS:
+            leave_group(self._union, node, ctx.uid, ctx.gid, ctx.pid)
         self._union.remove_xattr(node, name)
 
     @at_once

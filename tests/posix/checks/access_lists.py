@@ -221,3 +221,30 @@ def an_exclusive_file_of_a_default_acl_is_opened_by_its_creator(root: Path) -> N
         os.write(descriptor, b"x")
         assert os.pread(descriptor, 1, 0) == b"x"
     assert mode_of(root / "inherit/new") == 0
+
+
+_SOME = acl((USER_OBJ, 6), (USER, 4, BOB), (GROUP_OBJ, 6), (MASK, 6), (OTHER, 4))
+_NO_MORE_THAN_A_MODE = acl((USER_OBJ, 6), (GROUP_OBJ, 6), (OTHER, 4))
+
+
+def _set_group_id(root: Path, name: str) -> Path:
+    """A file of ALICE's in another group, with an ACL and set-group-ID."""
+    path = root / name
+    create(path)
+    os.chown(path, ALICE, _CAROL)
+    os.setxattr(path, ACCESS, _SOME)
+    os.chmod(path, 0o2674)
+    return path
+
+
+@check()
+def an_acl_set_from_outside_the_group_clears_set_group_id(root: Path) -> None:
+    for number, value in enumerate((_SOME, _NO_MORE_THAN_A_MODE)):
+        path = _set_group_id(root, f"outside{number}")
+        as_user(lambda path=path, value=value: os.setxattr(path, ACCESS, value), ALICE)
+        assert mode_of(path) == 0o664
+        path = _set_group_id(root, f"inside{number}")
+        as_user(
+            lambda path=path, value=value: os.setxattr(path, ACCESS, value), ALICE, groups=[_CAROL]
+        )
+        assert mode_of(path) == 0o2664
