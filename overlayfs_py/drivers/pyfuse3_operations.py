@@ -411,7 +411,10 @@ class UnionOperations(pyfuse3.Operations):
 
     async def _tell_when_quiet(self) -> None:
         await trio.sleep(_QUIET_S)
-        self._outdated.tell()
+        # By then the session may be over, and nobody there to be told: EINVAL of libfuse, ENODEV or
+        # ENOTCONN of the kernel. A system task must not fail: the daemon would end with it.
+        with suppress(OSError):
+            self._outdated.tell()
 
 
 def _outdate(number: int) -> None:
