@@ -97,8 +97,11 @@ class _Session:
     async def _leave_lanes(self) -> None:
         """Once the mount is gone, do not wait for ever for what slow volumes may answer."""
         poll = select.poll()
-        poll.register(self._mounted.fd, 0)  # POLLERR is told all the same
-        while not self._is_leaving and not poll.poll(0):  # noqa: ASYNC110 - nothing tells of it
+        poll.register(self._mounted.fd, 0)
+        # POLLERR alone: before INIT is taken a pipe stands there, whose writer is gone (`Offer`).
+        while not self._is_leaving and not any(  # noqa: ASYNC110 - nothing tells of it
+            events & select.POLLERR for _, events in poll.poll(0)
+        ):
             await trio.sleep(_LOOK_AGAIN_S)
         await trio.sleep(_PATIENCE_S)
         self._loop.cancel()

@@ -85,6 +85,15 @@ def test_a_slow_volume_is_a_volume(stack: Stack, near: Daemon) -> None:
     os.close(fd)
 
 
+def test_a_mount_with_one_stays(stack: Stack, near: Daemon) -> None:
+    """It is left only when it is gone, however long it takes to see that it is there."""
+    end = time.monotonic() + 3.5  # longer than what waits for slow volumes gets at the end
+    while time.monotonic() < end:
+        assert near.process.poll() is None
+        assert (stack.target / "other").read_bytes() == b"other"
+        assert os.path.ismount(stack.target)
+
+
 def test_its_edge_is_an_edge(stack: Stack, near: Daemon) -> None:
     target = stack.target
     (target / "volume/f").write_bytes(b"f")
