@@ -117,7 +117,7 @@ def _start_daemon(asked: Run, places: _Places, terminal: UsersTerminal | None) -
         metacopy=asked.keep is None,
     )
     # A device in there is none: there is no other guard against one of the host's disks.
-    plan = MountPlan(places.root, dev=asked.privileged)
+    plan = MountPlan(places.root, dev=asked.privileged, shares_upper=False)
     terminals_fds = frozenset() if terminal is None else terminal.needed_fds
 
     def serve(on_ready: Callable[[], None]) -> None:

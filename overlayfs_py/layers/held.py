@@ -41,7 +41,7 @@ class ByDescriptor(HostObject):
         return False  # no call takes a descriptor of O_PATH
 
     def get_xattr(self, name: bytes) -> bytes:
-        return get_xattr_of(self.path(), name)
+        return get_xattr_of(self.path(), name, as_owner=not self.tree.plain)
 
     def read_link(self) -> bytes:
         return os.readlink(b"", dir_fd=self.descriptor())
@@ -98,4 +98,4 @@ class OpenFile(HeldFile):
         return xattrs.is_absent_from(self._fd, name)
 
     def get_xattr(self, name: bytes) -> bytes:
-        return get_xattr_of(self._fd, name)
+        return get_xattr_of(self._fd, name, as_owner=not self.tree.plain)

@@ -223,7 +223,7 @@ class HostObject:
         return xattrs.is_absent(*self.place(), name)
 
     def get_xattr(self, name: bytes) -> bytes:
-        return get_xattr_of(self.path(), name, follow=False)
+        return get_xattr_of(self.path(), name, follow=False, as_owner=not self.tree.plain)
 
     def read_link(self) -> bytes:
         dir_fd, name = self.place()
@@ -342,9 +342,10 @@ class HostDirectory(HostObject):
             assert directory.parent is not None
             directory = directory.parent
             start = directory._known_fd()  # noqa: SLF001 - the same class
-        fd = open_directory(start, names.pop(), self.tree.noatime)
+        tree, as_owner = self.tree, not self.tree.plain
+        fd = open_directory(start, names.pop(), tree.noatime, as_owner=as_owner)
         while names:
-            below = open_directory(fd, names.pop(), self.tree.noatime)
+            below = open_directory(fd, names.pop(), tree.noatime, as_owner=as_owner)
             os.close(fd)
             fd = below
         self._require_itself(fd)

@@ -9,10 +9,12 @@ from overlayfs_py.layers.owner_rights import open_as_owner
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def open_directory(parent_fd: int, name: bytes, noatime: int = os.O_NOATIME) -> int:
-    """Open for listing; `noatime` as for a file."""
+def open_directory(
+    parent_fd: int, name: bytes, noatime: int = os.O_NOATIME, *, as_owner: bool = True
+) -> int:
+    """Open for listing; `noatime` and `as_owner` as for a file."""
     try:
-        return open_file(parent_fd, name, _OPEN_DIRECTORY, as_owner=True, noatime=noatime)
+        return open_file(parent_fd, name, _OPEN_DIRECTORY, as_owner=as_owner, noatime=noatime)
     except PermissionError:
         # Search permission without read permission: enough for everything but a listing.
         return os.open(name, _OPEN_DIRECTORY | os.O_PATH, dir_fd=parent_fd)

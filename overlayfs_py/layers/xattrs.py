@@ -27,11 +27,15 @@ def find_xattr(item: LayerObject, name: bytes) -> bytes | None:
         raise
 
 
-def get_xattr_of(of: bytes | int, name: bytes, *, follow: bool = True) -> bytes:
-    """Return a value, as the owner may read it whatever the mode says."""
+def get_xattr_of(
+    of: bytes | int, name: bytes, *, follow: bool = True, as_owner: bool = True
+) -> bytes:
+    """Return a value; with `as_owner` the owner, who is us, reads it whatever the mode says."""
     try:
         return os.getxattr(of, name, follow_symlinks=follow)
     except PermissionError as refusal:
+        if not as_owner:
+            raise
         return do_as_owner(refusal, lambda: os.getxattr(of, name, follow_symlinks=follow))
 
 

@@ -52,6 +52,8 @@ STEPS = {
     "done; getfattr --only-values -n user.a file000",
     "write after": "exec 3> opened; chmod 0 opened; echo more >&3; stat -c %a opened; "
     "chmod 400 opened; cat opened",
+    "write in a read-only directory": "echo more >> ro/f; cat ro/f; chmod 600 rox/f; "
+    "touch -d @5 rox/f; ln rox/f linked; stat -c %h linked; stat -c %a rox/f ro rox",
     "append to a write-only file": "echo more >> file200; chmod 600 file200; cat file200",
     "rename files": "for m in 000 200 444; do mv file$m both/; stat -c %a both/file$m; done",
     "delete files": "rm -f file000 file444 program; ls",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.errors import UpperInUse
-from overlayfs_py.syscalls import mounts
+from overlayfs_py.syscalls import files, mounts
 from overlayfs_py.union.core import Union
 from overlayfs_py.union.values import Creator, StackSpec, WhiteoutStyle
 from tests.support.trees import Dir, File, Symlink, Whiteout, build
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from tests.union.conftest import MakeWorld
 
+_IMMUTABLE = 0x10  # FS_IMMUTABLE_FL
 _PAIR = {"upper": b"upper", "work": b"work"}
 
 
@@ -269,6 +270,25 @@ def test_aufs_whiteouts(make_world: MakeWorld) -> None:
     world.reopen()
     assert world.names("d") == set()
     assert sorted(os.listdir(world.upper)) == ["d", "f"]
+
+
+def test_an_aufs_whiteout_that_deletes_nothing_is_taken_back(make_world: MakeWorld) -> None:
+    """What failed has done nothing: the file shows, and would have been gone once it was moved."""
+    world = make_world(
+        {"d/f": File(b"low")}, upper={"d/f": File(b"up")}, whiteout=WhiteoutStyle.AUFS
+    )
+    file_fd = os.open(world.upper / "d/f", os.O_RDONLY)
+    try:
+        flags = files.get_flags(file_fd)
+        files.set_flags(file_fd, flags | _IMMUTABLE)
+        with refused(errno.EPERM):
+            world.unlink("d/f")
+    finally:
+        files.set_flags(file_fd, flags)
+        os.close(file_fd)
+
+    assert world.read("d/f") == b"up"
+    assert os.listdir(world.upper / "d") == ["f"]
 
 
 def test_a_tree_deeper_than_any_path(make_world: MakeWorld, tmp_path: Path) -> None:
