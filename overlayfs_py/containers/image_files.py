@@ -40,9 +40,10 @@ class ImageFiles:
 
     def __init__(self, layers: Sequence[StoredLayer]) -> None:
         """Open the layers, lowest first; the caller keeps them in the store meanwhile."""
-        self._ids = [layer.diff_id for layer in reversed(layers)]
-        lower = tuple(layer.path for layer in reversed(layers))
-        self._union = Union(stack_of(lower)) if lower else None
+        # One that is there twice only once, as `LayersInUse.lower`.
+        by_path = {layer.path: layer.diff_id for layer in reversed(layers)}
+        self._ids = list(by_path.values())
+        self._union = Union(stack_of(tuple(by_path))) if by_path else None
 
     def close(self) -> None:
         """Close the layers."""

@@ -222,8 +222,12 @@ class LayersInUse:
 
     @property
     def lower(self) -> tuple[bytes, ...]:
-        """What to mount, topmost first; an empty directory for an image without layers."""
-        return tuple(layer.path for layer in reversed(self.layers)) or (self._empty,)
+        """What to mount, topmost first; an empty directory for an image without layers.
+
+        Of a layer that an image has twice the upper one hides all that the other shows.
+        """
+        paths = dict.fromkeys(layer.path for layer in reversed(self.layers))
+        return tuple(paths) or (self._empty,)
 
     def close(self) -> None:
         """Let go of them, as far as this process goes."""

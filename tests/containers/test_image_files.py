@@ -9,6 +9,8 @@ import pytest
 from overlayfs_py.containers.image_difference import Difference, differences
 from overlayfs_py.containers.image_files import ImageFiles, components, shown
 from overlayfs_py.store.store import Store
+from overlayfs_py.union.core import Union
+from overlayfs_py.union.values import StackSpec
 from tests.support.stored import make_image
 
 if TYPE_CHECKING:
@@ -50,6 +52,22 @@ def test_all_layers_are_seen_as_one_tree(store: Store) -> None:
         by_path = {file.path: file.layer for file in files.walk()}
         base, top = made.config.diff_ids
         assert (by_path[b"a",], by_path[b"d", b"x"], by_path[b"d",]) == (top, base, top)
+
+
+def test_a_layer_may_be_there_twice(store: Store) -> None:
+    """The stack of a mount may not; what the lower one shows is the upper one's."""
+    layer: dict[str, str | None] = {"a": "twice", "d/x": "1"}
+    made = image(store, layer, {"a": "between", ".wh.d": "", "b": "2"}, layer)
+
+    with ImageFiles(made.layers) as files:
+        assert paths(files) == ["/", "/a", "/b", "/d", "/d/x"]
+        assert text(files, "a") == "twice"
+        by_path = {file.path: file.layer for file in files.walk()}
+        assert [by_path[b"a",], by_path[b"b",]] == [made.config.diff_ids[at] for at in (0, 1)]
+    _, layers = store.use_image("h/i:0")
+    with layers, Union(StackSpec(layers.lower)) as union:
+        assert len(layers.lower) == 2
+        assert sorted(union.names(union.root)) == [b"a", b"b", b"d"]
 
 
 def test_an_image_without_layers_has_no_files(store: Store) -> None:
