@@ -79,6 +79,25 @@ def system_call_errno(number: int, *arguments: type) -> Callable[..., int]:
     return call
 
 
+def system_call_result(number: int, *arguments: type) -> Callable[..., int]:
+    """Return system call `number` as a callable that returns its result, or minus its errno."""
+    raw = _libc["syscall"]
+    raw.argtypes = (CLong, *arguments)
+    raw.restype = CLong
+    get_errno = ctypes.get_errno
+
+    def call(*values: object) -> int:
+        result: int = raw(number, *values)
+        return -get_errno() if result == -1 else result
+
+    return call
+
+
 def out_buffer(size: int) -> ctypes.Array[ctypes.c_char]:
     """Return a zeroed buffer for a call to fill, passed as CBytes; `.raw` is what is in it."""
     return ctypes.create_string_buffer(size)
+
+
+def address_of(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    """Return where a buffer lies, for a structure that points to it; it must outlive that."""
+    return ctypes.addressof(buffer)

@@ -73,9 +73,10 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
     sighting = find_lower(parent, name)
     if sighting is None:
         return None
-    copied = _copied_by_another_name(state, parent, name, sighting)
-    if copied is not None:
-        return copied
+    if sighting.attributes.nlink > 1:
+        copied = _copied_by_another_name(state, parent, name, sighting)
+        if copied is not None:
+            return copied
     node = _lower_node(state, parent, name, sighting)
     return Seen(node, sighting.attributes, in_upper=False)
 
@@ -173,7 +174,7 @@ def _copied_by_another_name(
 ) -> Seen | None:
     """Return the copy of a file that shows from below, and was copied up under another name."""
     found, upper = sighting.attributes, state.upper
-    if upper is None or upper.index.is_empty or found.nlink == 1 or stat.S_ISDIR(found.mode):
+    if upper is None or upper.index.is_empty or stat.S_ISDIR(found.mode):
         return None
     backing = parent.lowers[sighting.at]
     entry = upper.index.find(backing.directory.file(name).origin().to_bytes())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.layers.host import HostFile
 from overlayfs_py.layers.origin import parse_origin
 from overlayfs_py.layers.xattrs import find_xattr
+from overlayfs_py.syscalls import xattrs
 from overlayfs_py.union.nodes import FileNode
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ class Copied(NamedTuple):
 def read_origin(state: State, parent: DirectoryNode, name: bytes, own: int) -> Copied | None:
     """Return what an object of the upper, whose own number is `own`, is a copy of."""
     upper = state.require_upper()
-    value = find_xattr(HostFile(parent.require_upper(), name), upper.prefix + b"origin")
+    directory, key = parent.require_upper(), upper.prefix + b"origin"
+    value = xattrs.short_value(directory.fd(), name, key)
+    if value is None:
+        value = find_xattr(HostFile(directory, name), key)
     if not value:
         return None
     entry = upper.index.find(value)
