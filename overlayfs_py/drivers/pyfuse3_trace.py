@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from overlayfs_py.drivers.trace_lines import Asked, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from types import CodeType
 
     Handler = Callable[..., Coroutine[Any, Any, object]]
 
@@ -32,8 +34,7 @@ def trace(operations: pyfuse3.Operations) -> None:
 
 
 def _traced(request: str, handler: Handler) -> Handler:
-    code = getattr(handler, "__wrapped__", handler).__code__
-    names = code.co_varnames[1 : code.co_argcount]  # without self
+    names = parameters_of(handler)
 
     async def traced(*arguments: object) -> object:
         fields = dict(zip(names, map(_plain, arguments), strict=True))
@@ -50,6 +51,12 @@ def _traced(request: str, handler: Handler) -> Handler:
         return answer
 
     return traced
+
+
+def parameters_of(handler: Callable[..., object]) -> tuple[str, ...]:
+    """The names of what a handler is asked with; lanes wrap what is wrapped already."""
+    code: CodeType = inspect.unwrap(handler).__code__
+    return code.co_varnames[1 : code.co_argcount]  # without self
 
 
 def _told(answer: object) -> str:

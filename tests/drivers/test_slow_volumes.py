@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from overlayfs_py.drivers.pyfuse3_lanes import LanedOperations
+from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
+from overlayfs_py.drivers.pyfuse3_trace import parameters_of
 from overlayfs_py.union.values import Volume
 from tests.drivers.serving import Daemon, Stack, serving, start, stop, wait_until, with_driver
 from tests.support.users import ALICE, errno_as
@@ -177,6 +180,12 @@ def test_who_waits_for_it_can_be_killed(stack: Stack, far: Daemon, near: Daemon)
     finally:
         far.signal(signal.SIGCONT)
         assert waiting.wait(_TIMEOUT_S) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("operations", [UnionOperations, LanedOperations])
+def test_a_log_names_what_was_asked(operations: type[UnionOperations]) -> None:
+    assert parameters_of(operations.lookup) == ("parent_inode", "name", "ctx")
+    assert parameters_of(operations.fsync) == ("fh", "datasync")
 
 
 def _is_waiting(pid: int) -> bool:
