@@ -30,6 +30,9 @@ _MOST_NS = 60_000
 _SOON_NS = 150_000
 # Guess: who has asked for nothing for so long has gone to do something else.
 QUIET_MS = 4
+# Less than what starting a program takes, which may look at what another has changed; far more than
+# what passes between two requests of one that changes many files.
+TELL_AFTER_MS = 1
 
 
 class AnswerRefused(Exception):
@@ -95,12 +98,17 @@ class Device:
         Once nobody has asked for a moment, the kernel is told what is outdated.
         """
         began = time.perf_counter_ns()
-        if self._wakefulness.holds or outdated:
+        if outdated:
+            with trio.move_on_after(TELL_AFTER_MS / 1000) as soon:
+                await trio.lowlevel.wait_readable(self._fd)
+            if not soon.cancelled_caught:
+                return
+            outdated.tell()
+        if self._wakefulness.holds:
             with trio.move_on_after(QUIET_MS / 1000) as quiet:
                 await trio.lowlevel.wait_readable(self._fd)
             if quiet.cancelled_caught:
                 self._wakefulness.rest()
-                outdated.tell()
                 await trio.lowlevel.wait_readable(self._fd)
         else:
             await trio.lowlevel.wait_readable(self._fd)

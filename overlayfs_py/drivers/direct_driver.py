@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers.callers import is_being_killed
-from overlayfs_py.drivers.direct_device import QUIET_MS, AnswerRefused, Device
+from overlayfs_py.drivers.direct_device import TELL_AFTER_MS, AnswerRefused, Device
 from overlayfs_py.drivers.direct_handlers import handlers_of
 from overlayfs_py.drivers.direct_operations import OPENED, DirectOperations
 from overlayfs_py.drivers.direct_start import Announcement, answer_first, noted_signals
@@ -329,7 +329,7 @@ class Server:
                 del self._waiting[header.unique]
         if self.outdated:
             # The loop may have gone to sleep before there was something to tell.
-            await trio.sleep(QUIET_MS / 1000)
+            await trio.sleep(TELL_AFTER_MS / 1000)
             self.outdated.tell()
 
     async def _heed(self, unique: int) -> None:

@@ -16,7 +16,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
-from overlayfs_py.drivers.direct_device import QUIET_MS
+from overlayfs_py.drivers.direct_device import QUIET_MS, TELL_AFTER_MS
 from overlayfs_py.wire.errors import WireError
 
 if TYPE_CHECKING:
@@ -139,10 +139,12 @@ def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTa
         while not server.has_ended and not loading.is_over:
             if postponed or noted:
                 loading.begin()
-            if server.drain(postponed) or poll.poll(QUIET_MS):
+            if server.drain(postponed) or poll.poll(TELL_AFTER_MS):
+                continue
+            server.outdated.tell()
+            if poll.poll(QUIET_MS - TELL_AFTER_MS):
                 continue
             server.wakefulness.rest()
-            server.outdated.tell()
             if not poll.poll(_MOMENT_MS):
                 loading.begin()
     except WireError as error:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
-_QUIET_S = 0.004  # see `outdated`
+_QUIET_S = 0.001  # see `outdated`
 # Guess: enough to keep a disk busy; decompressing takes a processor each.
 _MOST_READS = 4
 

@@ -331,6 +331,7 @@ def test_appending(stack: Stack, daemon: Daemon) -> None:
     os.stat(file)
     with metering(daemon) as first:
         append(file)
+    assert wait_until(lambda: _ctimes(stack.target) == _ctimes(stack.upper))
     with metering(daemon) as more:
         for _ in range(10):
             append(file)
