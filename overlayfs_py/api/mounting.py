@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,8 +52,7 @@ def mounted(
             server.ready()
             yield Path(os.fsdecode(target))
         finally:
-            server.kill(signal.SIGTERM)
-            server.wait()
+            server.stop()
 
 
 def _start(spec: StackSpec, plan: MountPlan, driver: str, callers_fds: frozenset[int]) -> Child:
@@ -64,4 +62,4 @@ def _start(spec: StackSpec, plan: MountPlan, driver: str, callers_fds: frozenset
 
         service.serve(spec, plan, driver=driver, on_ready=on_ready)
 
-    return daemon.start(serve, daemon.Until.CALLER_ENDS, callers_fds)
+    return daemon.start(serve, daemon.Until.CALLER_ENDS, callers_fds, keep_stderr=True)

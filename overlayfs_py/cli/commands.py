@@ -16,7 +16,20 @@ _COMPLETION = "_OVERLAYFS_PY_COMPLETE"  # in the environment: a shell asks what 
 _MODULES = {
     **{
         name: name
-        for name in ("chroot", "completion", "doctor", "image", "layer", "mount", "store", "umount")
+        for name in (
+            *(
+                "attach",
+                "chroot",
+                "completion",
+                "create",
+                "doctor",
+                "image",
+                "kill",
+                "layer",
+                "logs",
+            ),
+            *("mount", "ps", "rm", "run", "start", "stop", "store", "umount", "wait"),
+        )
     },
     # Where docker has them, too.
     "history": "image_history",

@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_RUN = "`overlayfs-py chroot IMAGE -- CMD` runs one command"
-_KEPT = f"containers are not kept here: {_RUN}"
+_RUN = "`overlayfs-py run`, `start`, `stop`, `ps`, `logs` and `rm` are there"
+_KEPT = f"not there yet: {_RUN}"
 _BUILD = (
     "podman and buildah build on our mounts (docs/ENGINES.md); `overlayfs-py load` takes images"
 )
 # Words of docker and podman, and of others that handle images and mounts.
 _ELSEWHERE = {
-    "run": f"not there yet: {_RUN}",
-    **dict.fromkeys(("attach", "create", "exec", "kill", "logs", "pause", "port"), _KEPT),
-    **dict.fromkeys(("ps", "rename", "restart", "rm", "start", "stats", "stop"), _KEPT),
-    **dict.fromkeys(("container", "top", "unpause", "update", "wait"), _KEPT),
+    **dict.fromkeys(("container", "exec", "pause", "port", "rename", "restart"), _KEPT),
+    **dict.fromkeys(("stats", "top", "unpause", "update"), _KEPT),
     **dict.fromkeys(("build", "buildx", "commit", "builder"), _BUILD),
     "compose": _KEPT,
     "cp": "`overlayfs-py image mount IMAGE DIR`, or `image cat` for one file",

@@ -27,15 +27,20 @@ def find_or_pull(
     try:
         found = find_base(text, find_image)
     except NotHere as failure:
-        _pull(failure.name, root)
+        pull(failure.name, root)
         return find_base(text, find_image)
     if not always or not found.image:
         return found
-    _pull(found.image, root)
+    pull(found.image, root)
     return find_base(text, find_image)
 
 
-def _pull(name: str, root: Path | None) -> None:
+def pull(name: str, root: Path | None) -> None:
+    """Pull an image; what happens is said on stderr.
+
+    Raises:
+        Failure: it cannot be pulled; the reason has been said.
+    """
     where = [] if root is None else ["--root", str(root)]
 
     def work(_: Report) -> int:

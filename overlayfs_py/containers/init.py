@@ -38,6 +38,7 @@ class Container(NamedTuple):
     volumes: tuple[bytes, ...] = ()  # places in the union that `read_only` leaves as they are
     files: tuple[Volume, ...] = ()  # of the host, each over one of the union
     tmpfs: tuple[bytes, ...] = ()  # places that a tmpfs covers
+    is_first: bool = False  # whether the command itself is the first process
     terminal_for: Collection[int] = ()  # of its stdin, stdout, stderr
     terminal_to: socket.socket | None = None  # gets the master
 
@@ -71,6 +72,8 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     container.process.directory.enter()
     if not container.privileged:
         capabilities.drop_others()
+    if container.is_first:
+        process.become(container.process, account, terminal, mask, report)
     pid = process.fork(container.process, account, terminal, mask, report)
     report.close()
     return signals.run_init(pid)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from overlayfs_py.containers import accounts, signals
 from overlayfs_py.errors import Failure
-from overlayfs_py.syscalls import terminals
+from overlayfs_py.syscalls import namespaces, terminals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -60,20 +61,23 @@ def fork(
     """Start it in a session of its own, and return its pid."""
     pid = os.fork()
     if not pid:
-        _run(process, account, terminal, mask, report)
+        os.setsid()
+        become(process, account, terminal, mask, report)
     return pid
 
 
-def _run(
+def become(
     process: Process, account: Account, terminal: Terminal | None, mask: set[int], report: Report
 ) -> NoReturn:
+    """Become it, or report why that cannot be and end; this process leads its session."""
     try:
-        os.setsid()
         if terminal is not None:
             os.fchown(terminal.slave, account.uid, -1)
             terminals.become_controlling(terminal.slave)
         os.umask(_UMASK)
-        _become(process, account)
+        _take_account(process, account)
+        # The kernel forgets it where ids change (commit_creds of kernel/cred.c).
+        namespaces.signal_when_parent_dies(signal.SIGKILL)
         signals.restore_for_command(mask)
         _execute(process, account)
     except Failure as failure:
@@ -82,7 +86,7 @@ def _run(
         os._exit(failure.exit_code)
 
 
-def _become(process: Process, account: Account) -> None:
+def _take_account(process: Process, account: Account) -> None:
     try:
         accounts.become(account)
     except Failure as failure:

@@ -95,8 +95,7 @@ def run(asked: Run) -> int:
             server.ready()
             return _run_command(asked, places, server, terminal)
         finally:
-            server.kill(signal.SIGTERM)
-            server.wait()
+            server.stop()
 
 
 def _lay_out(asked: Run, scratch: bytes) -> _Places:
@@ -126,7 +125,8 @@ def _start_daemon(asked: Run, places: _Places, terminal: UsersTerminal | None) -
 
         service.serve(spec, plan, driver=asked.driver, on_ready=on_ready)
 
-    return daemon.start(serve, daemon.Until.CALLER_ENDS, asked.callers_fds | terminals_fds)
+    callers_fds = asked.callers_fds | terminals_fds
+    return daemon.start(serve, daemon.Until.CALLER_ENDS, callers_fds, keep_stderr=True)
 
 
 def _run_command(asked: Run, places: _Places, server: Child, terminal: UsersTerminal | None) -> int:

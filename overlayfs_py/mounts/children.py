@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 # What a pipe takes, and so gives, in one piece: the parent need not wait for the end of the file,
 # which a grandchild may keep away.
 _LONGEST_WORD = select.PIPE_BUF
+_STOP_S = 30.0  # a guess: a mount with much to write back needs some of it
 
 
 class Report:
@@ -108,6 +109,20 @@ class Child:
             self._status = shell_status(os.waitpid(self.pid, 0)[1])
         return self._status
 
+    def stop(self) -> None:
+        """Ask it to end, wait until it has, and kill it where it does not in time."""
+        if self._status is not None:
+            return
+        fd = os.pidfd_open(self.pid)
+        try:
+            self.kill(signal.SIGTERM)
+            has_ended, _, _ = select.select([fd], [], [], _STOP_S)
+        finally:
+            os.close(fd)
+        if not has_ended:
+            self.kill(signal.SIGKILL)
+        self.wait()
+
     def poll(self) -> int | None:
         """What `wait` returns, or None while the child lives."""
         if self._status is None:
@@ -117,13 +132,13 @@ class Child:
         return self._status
 
 
-def start(work: Callable[[Report], int | None]) -> Child:
+def start(work: Callable[[Report], int | None], fork: Callable[[], int] = os.fork) -> Child:
     """Fork, and do `work` in the child; it ends with what `work` returns.
 
     Only to be called while there is one thread. What `work` raises is reported.
     """
     read_fd, write_fd = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if not pid:
         os.close(read_fd)
         _run(work, Report(write_fd))

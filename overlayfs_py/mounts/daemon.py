@@ -33,12 +33,16 @@ _SYSLOG = "/dev/log"
 class Until(Enum):
     """How long a daemon serves, if nobody unmounts."""
 
-    CALLER_ENDS = "caller ends"  # it writes to its caller's stderr
-    KILLED = "killed"  # it writes to the system's log
+    CALLER_ENDS = "caller ends"
+    KILLED = "killed"
 
 
-def start(serve: Serve, until: Until, callers_fds: frozenset[int]) -> Child:
+def start(
+    serve: Serve, until: Until, callers_fds: frozenset[int], *, keep_stderr: bool = False
+) -> Child:
     """Fork a daemon that runs `serve`; wait for it with `Child.ready`.
+
+    Warnings go to the system's log, with `keep_stderr` to the caller's stderr.
 
     Only to be called while there is one thread. The caller passes what `open_descriptors` returned
     before it opened anything for the mount: those are closed in the daemon once the mount answers.
@@ -52,7 +56,9 @@ def start(serve: Serve, until: Until, callers_fds: frozenset[int]) -> Child:
         if caller_fd is not None:
             children.die_with(caller_fd, signal.SIGTERM)
         os.setsid()
-        serve(lambda: _detach(report, until, callers_fds))
+        # The caller may hold back signals for a command; a daemon ends at SIGTERM.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        serve(lambda: _detach(report, until, callers_fds, keep_stderr=keep_stderr))
 
     daemon = children.start(work)
     if caller_fd is not None:
@@ -77,11 +83,13 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def _detach(report: Report, until: Until, callers_fds: frozenset[int]) -> None:
+def _detach(
+    report: Report, until: Until, callers_fds: frozenset[int], *, keep_stderr: bool
+) -> None:
     os.chdir("/")
-    if until is Until.KILLED:
+    if not keep_stderr:
         _log_to_syslog()
-    children.take_null_stdio(keep_stderr=until is Until.CALLER_ENDS)
+    children.take_null_stdio(keep_stderr=keep_stderr)
     for fd in callers_fds:
         with suppress(OSError):  # the caller had closed it before it forked
             os.close(fd)

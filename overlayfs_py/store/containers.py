@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -175,6 +176,15 @@ class Containers:
         with self._lock.shared():
             diff_ids = [Digest(diff_id) for diff_id in record.diff_ids]
             return layers.use(self._places, diff_ids, None)
+
+    def is_running(self, record: ContainerRecord) -> bool:
+        """Whether a monitor looks after a container, or is cleaning up after it."""
+        return is_running(self._places, record.id)
+
+    def wait_until_free(self, record: ContainerRecord) -> None:
+        """Wait until no monitor looks after a container, and what it mounted is gone."""
+        with suppress(FileNotFoundError):  # so is the container
+            locks.wait_for(self._places.container(record.id) / LOCK)
 
     def remove(self, record: ContainerRecord) -> None:
         """Remove a container with all that it wrote.

@@ -73,6 +73,15 @@ def try_acquire(path: Path, mode: Mode) -> Lock | None:
             return held
 
 
+def wait_for(path: Path) -> None:
+    """Wait until nobody holds the lock file exclusively."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
 def hold_directory(path: Path) -> Lock:
     """Hold a directory, shared: where its filesystem is read-only no lock file can be made."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)

@@ -20,6 +20,7 @@ CLONE_NEWPID = 0x20000000
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _unshare = function("unshare", CInt)
+_setns = function("setns", CInt, CInt)
 _prctl = function("prctl", CInt, CULong, CULong, CULong, CULong)
 _pivot_root = function("pivot_root", CBytes, CBytes)
 
@@ -35,6 +36,11 @@ class IdExtent(NamedTuple):
 def unshare(flags: int) -> None:
     """Put this process into new namespaces; with CLONE_NEWPID its later children only."""
     _unshare(flags)
+
+
+def setns(fd: int, kinds: int) -> None:
+    """Enter the namespace of `fd`, or with a pidfd those of a process that `kinds` names."""
+    _setns(fd, kinds)
 
 
 def pivot_root(new_root: bytes, put_old: bytes) -> None:

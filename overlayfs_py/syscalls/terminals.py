@@ -50,6 +50,11 @@ def copy_size(source_fd: int, target_fd: int) -> None:
     fcntl.ioctl(target_fd, termios.TIOCSWINSZ, size)
 
 
+def set_size(fd: int, rows: int, columns: int) -> None:
+    """Give a terminal a size; its foreground processes hear of it (SIGWINCH)."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, _SIZE.pack(rows, columns, 0, 0))
+
+
 def become_controlling(fd: int) -> None:
     """Make a terminal that of this session, whose leader this process is."""
     fcntl.ioctl(fd, termios.TIOCSCTTY, 0)

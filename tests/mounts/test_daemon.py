@@ -37,13 +37,13 @@ def _listed(directory: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Callable[[Until], Child]]:
+def started(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     children: list[Child] = []
 
-    def start(until: Until) -> Child:
+    def start(until: Until, *, keep_stderr: bool) -> Child:
         inherited = daemon.open_descriptors()
         kept, kept_writing = os.pipe()  # as a lease would be: opened for the mount
-        child = daemon.start(facts_in(tmp_path), until, inherited)
+        child = daemon.start(facts_in(tmp_path), until, inherited, keep_stderr=keep_stderr)
         children.append(child)
         child.ready()
         os.close(kept)
@@ -56,14 +56,15 @@ def started(tmp_path: Path) -> Iterator[Callable[[Until], Child]]:
         child.wait()
 
 
+@pytest.mark.parametrize("keep_stderr", [True, False])
 @pytest.mark.parametrize("until", Until)
 def test_a_daemon_lets_go_of_its_caller(
-    tmp_path: Path, started: Callable[[Until], Child], until: Until
+    tmp_path: Path, started: Callable[..., Child], until: Until, *, keep_stderr: bool
 ) -> None:
     ours, theirs = socket.socketpair()
     os.set_inheritable(theirs.fileno(), True)
 
-    started(until)
+    started(until, keep_stderr=keep_stderr)
     theirs.close()
 
     with ours:
@@ -76,9 +77,7 @@ def test_a_daemon_lets_go_of_its_caller(
     assert (tmp_path / "before").read_text() == str(Path.cwd())
     assert "socket:" not in links
     assert "pipe:" in links  # what was opened for the mount is the daemon's too
-    standard = {0: "/dev/null", 1: "/dev/null"} | (
-        {2: "/dev/null"} if until is Until.KILLED else {}
-    )
+    standard = {0: "/dev/null", 1: "/dev/null"} | ({2: "/dev/null"} if not keep_stderr else {})
     for fd, name in standard.items():
         assert f"{fd}: {name!r}" in links
 

@@ -1,0 +1,64 @@
+"""What commands about containers take."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from overlayfs_py.cli.store_arguments import open_store
+from overlayfs_py.errors import OverlayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from overlayfs_py.store.containers import ContainerRecord
+    from overlayfs_py.store.store import Store
+
+
+class ContainerName(click.ParamType[str]):
+    """A container by its name or ID; TAB completes names."""
+
+    name = "container"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        try:
+            known = open_store(ctx.params.get("root")).containers.all()
+        except (OverlayError, OSError):
+            return []  # a shell that waits for names has no place for a reason
+        names = sorted(record.name for record in known)
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+CONTAINER = ContainerName()
+
+
+def for_each(
+    store: Store,
+    names: Iterable[str],
+    work: Callable[[ContainerRecord], object],
+    *,
+    force: bool = False,
+) -> int:
+    """Do `work` with each container and print its name, as docker does; return the exit code.
+
+    One that cannot be done does not keep the others; with `force` one that is not there is fine.
+    """
+    from overlayfs_py.store.failures import NotInStore
+
+    code = 0
+    for name in names:
+        try:
+            work(store.containers.get(name))
+        except NotInStore as error:
+            click.echo(f"overlayfs-py: {error}", err=True)
+            code = code if force else code or 1
+        except OverlayError as error:
+            click.echo(f"overlayfs-py: {error}", err=True)
+            code = code or 1
+        else:
+            click.echo(name)
+    return code

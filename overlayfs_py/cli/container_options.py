@@ -1,0 +1,188 @@
+"""The options of `run` and `create`, and what they ask for."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, TypeVar
+
+import click
+
+from overlayfs_py.backends.option_values import OptionError
+from overlayfs_py.cli.arguments import driver_option
+from overlayfs_py.cli.store_arguments import IMAGE, root_option
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from overlayfs_py.containers.creation import Asked
+    from overlayfs_py.store.containers import ContainerMount
+
+_Command = TypeVar("_Command", bound="Callable[..., object]")
+_HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
+
+_OPTIONS = (
+    click.option("--name", metavar="NAME", help="What it is called.  [default: made up]"),
+    click.option("-e", "--env", "variables", multiple=True, metavar="K[=V]",
+                 help="Set an environment variable; without V to the caller's value."),
+    click.option("--env-file", "variable_files", multiple=True, metavar="FILE",
+                 type=click.Path(path_type=Path), help="Set the variables that FILE has."),
+    click.option("-v", "--volume", "volumes", multiple=True, metavar="[NAME|HOST:]PATH[:ro]",
+                 help="Show a named volume, or something of the host, at PATH."),
+    click.option("--mount", "mounts", multiple=True, metavar="type=...,src=...,dst=...",
+                 help="The same in docker's long form: volume, bind or tmpfs."),
+    click.option("--tmpfs", "tmpfs", multiple=True, metavar="PATH[:OPTIONS]",
+                 help="An empty directory in memory at PATH."),
+    click.option("-w", "--workdir", "directory", metavar="DIR", help="Start in DIR (inside)."),
+    click.option("-u", "--user", metavar="USER[:GROUP]", help="Run as this user of the image."),
+    click.option("--entrypoint", metavar="PROGRAM", help="Run this instead of the image's."),
+    click.option("-h", "--hostname", metavar="NAME", help="The host name inside."),
+    click.option("-l", "--label", "labels", multiple=True, metavar="K[=V]", help="Note a fact."),
+    click.option("-t", "--tty", is_flag=True, help="Give it a terminal."),
+    click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open."),
+    click.option("--init", is_flag=True, help="A first process that reaps orphans."),
+    click.option("--read-only", is_flag=True, help="Nothing but volumes can be written to."),
+    click.option("--privileged", is_flag=True, help="Give root all its rights."),
+    click.option("--restart", metavar="POLICY", default="no", show_default=True,
+                 help="no, always, unless-stopped or on-failure[:N]."),
+    click.option("--rm", "auto_remove", is_flag=True, help="Remove it when it ends."),
+    click.option("--stop-signal", metavar="SIGNAL", help="What `stop` sends."),
+    click.option("--stop-timeout", metavar="SECONDS", type=int, help="What `stop` waits."),
+    click.option("--cidfile", type=click.Path(path_type=Path), metavar="FILE",
+                 help="Write the ID to FILE, which must not be there."),
+    click.option("--pull", "when_to_pull", type=click.Choice(["missing", "always", "never"]),
+                 default="missing", show_default=True, help="When to bring the image."),
+    driver_option,
+    root_option,
+    click.argument("image", type=IMAGE),
+    click.argument("words", metavar="[CMD...]", nargs=-1, type=click.UNPROCESSED),
+)  # fmt: skip
+
+# All from the image on is the command's, dashes too.
+SETTINGS = {"allow_interspersed_args": False, "help_option_names": ["--help"]}
+
+
+def container_options(command: _Command) -> _Command:
+    """Give a command the options."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+class CreateOptions(TypedDict):
+    """What click passes of the options that `run` and `create` share."""
+
+    name: str | None
+    variables: tuple[str, ...]
+    variable_files: tuple[Path, ...]
+    volumes: tuple[str, ...]
+    mounts: tuple[str, ...]
+    tmpfs: tuple[str, ...]
+    directory: str | None
+    user: str | None
+    entrypoint: str | None
+    hostname: str | None
+    labels: tuple[str, ...]
+    tty: bool
+    interactive: bool
+    init: bool
+    read_only: bool
+    privileged: bool
+    restart: str
+    auto_remove: bool
+    stop_signal: str | None
+    stop_timeout: int | None
+    cidfile: Path | None
+    when_to_pull: str
+    driver: str
+
+
+def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Asked:
+    """What the options ask for.
+
+    Raises:
+        OptionError: one makes no sense, or contradicts another.
+        OSError: a file that one names cannot be read.
+    """
+    from overlayfs_py.cli import mount_arguments
+    from overlayfs_py.containers.creation import Asked
+
+    _require_consistent(options)
+    return Asked(
+        image,
+        words,
+        name=options["name"],
+        entrypoint=options["entrypoint"],
+        environment=tuple(_environment(options["variable_files"], options["variables"])),
+        user=options["user"],
+        directory=options["directory"],
+        hostname=options["hostname"],
+        labels=tuple(_label(text) for text in options["labels"]),
+        tty=options["tty"],
+        stdin_open=options["interactive"],
+        stop_signal=options["stop_signal"],
+        stop_timeout_s=options["stop_timeout"],
+        mounts=_mounts(
+            [
+                *map(mount_arguments.parse_volume, options["volumes"]),
+                *map(mount_arguments.parse_mount, options["mounts"]),
+                *map(mount_arguments.parse_tmpfs, options["tmpfs"]),
+            ]
+        ),
+        read_only=options["read_only"],
+        privileged=options["privileged"],
+        init=options["init"],
+        driver=options["driver"],
+        restart=options["restart"],
+        auto_remove=options["auto_remove"],
+    )
+
+
+def _require_consistent(options: CreateOptions) -> None:
+    from overlayfs_py.containers.restarts import RestartPolicy, When
+
+    try:
+        policy = RestartPolicy.parse(options["restart"])
+    except ValueError as error:
+        raise OptionError("--restart", f"{options['restart']}: {error}") from None
+    if options["auto_remove"] and policy.when is not When.NEVER:
+        raise OptionError("--restart", "conflicts with --rm")
+    hostname = options["hostname"]
+    if hostname is not None and _HOSTNAME.fullmatch(hostname) is None:
+        raise OptionError("--hostname", f"{hostname!r}: 1 to 64 letters, digits, dots and dashes")
+
+
+def _mounts(found: list[ContainerMount]) -> tuple[ContainerMount, ...]:
+    targets = [mount.target.rstrip("/") for mount in found]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise OptionError("-v", f"{target}: two mounts at one place")
+    return tuple(found)
+
+
+def _environment(files: Sequence[Path], variables: Sequence[str]) -> Iterator[str]:
+    given = [("--env-file", line) for file in files for line in _lines(file)]
+    given += [("-e", variable) for variable in variables]
+    for option, variable in given:
+        name, equals, _ = variable.partition("=")
+        if not name:
+            raise OptionError(option, f"{variable}: not of the form K=V or K")
+        if equals:
+            yield variable
+        elif name in os.environ:
+            yield f"{name}={os.environ[name]}"
+
+
+def _lines(file: Path) -> Iterator[str]:
+    for line in file.read_text(errors="surrogateescape").removeprefix("\ufeff").splitlines():
+        text = line.lstrip()
+        if text and not text.startswith("#"):
+            yield text
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name:
+        raise OptionError("--label", f"{text}: not of the form K=V or K")
+    return name, value

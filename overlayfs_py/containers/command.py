@@ -1,0 +1,104 @@
+"""One run of a container's command: its processes, and the monitor's ends of its streams."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.containers import init
+from overlayfs_py.containers.frames import Kind
+from overlayfs_py.containers.streams import Ends
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts import children
+from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
+
+if TYPE_CHECKING:
+    from overlayfs_py.containers.launch import Launch
+    from overlayfs_py.mounts.children import Child, Report
+
+_STDIO = (0, 1, 2)
+
+
+class Command(NamedTuple):
+    """A command that runs."""
+
+    child: Child  # the first process of its pid namespace
+    ends: Ends
+
+
+class _Wiring(NamedTuple):
+    """Pipes between a command and its monitor."""
+
+    theirs: tuple[int, ...]  # what are stdin, stdout and stderr there
+    ends: Ends
+
+
+def start(launch: Launch, mask: set[int]) -> Command:
+    """Start the command of a container whose union is mounted.
+
+    This process must have one thread.
+
+    Raises:
+        Failure: the container cannot be set up, or the command cannot be run: 126, not there: 127.
+    """
+    if launch.record.tty:
+        return _start_on_terminal(launch, mask)
+    wiring = _wire(has_stdin=launch.record.stdin_open)
+    try:
+        child = _fork(launch, mask, wiring.theirs, None)
+    except BaseException:
+        _close(wiring.ends)
+        raise
+    finally:
+        for fd in set(wiring.theirs):
+            os.close(fd)
+    return Command(child, wiring.ends)
+
+
+def _start_on_terminal(launch: Launch, mask: set[int]) -> Command:
+    ours, theirs = socket.socketpair()
+    null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        child = _fork(launch, mask, (null_fd, null_fd, null_fd), theirs)
+        theirs.close()
+        _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    finally:
+        os.close(null_fd)
+        ours.close()
+        theirs.close()
+    if not fds:
+        raise Failure(f"the container ended at once: {children.in_words(child.wait())}")
+    return Command(child, Ends({fds[0]: Kind.STDOUT}, fds[0]))
+
+
+def _wire(*, has_stdin: bool) -> _Wiring:
+    stdin, typed = os.pipe() if has_stdin else (os.open(os.devnull, os.O_RDONLY), None)
+    shown, stdout = os.pipe()
+    complained, stderr = os.pipe()
+    ends = Ends({shown: Kind.STDOUT, complained: Kind.STDERR}, typed)
+    return _Wiring((stdin, stdout, stderr), ends)
+
+
+def _close(ends: Ends) -> None:
+    for fd in {*ends.outputs, *(() if ends.stdin is None else (ends.stdin,))}:
+        os.close(fd)
+
+
+def _fork(
+    launch: Launch, mask: set[int], stdio: tuple[int, ...], terminal_to: socket.socket | None
+) -> Child:
+    container = launch.container(_STDIO if terminal_to else (), terminal_to)
+    monitor_fd = os.pidfd_open(os.getpid())
+
+    def be_first(report: Report) -> int:
+        children.die_with(monitor_fd, signal.SIGKILL)
+        for number, fd in zip(_STDIO, stdio, strict=True):
+            os.dup2(fd, number)
+        return init.run(container, mask, report)
+
+    child = children.start(be_first, fork=fork_in_new_pid_namespace)
+    os.close(monitor_fd)
+    child.word()
+    return child

@@ -1,0 +1,102 @@
+"""What a container's record means on this machine: a stack to mount, and a process to start."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.containers import file_volumes
+from overlayfs_py.containers.init import Container
+from overlayfs_py.containers.process import Process
+from overlayfs_py.containers.working_directory import WorkingDirectory
+from overlayfs_py.mounts.stored_stack import stack_of
+from overlayfs_py.store.containers import MountKind
+from overlayfs_py.union.values import Volume
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Collection
+    from pathlib import Path
+
+    from overlayfs_py.containers.file_volumes import Parted
+    from overlayfs_py.containers.keep_directory import UpperPlace
+    from overlayfs_py.store.containers import ContainerMount, ContainerRecord
+    from overlayfs_py.union.values import StackSpec
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Launch(NamedTuple):
+    """A container that is about to be started."""
+
+    record: ContainerRecord
+    directory: Path
+    layers: tuple[bytes, ...]  # topmost first
+    volume_data: Callable[[str], Path]  # where a named volume's files are
+
+    @property
+    def root(self) -> bytes:
+        """Where its union is mounted, in its monitor's mount namespace only."""
+        return os.fsencode(self.directory / "root")
+
+    @property
+    def files(self) -> bytes:
+        """Where /etc/hosts and its like lie; made anew at each start."""
+        return os.fsencode(self.directory / "files")
+
+    def stack(self, changes: UpperPlace, bottom: bytes) -> StackSpec:
+        """What to mount there, `bottom` below all layers."""
+        return stack_of((*self.layers, bottom))._replace(
+            upper=changes.upper,
+            work=changes.work,
+            volumes=self._volumes().directories,
+            # A crash of the machine may take what was never synced; so it may in any container.
+            volatile=True,
+            metacopy=True,
+        )
+
+    def container(
+        self, terminal_for: Collection[int], terminal_to: socket.socket | None
+    ) -> Container:
+        """What its first process makes of itself."""
+        record = self.record
+        volumes = self._volumes()
+        return Container(
+            self.root,
+            self.files,
+            self._process(),
+            record.hostname,
+            privileged=record.privileged,
+            read_only=record.read_only,
+            volumes=tuple(volume.target for volume in volumes.directories),
+            files=volumes.files,
+            tmpfs=tuple(os.fsencode(m.target) for m in record.mounts if m.kind is MountKind.TMPFS),
+            is_first=not record.init,
+            terminal_for=terminal_for,
+            terminal_to=terminal_to,
+        )
+
+    def _process(self) -> Process:
+        record = self.record
+        environment = {b"PATH": os.fsencode(_PATH), b"HOSTNAME": os.fsencode(record.hostname)}
+        if record.tty:
+            environment[b"TERM"] = b"xterm"
+        for variable in record.environment:
+            name, _, value = variable.partition("=")
+            environment[os.fsencode(name)] = os.fsencode(value)
+        return Process(
+            tuple(map(os.fsencode, record.words)),
+            environment,
+            WorkingDirectory(os.fsencode(record.directory), is_made=record.directory_is_made),
+            record.user,
+            user_is_wish=record.user_is_wish,
+        )
+
+    def _volume(self, mount: ContainerMount) -> Volume:
+        named = mount.kind is MountKind.VOLUME
+        source = os.fsencode(self.volume_data(mount.source) if named else mount.source)
+        return Volume(source, os.fsencode(mount.target), mount.read_only)
+
+    def _volumes(self) -> Parted:
+        found = (mount for mount in self.record.mounts if mount.kind is not MountKind.TMPFS)
+        return file_volumes.part(map(self._volume, found))

@@ -1,0 +1,181 @@
+"""Starting, stopping and removing containers, whoever started them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from overlayfs_py.containers import door, monitor, state, user_namespace
+from overlayfs_py.containers.frames import Frame, FrameReader, Kind
+from overlayfs_py.containers.launch import Launch
+from overlayfs_py.errors import Failure
+from overlayfs_py.mounts import children
+from overlayfs_py.store.containers import MountKind
+from overlayfs_py.store.failures import NotInStore
+
+if TYPE_CHECKING:
+    import signal
+    import socket
+    from collections.abc import Iterator
+
+    from overlayfs_py.containers.state import State
+    from overlayfs_py.mounts.children import Child, Report
+    from overlayfs_py.store.containers import ContainerRecord
+    from overlayfs_py.store.store import Store
+
+_CHUNK_BYTES = 1 << 16
+
+
+class NotRunning(Failure):
+    """A container that would have to run."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: the container is not running")
+
+
+def start(
+    store: Store,
+    record: ContainerRecord,
+    callers_fds: frozenset[int],
+    first_client: socket.socket | None = None,
+    mask: set[int] | None = None,
+) -> Child:
+    """Start a container; wait for `ready`, which raises what went wrong.
+
+    To be called while there is one thread. `callers_fds` are the descriptors that the container's
+    monitor is not to keep; `first_client` is its end of a connection that is attached first,
+    `mask` the command's signal mask where the caller has blocked signals.
+
+    Raises:
+        NotInStore: a layer of its image has gone.
+    """
+    layers = store.containers.use_layers(record)
+    launch = Launch(record, store.containers.directory(record.id), layers.lower, store.volumes.data)
+
+    def finish() -> None:
+        if record.auto_remove:
+            _remove_here(store, record, with_volumes=True)
+
+    # The monitor inherits what keeps the layers; here it goes with the process.
+    return monitor.start(launch, first_client, callers_fds, mask, finish)
+
+
+def state_of(store: Store, record: ContainerRecord) -> State:
+    """What a container is doing."""
+    return state.read(store.containers.directory(record.id))
+
+
+def stop(
+    store: Store, record: ContainerRecord, number: signal.Signals, timeout_s: float | None
+) -> None:
+    """Ask a container to end, kill it after `timeout_s`, and wait for its end.
+
+    None means the container's own patience, less than 0 none at all. One that does not run is
+    stopped already.
+    """
+    request: dict[str, object] = {"do": "stop", "signal": int(number), "timeout": timeout_s}
+    try:
+        _ask(store, record, request)
+    except NotRunning:
+        return
+    _wait_for_lock(store, record)
+
+
+def kill(store: Store, record: ContainerRecord, number: signal.Signals) -> None:
+    """Send a signal to a container's first process.
+
+    Raises:
+        NotRunning: there is none.
+    """
+    _ask(store, record, {"do": "signal", "number": int(number)})
+
+
+def wait(store: Store, record: ContainerRecord) -> int:
+    """Wait until a container does not run, and return its last exit status."""
+    try:
+        answer = _ask(store, record, {"do": "wait"})
+    except NotRunning:
+        return state_of(store, record).exit_code
+    return int(str(answer["exit_code"]))
+
+
+def remove(store: Store, record: ContainerRecord, *, with_volumes: bool = False) -> None:
+    """Remove a container that does not run, with all that it wrote.
+
+    Raises:
+        InUse: it runs.
+    """
+    if user_namespace.may_mount():
+        _remove_here(store, record, with_volumes=with_volumes)
+        return
+
+    def work(report: Report) -> None:
+        # Files of the container's other users can be removed there only.
+        user_namespace.enter()
+        _remove_here(store, record, with_volumes=with_volumes)
+        report.ready()
+
+    child = children.start(work)
+    child.ready()
+    child.wait()
+
+
+def attach(store: Store, record: ContainerRecord) -> socket.socket:
+    """Return a connection that a container's output comes from.
+
+    Raises:
+        NotRunning: it does not run.
+    """
+    sock = _connect(store, record)
+    request(sock, {"do": "attach"})
+    return sock
+
+
+def request(sock: socket.socket, asked: dict[str, object]) -> None:
+    """Send a connection's request."""
+    sock.sendall(Frame(Kind.REQUEST, json.dumps(asked).encode()).encode())
+
+
+def _ask(store: Store, record: ContainerRecord, asked: dict[str, object]) -> dict[str, object]:
+    with _connect(store, record) as sock:
+        request(sock, asked)
+        for frame in _frames(sock):
+            if frame.kind is Kind.ANSWER:
+                answer: dict[str, object] = json.loads(frame.body)
+                if "error" in answer:
+                    raise Failure(str(answer["error"]))
+                return answer
+    raise NotRunning(record.name)  # its monitor has gone meanwhile
+
+
+def _connect(store: Store, record: ContainerRecord) -> socket.socket:
+    directory = store.containers.directory(record.id)
+    try:
+        return door.connect(directory)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise NotRunning(record.name) from None
+
+
+def _frames(sock: socket.socket) -> Iterator[Frame]:
+    reader = FrameReader()
+    while data := sock.recv(_CHUNK_BYTES):
+        yield from reader.feed(data)
+
+
+def _wait_for_lock(store: Store, record: ContainerRecord) -> None:
+    """Wait until a container's monitor has cleaned up, too."""
+    store.containers.wait_until_free(record)
+
+
+def _remove_here(store: Store, record: ContainerRecord, *, with_volumes: bool) -> None:
+    try:
+        store.containers.remove(record)
+    except FileNotFoundError:
+        return  # another process was quicker
+    if with_volumes:
+        for mount in record.mounts:
+            if mount.kind is MountKind.VOLUME and mount.anonymous:
+                try:
+                    store.volumes.remove(mount.source)
+                except (NotInStore, FileNotFoundError):
+                    continue

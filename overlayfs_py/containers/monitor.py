@@ -1,0 +1,378 @@
+"""The process beside a running container: it mounts, starts, watches, restarts and cleans up.
+
+One for each container, from its start to its end; nothing else of ours runs. It holds the
+container's lock as long as it lives, and the kernel ends with it whatever it started: the first
+process of the container, and so all others, and the daemon of the mount. What it is to do, clients
+say at its door, a socket in the container's directory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from overlayfs_py.containers import (
+    command,
+    keep_directory,
+    name_files,
+    output_log,
+    signals,
+    state,
+    user_namespace,
+)
+from overlayfs_py.containers.door import Client, Door
+from overlayfs_py.containers.event_loop import READABLE, EventLoop
+from overlayfs_py.containers.frames import BadFrame, Frame, Kind, number_frame, number_in, size_in
+from overlayfs_py.containers.restarts import RestartPolicy
+from overlayfs_py.containers.state import State, Status
+from overlayfs_py.containers.streams import Streams
+from overlayfs_py.drivers.mounting import MountPlan
+from overlayfs_py.errors import Failure, OverlayError, describe, exit_code_of
+from overlayfs_py.mounts import children, daemon
+from overlayfs_py.store import durable
+from overlayfs_py.store.containers import LOCK
+from overlayfs_py.store.failures import InUse
+from overlayfs_py.syscalls import mounts, namespaces, signal_fds, terminals
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from overlayfs_py.containers.command import Command
+    from overlayfs_py.containers.event_loop import Timer
+    from overlayfs_py.containers.launch import Launch
+    from overlayfs_py.mounts.children import Child
+
+CANNOT_START = 125  # what failed is ours, not the command
+_LAST_OUTPUT_S = 2.0  # for pipes of a dead container that a process outside holds
+_LAST_CLIENTS_S = 10.0  # for clients that do not read what is left
+
+log = logging.getLogger(__name__)
+
+
+def start(
+    launch: Launch,
+    first_client: socket.socket | None,
+    callers_fds: frozenset[int],
+    mask: set[int] | None,
+    finish: Callable[[], None],
+) -> Child:
+    """Fork a monitor; it is ready once the command runs.
+
+    To be called while there is one thread. `first_client` is the monitor's end of a connection,
+    which sees the output from its first byte. `mask` is the command's signal mask, where the
+    caller has blocked signals already (`signals.block`). `finish` is called at the end, when
+    nothing of the container runs or is mounted and its lock is free.
+    """
+
+    def serve(on_ready: Callable[[], None]) -> None:
+        lock_fd = _lock(launch)
+        try:
+            if not user_namespace.may_mount():
+                user_namespace.enter()
+            own_mask = signals.block()
+            commands_mask = own_mask if mask is None else mask
+            Monitor(launch, commands_mask).run(first_client, on_ready)
+        finally:
+            os.close(lock_fd)
+            finish()
+
+    return daemon.start(serve, daemon.Until.KILLED, callers_fds)
+
+
+def _lock(launch: Launch) -> int:
+    fd = os.open(launch.directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise InUse(launch.record.name, "the container is running already") from None
+    return fd
+
+
+def _written_files(launch: Launch) -> bytes:
+    """Write /etc/hosts and its like, as the host has them now; returns the layer for them."""
+    if os.path.lexists(launch.files):
+        durable.remove(Path(os.fsdecode(launch.files)))
+    os.mkdir(launch.files, 0o755)
+    return name_files.write(launch.files, launch.record.hostname)
+
+
+class Monitor:
+    """The state of one container that runs."""
+
+    def __init__(self, launch: Launch, mask: set[int]) -> None:
+        self._launch = launch
+        self._mask = mask
+        self._loop = EventLoop()
+        self._policy = RestartPolicy.parse(launch.record.restart)
+        self._state = State(monitor_pid=os.getpid())
+        self._command: Command | None = None
+        self._streams: Streams | None = None
+        self._attached: list[Client] = []
+        self._waiting: list[Client] = []  # for the end
+        self._killing: Timer | None = None
+        self._is_over = False
+        self._size: tuple[int, int] | None = None
+
+    def run(self, first_client: socket.socket | None, on_ready: Callable[[], None]) -> None:
+        """Run the container to its end.
+
+        Raises:
+            OSError: it could not be started.
+        """
+        server = None
+        try:
+            server = self._mount()
+            door = Door(self._loop, self._launch.directory, self)
+            try:
+                if first_client is not None:
+                    self._await_attachment(Client(self._loop, first_client, self))
+                self._start()
+                on_ready()
+                self._watch(server)
+                self._loop.run_until(lambda: self._is_over)
+            finally:
+                door.close()
+            self._say_goodbye()
+        except OSError as error:
+            self._note_failure(error)
+            raise
+        finally:
+            if server is not None:
+                server.stop()
+
+    def _await_attachment(self, client: Client) -> None:
+        self._loop.run_until(lambda: client in self._attached or client.is_closed)
+        if client.is_closed:
+            raise Failure(f"{self._launch.record.name}: nobody waits for it any more")
+
+    # Starting.
+
+    def _mount(self) -> Child:
+        launch = self._launch
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        # Ours are not seen outside, and what is unmounted outside goes away here.
+        mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+        changes = keep_directory.lay_out(os.fsencode(launch.directory), like=launch.layers[0])
+        os.makedirs(launch.root, exist_ok=True)
+        spec = launch.stack(changes, _written_files(launch))
+        plan = MountPlan(launch.root, dev=launch.record.privileged, shares_upper=False)
+
+        def serve(on_ready: Callable[[], None]) -> None:
+            # Only here: the monitor need not load what serves a mount.
+            from overlayfs_py.drivers import service
+
+            service.serve(spec, plan, driver=launch.record.driver, on_ready=on_ready)
+
+        server = daemon.start(serve, daemon.Until.CALLER_ENDS, frozenset())
+        server.ready()
+        return server
+
+    def _start(self) -> None:
+        writer = output_log.LogWriter(self._launch.directory / output_log.FILE)
+        try:
+            self._command = command.start(self._launch, self._mask)
+        except BaseException:
+            writer.close()
+            raise
+        self._streams = Streams(self._loop, self._command.ends, writer)
+        self._streams.listeners += self._attached
+        if self._size is not None:
+            self._resize(*self._size)
+        self._change(
+            status=Status.RUNNING,
+            pid=self._command.child.pid,
+            started_ns=time.time_ns(),
+            finished_ns=0,
+            exit_code=0,
+            error="",
+        )
+
+    def _watch(self, server: Child) -> None:
+        """Watch what may end: the command, the mount; and signals."""
+        self._watch_command()
+        server_fd = os.pidfd_open(server.pid)
+        self._loop.watch(server_fd, READABLE, lambda: self._lost_mount(server, server_fd))
+        signal_fd = signal_fds.open_signal_fd(signals.watched())
+        self._loop.watch(signal_fd, READABLE, lambda: self._heed_signals(signal_fd))
+
+    def _watch_command(self) -> None:
+        assert self._command is not None
+        child = self._command.child
+        fd = os.pidfd_open(child.pid)
+
+        def ended() -> None:
+            self._loop.forget(fd)
+            os.close(fd)
+            self._ended(child.wait())
+
+        self._loop.watch(fd, READABLE, ended)
+
+    # Ending.
+
+    def _lost_mount(self, server: Child, fd: int) -> None:
+        self._loop.forget(fd)
+        os.close(fd)
+        if not self._is_over:
+            why = f"the daemon of the filesystem ended: {children.in_words(server.wait())}"
+            log.warning("%s", why)
+            self._change(error=why, was_stopped=True)
+            self._kill(signal.SIGKILL)
+
+    def _heed_signals(self, fd: int) -> None:
+        while (received := signal_fds.read_signal(fd)) is not None:
+            if received.number in (signal.SIGTERM, signal.SIGINT):
+                self._stop(signal.Signals[self._launch.record.stop_signal], None)
+
+    def _ended(self, status: int) -> None:
+        """The first process has ended, and with it all others of its pid namespace."""
+        assert self._streams is not None
+        streams = self._streams
+        if self._killing is not None:
+            self._killing.cancel()
+            self._killing = None
+        deadline = time.monotonic() + _LAST_OUTPUT_S
+        late = self._loop.call_later(_LAST_OUTPUT_S, lambda: None)
+        self._loop.run_until(lambda: streams.is_over or time.monotonic() >= deadline)
+        late.cancel()
+        streams.close()
+        self._streams = self._command = None
+        self._change(
+            status=Status.EXITED, pid=0, exit_code=status, finished_ns=time.time_ns(), ports=()
+        )
+        delay_s = None
+        if not self._state.was_stopped:
+            ran_s = (self._state.finished_ns - self._state.started_ns) / 1e9
+            delay_s = self._policy.delay_s(status, self._state.restarts, ran_s)
+        if delay_s is None:
+            self._is_over = True
+            return
+        self._change(status=Status.RESTARTING, restarts=self._state.restarts + 1)
+        self._loop.call_later(delay_s, self._restart)
+
+    def _restart(self) -> None:
+        if self._state.was_stopped:
+            self._change(status=Status.EXITED)
+            self._is_over = True
+            return
+        try:
+            self._start()
+        except OSError as error:
+            log.warning("%s", describe(error))
+            self._note_failure(error)
+            self._is_over = True
+            return
+        self._watch_command()
+
+    def _say_goodbye(self) -> None:
+        """Let every client read what is left, and the exit status."""
+        clients = {*self._attached, *self._waiting}
+        for client in self._waiting:
+            client.answer({"exit_code": self._state.exit_code})
+        for client in self._attached:
+            client.send(number_frame(Kind.ENDED, self._state.exit_code))
+        for client in clients:
+            client.finish()
+        deadline = time.monotonic() + _LAST_CLIENTS_S
+        late = self._loop.call_later(_LAST_CLIENTS_S, lambda: None)
+        self._loop.run_until(
+            lambda: all(client.has_all for client in clients) or time.monotonic() >= deadline
+        )
+        late.cancel()
+
+    def _note_failure(self, error: OSError) -> None:
+        code = exit_code_of(error)
+        self._change(
+            status=Status.EXITED if self._state.started_ns else Status.CREATED,
+            pid=0,
+            exit_code=CANNOT_START if code == OverlayError.exit_code else code,
+            error=describe(error),
+            finished_ns=time.time_ns(),
+        )
+
+    def _change(self, **facts: object) -> None:
+        self._state = structs.replace(self._state, **facts)
+        state.write(self._launch.directory, self._state)
+
+    # What clients ask.
+
+    def ask(self, client: Client, request: dict[str, object]) -> dict[str, object] | None:
+        match request:
+            case {"do": "attach"}:
+                self._attach(client)
+                return {}
+            case {"do": "wait"}:
+                self._waiting.append(client)
+                return None
+            case {
+                "do": "stop",
+                "signal": int(number),
+                "timeout": int() | float() | None as timeout,
+            }:
+                self._waiting.append(client)
+                self._stop(signal.Signals(number), timeout)
+                return None
+            case {"do": "signal", "number": int(number)}:
+                self._kill(signal.Signals(number))
+                return {}
+            case _:
+                raise ValueError("no such request")
+
+    def take(self, client: Client, frame: Frame) -> None:
+        if frame.kind is Kind.STDIN and self._streams is not None:
+            self._streams.type(frame.body)
+        elif frame.kind is Kind.SIZE:
+            self._resize(*size_in(frame))
+        elif frame.kind is Kind.SIGNAL:
+            number = number_in(frame)
+            if number not in signal.valid_signals():
+                raise BadFrame(f"no signal {number}")
+            self._kill(signal.Signals(number))
+
+    def gone(self, client: Client) -> None:
+        for clients in (self._attached, self._waiting):
+            if client in clients:
+                clients.remove(client)
+        if self._streams is not None and client in self._streams.listeners:
+            self._streams.listeners.remove(client)
+            self._streams.adjust()
+
+    def caught_up(self) -> None:
+        if self._streams is not None:
+            self._streams.adjust()
+
+    def _attach(self, client: Client) -> None:
+        self._attached.append(client)
+        if self._streams is not None:
+            self._streams.listeners.append(client)
+
+    def _resize(self, rows: int, columns: int) -> None:
+        self._size = (rows, columns)
+        if self._command is not None and self._launch.record.tty:
+            for fd in self._command.ends.outputs:
+                terminals.set_size(fd, rows, columns)
+
+    def _stop(self, number: signal.Signals, timeout_s: float | None) -> None:
+        """Ask the command to end, and kill it where it does not in time."""
+        self._change(was_stopped=True)
+        if timeout_s is None:
+            timeout_s = self._launch.record.stop_timeout_s
+        self._kill(number)
+        if timeout_s >= 0:  # below: for ever, as docker has it
+            self._killing = self._loop.call_later(timeout_s, lambda: self._kill(signal.SIGKILL))
+
+    def _kill(self, number: signal.Signals) -> None:
+        if self._command is not None:
+            self._command.child.kill(number)
+            return
+        if self._state.status is Status.RESTARTING:
+            return
+        raise Failure(f"{self._launch.record.name}: the container is not running")
