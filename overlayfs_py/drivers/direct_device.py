@@ -92,7 +92,7 @@ class Device:
                 return None
         return None
 
-    async def wait(self, outdated: Outdated) -> None:
+    async def wait(self, outdated: Outdated | None = None) -> None:
         """Sleep until there is a request; one that comes soon makes the next poll longer.
 
         Once nobody has asked for a moment, the kernel is told what is outdated.
