@@ -39,6 +39,8 @@ _OPTIONS = (
     click.option("--entrypoint", metavar="PROGRAM", help="Run this instead of the image's."),
     click.option("-h", "--hostname", metavar="NAME", help="The host name inside."),
     click.option("-l", "--label", "labels", multiple=True, metavar="K[=V]", help="Note a fact."),
+    click.option("--network", "--net", "network", metavar="host|none", default="host",
+                 show_default=True, help="The host's network, or loopback alone."),
     click.option("-t", "--tty", is_flag=True, help="Give it a terminal."),
     click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open."),
     click.option("--init", is_flag=True, help="A first process that reaps orphans."),
@@ -84,6 +86,7 @@ class CreateOptions(TypedDict):
     entrypoint: str | None
     hostname: str | None
     labels: tuple[str, ...]
+    network: str
     tty: bool
     interactive: bool
     init: bool
@@ -119,6 +122,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         directory=options["directory"],
         hostname=options["hostname"],
         labels=tuple(_label(text) for text in options["labels"]),
+        network=_network(options["network"]),
         tty=options["tty"],
         stdin_open=options["interactive"],
         stop_signal=options["stop_signal"],
@@ -151,6 +155,15 @@ def _require_consistent(options: CreateOptions) -> None:
     hostname = options["hostname"]
     if hostname is not None and _HOSTNAME.fullmatch(hostname) is None:
         raise OptionError("--hostname", f"{hostname!r}: 1 to 64 letters, digits, dots and dashes")
+
+
+def _network(text: str) -> str:
+    from overlayfs_py.containers.network import parse_mode
+
+    try:
+        return parse_mode(text).value
+    except ValueError as error:
+        raise OptionError("--network", f"{text}: {error}") from None
 
 
 def _mounts(found: list[ContainerMount]) -> tuple[ContainerMount, ...]:

@@ -24,7 +24,7 @@ _ELSEWHERE = {
     "help": "`overlayfs-py --help`, or `overlayfs-py COMMAND --help`",
     "info": "`overlayfs-py doctor` says what this machine offers",
     "manifest": "`overlayfs-py inspect IMAGE`",
-    "network": "a command in an image has the host's network",
+    "network": "`run --network host` or `none`; there are no networks between containers",
     "search": "registries are not searched: `overlayfs-py pull NAME`",
     "system": "`overlayfs-py store df`, `store prune`, or `doctor`",
     "unmount": "did you mean `umount`?",

@@ -15,6 +15,7 @@ from overlayfs_py.mounts import children
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
 
 if TYPE_CHECKING:
+    from overlayfs_py.containers.init import Container
     from overlayfs_py.containers.launch import Launch
     from overlayfs_py.mounts.children import Child, Report
 
@@ -35,19 +36,20 @@ class _Wiring(NamedTuple):
     ends: Ends
 
 
-def start(launch: Launch, mask: set[int]) -> Command:
+def start(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
     """Start the command of a container whose union is mounted.
 
+    `network_fd` is its network namespace, None for this process's own.
     This process must have one thread.
 
     Raises:
         Failure: the container cannot be set up, or the command cannot be run: 126, not there: 127.
     """
     if launch.record.tty:
-        return _start_on_terminal(launch, mask)
+        return _start_on_terminal(launch, mask, network_fd)
     wiring = _wire(has_stdin=launch.record.stdin_open)
     try:
-        child = _fork(launch, mask, wiring.theirs, None)
+        child = _fork(launch.container((), None, network_fd), mask, wiring.theirs)
     except BaseException:
         _close(wiring.ends)
         raise
@@ -57,11 +59,13 @@ def start(launch: Launch, mask: set[int]) -> Command:
     return Command(child, wiring.ends)
 
 
-def _start_on_terminal(launch: Launch, mask: set[int]) -> Command:
+def _start_on_terminal(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
     ours, theirs = socket.socketpair()
     null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        child = _fork(launch, mask, (null_fd, null_fd, null_fd), theirs)
+        child = _fork(
+            launch.container(_STDIO, theirs, network_fd), mask, (null_fd, null_fd, null_fd)
+        )
         theirs.close()
         _, fds, _, _ = socket.recv_fds(ours, 1, 1)
     finally:
@@ -86,10 +90,7 @@ def _close(ends: Ends) -> None:
         os.close(fd)
 
 
-def _fork(
-    launch: Launch, mask: set[int], stdio: tuple[int, ...], terminal_to: socket.socket | None
-) -> Child:
-    container = launch.container(_STDIO if terminal_to else (), terminal_to)
+def _fork(container: Container, mask: set[int], stdio: tuple[int, ...]) -> Child:
     monitor_fd = os.pidfd_open(os.getpid())
 
     def be_first(report: Report) -> int:

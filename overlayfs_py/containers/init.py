@@ -41,6 +41,7 @@ class Container(NamedTuple):
     is_first: bool = False  # whether the command itself is the first process
     terminal_for: Collection[int] = ()  # of its stdin, stdout, stderr
     terminal_to: socket.socket | None = None  # gets the master
+    network_fd: int | None = None  # a network namespace to enter; None: the caller's own
 
 
 def run(container: Container, mask: set[int], report: Report) -> int:
@@ -53,10 +54,16 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     """
     os.setsid()  # what a terminal sends comes from the supervisor, once
     namespaces.unshare(_NAMESPACES)
+    if container.network_fd is not None:
+        namespaces.setns(container.network_fd, namespaces.CLONE_NEWNET)
     _name_host(container.hostname)
     names = name_files.prepare(container.scratch)
     files = file_volumes.prepare(container.files)
-    limit = enter_root(container.root, privileged=container.privileged)
+    limit = enter_root(
+        container.root,
+        privileged=container.privileged,
+        has_own_network=container.network_fd is not None,
+    )
     if limit is not None:
         log.warning("%s", limit)
     for file in names:

@@ -56,7 +56,10 @@ class Launch(NamedTuple):
         )
 
     def container(
-        self, terminal_for: Collection[int], terminal_to: socket.socket | None
+        self,
+        terminal_for: Collection[int],
+        terminal_to: socket.socket | None,
+        network_fd: int | None,
     ) -> Container:
         """What its first process makes of itself."""
         record = self.record
@@ -74,6 +77,7 @@ class Launch(NamedTuple):
             is_first=not record.init,
             terminal_for=terminal_for,
             terminal_to=terminal_to,
+            network_fd=network_fd,
         )
 
     def _process(self) -> Process:

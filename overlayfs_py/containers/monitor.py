@@ -30,6 +30,7 @@ from overlayfs_py.containers import (
 from overlayfs_py.containers.door import Client, Door
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
 from overlayfs_py.containers.frames import BadFrame, Frame, Kind, number_frame, number_in, size_in
+from overlayfs_py.containers.network import Network
 from overlayfs_py.containers.restarts import RestartPolicy
 from overlayfs_py.containers.state import State, Status
 from overlayfs_py.containers.streams import Streams
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from overlayfs_py.containers.command import Command
     from overlayfs_py.containers.event_loop import Timer
     from overlayfs_py.containers.launch import Launch
+    from overlayfs_py.containers.name_files import HostsFile
     from overlayfs_py.mounts.children import Child
 
 CANNOT_START = 125  # what failed is ours, not the command
@@ -97,12 +99,12 @@ def _lock(launch: Launch) -> int:
     return fd
 
 
-def _written_files(launch: Launch) -> bytes:
+def _written_files(launch: Launch, hosts: HostsFile) -> bytes:
     """Write /etc/hosts and its like, as the host has them now; returns the layer for them."""
     if os.path.lexists(launch.files):
         durable.remove(Path(os.fsdecode(launch.files)))
     os.mkdir(launch.files, 0o755)
-    return name_files.write(launch.files, launch.record.hostname)
+    return name_files.write(launch.files, launch.record.hostname, hosts)
 
 
 class Monitor:
@@ -112,6 +114,7 @@ class Monitor:
         self._launch = launch
         self._mask = mask
         self._loop = EventLoop()
+        self._network = Network(launch.record)
         self._policy = RestartPolicy.parse(launch.record.restart)
         self._state = State(monitor_pid=os.getpid())
         self._command: Command | None = None
@@ -130,6 +133,7 @@ class Monitor:
         """
         server = None
         try:
+            self._network.open()
             server = self._mount()
             door = Door(self._loop, self._launch.directory, self)
             try:
@@ -148,6 +152,7 @@ class Monitor:
         finally:
             if server is not None:
                 server.stop()
+            self._network.close()
 
     def _await_attachment(self, client: Client) -> None:
         self._loop.run_until(lambda: client in self._attached or client.is_closed)
@@ -163,7 +168,7 @@ class Monitor:
         mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
         changes = keep_directory.lay_out(os.fsencode(launch.directory), like=launch.layers[0])
         os.makedirs(launch.root, exist_ok=True)
-        spec = launch.stack(changes, _written_files(launch))
+        spec = launch.stack(changes, _written_files(launch, self._network.hosts))
         plan = MountPlan(launch.root, dev=launch.record.privileged, shares_upper=False)
 
         def serve(on_ready: Callable[[], None]) -> None:
@@ -179,7 +184,7 @@ class Monitor:
     def _start(self) -> None:
         writer = output_log.LogWriter(self._launch.directory / output_log.FILE)
         try:
-            self._command = command.start(self._launch, self._mask)
+            self._command = command.start(self._launch, self._mask, self._network.namespace_fd)
         except BaseException:
             writer.close()
             raise

@@ -18,6 +18,21 @@ from overlayfs_py.syscalls import mounts
 _NAMES = (b"hostname", b"hosts", b"resolv.conf")
 _LARGEST = 1 << 20  # a guess, far above what is found
 _LOCALHOST = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+# moby, libnetwork/etchosts: of every container with a network of its own.
+_ALONE = _LOCALHOST + (
+    b"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\n"
+    b"ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+)
+
+
+class HostsFile(NamedTuple):
+    """What /etc/hosts says."""
+
+    is_hosts_own: bool = True  # the host's file, as the network is the host's
+    address: str = "127.0.0.1"  # what the container's own name means
+
+
+_HOSTS_OWN = HostsFile()
 
 
 class NameFile(NamedTuple):
@@ -34,7 +49,7 @@ class NameFile(NamedTuple):
         os.close(self.clone_fd)
 
 
-def write(scratch: bytes, hostname: str) -> bytes:
+def write(scratch: bytes, hostname: str, hosts: HostsFile = _HOSTS_OWN) -> bytes:
     """Write the files below a scratch directory, and return the layer that has their places."""
     layer, names = os.path.join(scratch, b"places"), os.path.join(scratch, b"names")
     os.makedirs(os.path.join(layer, b"etc"), 0o755)
@@ -44,7 +59,7 @@ def write(scratch: bytes, hostname: str) -> bytes:
     own = os.fsencode(hostname)
     contents = {
         b"hostname": own + b"\n",
-        b"hosts": _hosts() + b"127.0.0.1\t" + own + b"\n",
+        b"hosts": _hosts(hosts) + os.fsencode(hosts.address) + b"\t" + own + b"\n",
         b"resolv.conf": _content(b"/etc/resolv.conf"),
     }
     for name, content in contents.items():
@@ -63,8 +78,10 @@ def prepare(scratch: bytes) -> list[NameFile]:
     return found
 
 
-def _hosts() -> bytes:
+def _hosts(asked: HostsFile) -> bytes:
     """The host's, as the network is; where it has none, names of this machine alone."""
+    if not asked.is_hosts_own:
+        return _ALONE
     found = _content(b"/etc/hosts")
     return found if found.endswith(b"\n") or not found else found + b"\n"
 

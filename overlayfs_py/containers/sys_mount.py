@@ -1,4 +1,4 @@
-"""The /sys of a container: the host's to read, without what else is mounted there."""
+"""The /sys of a container, to read: without what else the host has mounted there."""
 
 from __future__ import annotations
 
@@ -13,20 +13,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MASKED = (b"firmware", b"devices/virtual/powercap")
+_CGROUPS = b"fs/cgroup"
 # Programs look there for their limits. Below them nothing else is mounted.
 _SHOWN = frozenset({b"cgroup", b"cgroup2", b"tmpfs"})
 
 
-def mount(enter: Callable[[], None], *, privileged: bool) -> None:
-    """Mount it on the working directory."""
-    # A new sysfs would need a network namespace of our own.
-    mounts.mount(b"/sys", b".", None, mounts.MS_BIND | mounts.MS_REC)
-    enter()
+def mount(enter: Callable[[], None], *, privileged: bool, is_new: bool) -> None:
+    """Mount it on the working directory.
+
+    With `is_new` it shows the devices of this process's network namespace, where the kernel
+    allows that; a network namespace of the process's own is needed.
+    """
+    if not (is_new and _mount_new(enter)):
+        mounts.mount(b"/sys", b".", None, mounts.MS_BIND | mounts.MS_REC)
+        enter()
     if privileged:
         return
     for target in (*_others(os.getcwdb()), *_MASKED):
         masks.mask(target)
     masks.make_read_only(b".")
+
+
+def _mount_new(enter: Callable[[], None]) -> bool:
+    """Whether the kernel lets this process have one: not where part of the host's is masked."""
+    try:
+        mounts.mount(b"sysfs", b".", b"sysfs", masks.QUIET)
+    except PermissionError:
+        return False
+    enter()
+    if os.path.isdir(_CGROUPS):
+        mounts.mount(b"/sys/" + _CGROUPS, _CGROUPS, None, mounts.MS_BIND | mounts.MS_REC)
+    return True
 
 
 def _others(sys: bytes) -> Iterator[bytes]:

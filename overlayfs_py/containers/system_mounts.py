@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _Result = TypeVar("_Result")
 
 
-def enter_root(root: bytes, *, privileged: bool = False) -> str | None:
+def enter_root(
+    root: bytes, *, privileged: bool = False, has_own_network: bool = False
+) -> str | None:
     """Make the mount at `root` the root of this process, with /proc, /dev and /sys in it.
 
     To be called as the first process of its pid namespace, in a mount namespace of its own. The
@@ -38,7 +40,11 @@ def enter_root(root: bytes, *, privileged: bool = False) -> str | None:
         # /proc first, while the host's is in sight: without that the kernel refuses a new one in
         # a user namespace (fs/namespace.c, mount_too_revealing).
         limit = _fill(root_fd, "proc", lambda again: proc_mount.mount(again, privileged=privileged))
-        _fill(root_fd, "sys", lambda again: sys_mount.mount(again, privileged=privileged))
+        _fill(
+            root_fd,
+            "sys",
+            lambda again: sys_mount.mount(again, privileged=privileged, is_new=has_own_network),
+        )
         _fill(root_fd, "dev", lambda again: device_mounts.mount(again, privileged=privileged))
         os.fchdir(root_fd)
     finally:
