@@ -60,8 +60,10 @@ class Relay:
         """What to poll for."""
         found: dict[int, int] = {}
         if not self._is_over:
-            found[self._master] = select.POLLOUT if self._typed else 0
-            found[self._master] |= 0 if self._shown else select.POLLIN
+            wanted = select.POLLOUT if self._typed else 0
+            wanted |= 0 if self._shown else select.POLLIN
+            if wanted:  # poll(2) would tell again and again that the other end has gone
+                found[self._master] = wanted
         if self._input is not None and not self._typed and self._may_read():
             found[self._input] = select.POLLIN
         if self._shown:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ENDING = frozenset({signal.SIGTERM, signal.SIGHUP})
 # How long a command may take to end after one of these before it is killed.
 GRACE_S = 10.0
+_LAST_OUTPUT_S = 1.0  # a guess: a terminal that shows anything shows it by then
 
 
 def supervise(init: Child, daemon: Child, relay: Relay | None) -> int:
@@ -44,6 +45,7 @@ class _Supervision:
         self._daemon = daemon
         self._relay = relay
         self._deadline: float | None = None
+        self._was_told = False  # to end
 
     def run(self) -> int:
         while (status := self._init.poll()) is None:
@@ -79,6 +81,7 @@ class _Supervision:
         elif number == signal.SIGCONT and self._relay is not None:
             self._relay.go_on()
         elif number in _ENDING and self._deadline is None:
+            self._was_told = True
             self._deadline = time.monotonic() + GRACE_S
 
     def _pause(self) -> None:
@@ -99,9 +102,16 @@ class _Supervision:
         raise Failure(f"the daemon of the filesystem ended before the command: {end}")
 
     def _show_the_rest(self) -> None:
-        """Show what the command wrote last, unless a signal comes first."""
+        """Show what the command wrote last, unless a signal comes first.
+
+        One that was told to end has its terminal stopped, maybe: that is not waited for long.
+        """
+        if self._was_told:
+            self._deadline = time.monotonic() + _LAST_OUTPUT_S
         while self._relay is not None and not self._relay.is_done:
             ready = self._poll()
+            if self._deadline is not None and time.monotonic() >= self._deadline:
+                return
             self._relay.step(ready)
             if self._signal_fd in ready and self._is_told_to_end():
                 return
