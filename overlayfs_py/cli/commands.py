@@ -28,6 +28,7 @@ _MODULES = {
                 "layer",
                 "logs",
             ),
+            *("diff",),
             *("mount", "ps", "rm", "run", "start", "stop", "store", "umount", "wait"),
         )
     },

@@ -65,7 +65,8 @@ def _line(files: ImageFiles, file: ImageFile, *, is_long: bool, as_json: bool) -
     if stat.S_ISLNK(found.mode):
         arrow = " -> " + for_terminal(files.read_link(file))
     owner = f"{found.uid}:{found.gid}"
-    facts = f"{stat.filemode(found.mode)} {owner:>9} {found.size:>10} {short_id(file.layer)} "
+    layer = "" if file.layer is None else short_id(file.layer)
+    facts = f"{stat.filemode(found.mode)} {owner:>9} {found.size:>10} {layer} "
     return facts + for_terminal(shown(file.path)) + arrow
 
 

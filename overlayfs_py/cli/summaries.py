@@ -10,6 +10,7 @@ SUMMARIES = {
     "chroot": "Run a command in layers or an image; changes are thrown away.",
     "completion": "Print a script that completes commands on the TAB key.",
     "create": "Make a container, to be started later.",
+    "diff": "Say what a container has changed.",
     "doctor": "Say what this machine offers, and what to install.",
     "image": "Look at images, name them, mount them, remove them.",
     "image_cat": "Print a file of an image.",

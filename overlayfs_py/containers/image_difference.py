@@ -83,12 +83,13 @@ def _differing(
     if stat.S_ISLNK(old.mode) and before.read_link(one) != after.read_link(two):
         yield "target"
     is_comparable = stat.S_ISREG(old.mode) and "size" not in changed
-    if is_comparable and not _same_content(before, one, after, two):
+    if is_comparable and not same_content(before, one, after, two):
         yield "content"
     if before.xattrs(one) != after.xattrs(two):
         yield "xattrs"
 
 
-def _same_content(before: ImageFiles, one: ImageFile, after: ImageFiles, two: ImageFile) -> bool:
+def same_content(before: ImageFiles, one: ImageFile, after: ImageFiles, two: ImageFile) -> bool:
+    """Whether two regular files of one size hold the same."""
     places = steps_of_data(before.data_ranges(one), after.data_ranges(two))
     return all(before.read(one, *place) == after.read(two, *place) for place in places)

@@ -32,18 +32,31 @@ class ImageFile(NamedTuple):
     path: Path  # empty: the root
     node: Node
     attributes: Attributes
-    layer: Digest  # the topmost one that has it
+    layer: Digest | None  # the topmost one that has it; None: a container's own files
 
 
 class ImageFiles:
     """All that the layers of an image show together. Open as long as it is used."""
 
-    def __init__(self, layers: Sequence[StoredLayer]) -> None:
-        """Open the layers, lowest first; the caller keeps them in the store meanwhile."""
+    def __init__(
+        self,
+        layers: Sequence[StoredLayer],
+        *,
+        above: Sequence[bytes] = (),
+        below: Sequence[bytes] = (),
+    ) -> None:
+        """Open the layers, lowest first; the caller keeps them in the store meanwhile.
+
+        Directories `above` and `below` them are a container's: its upper may hold metacopies.
+        """
         # One that is there twice only once, as `LayersInUse.lower`.
-        by_path = {layer.path: layer.diff_id for layer in reversed(layers)}
+        stored = {layer.path: layer.diff_id for layer in reversed(layers)}
+        by_path: dict[bytes, Digest | None] = dict.fromkeys(above)
+        by_path |= stored
+        by_path |= dict.fromkeys(below)
         self._ids = list(by_path.values())
-        self._union = Union(stack_of(tuple(by_path))) if by_path else None
+        spec = stack_of(tuple(by_path))._replace(metacopy=bool(above))
+        self._union = Union(spec) if by_path else None
 
     def close(self) -> None:
         """Close the layers."""
@@ -67,7 +80,7 @@ class ImageFiles:
             found = pending.pop()
             yield found
             if stat.S_ISDIR(found.attributes.mode):
-                pending += reversed(self._children(found))
+                pending += reversed(self.children(found))
 
     def find(self, path: Path, *, follow: bool = False) -> ImageFile:
         """Return what is at `path`; symbolic links on the way lead nowhere out of the image.
@@ -83,7 +96,7 @@ class ImageFiles:
         if self._union is None:
             raise _failure(errno.ENOENT, path)
         return link_walk.follow(
-            self._root(),
+            self.root(),
             path,
             lambda parent, name: self._child(parent, name, path),
             self._link_target,
@@ -126,29 +139,39 @@ class ImageFiles:
             end = self._opened.seek(file.node, start, os.SEEK_HOLE)
             yield start, end
 
+    def children(self, directory: ImageFile) -> list[ImageFile]:
+        """Return what is in a directory, by name."""
+        found = (self.look(directory, name) for name in sorted(self._opened.names(directory.node)))
+        return [child for child in found if child is not None]
+
+    def look(self, directory: ImageFile, name: bytes) -> ImageFile | None:
+        """Return what a name of a directory shows, None if it shows nothing."""
+        assert isinstance(directory.node, DirectoryNode)
+        seen = self._opened.look(directory.node, name)
+        if seen is None:
+            return None
+        sighting = find_lower(directory.node, name)
+        assert sighting is not None  # nothing but layers can have shown it
+        position = directory.node.lowers[sighting.at].position
+        return ImageFile((*directory.path, name), *seen, self._ids[position])
+
     @property
     def _opened(self) -> Union:
         assert self._union is not None  # who has a file has a union
         return self._union
 
-    def _root(self) -> ImageFile:
+    def root(self) -> ImageFile:
+        """The root directory."""
         root = self._opened.root
         return ImageFile((), root, self._opened.attributes(root), self._ids[0])
-
-    def _children(self, directory: ImageFile) -> list[ImageFile]:
-        names = sorted(self._opened.names(directory.node))
-        return [self._child(directory, name, (*directory.path, name)) for name in names]
 
     def _child(self, parent: ImageFile, name: bytes, asked: Path) -> ImageFile:
         if not isinstance(parent.node, DirectoryNode):
             raise _failure(errno.ENOTDIR, asked)
-        seen = self._opened.look(parent.node, name)
-        if seen is None:
+        found = self.look(parent, name)
+        if found is None:
             raise _failure(errno.ENOENT, asked)
-        sighting = find_lower(parent.node, name)
-        assert sighting is not None  # nothing but layers can have shown it
-        position = parent.node.lowers[sighting.at].position
-        return ImageFile((*parent.path, name), *seen, self._ids[position])
+        return found
 
 
 def shown(path: Path) -> bytes:

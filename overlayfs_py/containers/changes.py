@@ -1,0 +1,219 @@
+"""What a container has changed, in time proportional to the change: its upper alone is walked.
+
+Two views of the same files are compared: the image's layers, and the same with the upper above
+them, in which whiteouts, opaque directories, redirects of renamed ones and metacopies mean what
+they mean in a mount. Where a directory of the upper merges with the layers' own of that name, only
+its own names are looked at; any other one is compared name by name.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from overlayfs_py.containers import user_namespace
+from overlayfs_py.containers.image_difference import Kind, same_content
+from overlayfs_py.containers.image_files import ImageFiles
+from overlayfs_py.union.nodes import DirectoryNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path as HostPath
+
+    from overlayfs_py.containers.image_files import ImageFile, Path
+    from overlayfs_py.store.containers import ContainerRecord
+    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.store import Store
+    from overlayfs_py.union.nodes import Backing
+
+_COMPARED = ("mode", "uid", "gid", "rdev", "mtime_ns")
+
+_Pair = tuple["ImageFile | None", "ImageFile | None"]
+
+
+class Change(NamedTuple):
+    """A path, what its layers have there, and what the container shows."""
+
+    kind: Kind
+    path: Path
+    before: ImageFile | None = None
+    after: ImageFile | None = None
+    # Of directories: whether the layers' own of that name shows through, and whether there is one
+    # that does not.
+    merges: bool = False
+    hides: bool = False
+
+
+@contextmanager
+def open_files(store: Store, record: ContainerRecord) -> Iterator[ContainerFiles]:
+    """Give a container's files, whether it runs or not.
+
+    The calling process must have one thread. An ordinary user's is moved for good into a user
+    namespace as the container's: files of its other users can be read there only.
+
+    Raises:
+        NotInStore: a layer of its image has gone.
+    """
+    with store.containers.use_layers(record) as layers:
+        if not user_namespace.may_mount():
+            user_namespace.enter()
+        directory = store.containers.directory(record.id)
+        with ContainerFiles(directory, layers.layers) as files:
+            yield files
+
+
+class ContainerFiles:
+    """The files of a container, and those of its image. Open as long as it is used."""
+
+    def __init__(self, directory: HostPath, layers: Sequence[StoredLayer]) -> None:
+        """Open the layers, lowest first, and the upper if the container was ever started."""
+        upper = os.fsencode(directory / "upper")
+        # Places of /etc/hosts and its like, which are in the container's stack, too.
+        places = os.fsencode(directory / "files/places")
+        below = [places] if os.path.isdir(places) else []
+        above = [upper] if os.path.isdir(upper) else []
+        self.before = ImageFiles(layers, below=below)
+        try:
+            self.after = ImageFiles(layers, above=above, below=below)
+        except BaseException:
+            self.before.close()
+            raise
+        self._has_upper = bool(above)
+
+    def close(self) -> None:
+        """Close both views."""
+        self.after.close()
+        self.before.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def differences(self) -> Iterator[Change]:
+        """Yield every path that differs, by name, a directory before what is in it.
+
+        A directory in which something differs is changed, as docker has it, but for the root.
+        """
+        return _Walk(self, by_name=True).run() if self._has_upper else iter(())
+
+    def layer(self) -> Iterator[Change]:
+        """Yield what a layer has to hold that shows the same on top of the image's.
+
+        As `differences`, but that a directory which the layers' own of its name does not show
+        through hides that one, and comes with all that is in it.
+        """
+        return _Walk(self, by_name=False).run() if self._has_upper else iter(())
+
+
+class _Frame:
+    """A directory on the way down."""
+
+    def __init__(self, change: Change, pairs: Iterator[_Pair], *, is_told: bool) -> None:
+        self.change = change
+        self.pairs = pairs
+        self.is_told = is_told
+
+
+class _Walk:
+    def __init__(self, files: ContainerFiles, *, by_name: bool) -> None:
+        self._before = files.before
+        self._after = files.after
+        self._by_name = by_name
+
+    def run(self) -> Iterator[Change]:
+        # No recursion: trees may be deeper than Python's stack.
+        old, new = self._before.root(), self._after.root()
+        root = Change(Kind.CHANGED, (), old, new, merges=_merges(old, new))
+        way = [_Frame(root, self._pairs(root), is_told=True)]
+        while way:
+            pair = next(way[-1].pairs, None)
+            if pair is None:
+                way.pop()
+                continue
+            change, differs = self._compared(*pair, within=way[-1].change)
+            if differs:
+                yield from _told(way)
+                yield change
+            after = change.after
+            if after is not None and stat.S_ISDIR(after.attributes.mode):
+                way.append(_Frame(change, self._pairs(change), is_told=differs))
+
+    def _compared(
+        self, before: ImageFile | None, after: ImageFile | None, *, within: Change
+    ) -> tuple[Change, bool]:
+        if after is None:
+            assert before is not None
+            return Change(Kind.DELETED, before.path, before), True
+        if before is None:
+            return Change(Kind.ADDED, after.path, None, after), True
+        are_directories = _is_directory(before) and _is_directory(after)
+        merges = are_directories and within.merges and _merges(before, after)
+        hides = are_directories and not merges
+        change = Change(Kind.CHANGED, after.path, before, after, merges, hides)
+        return change, self._differ(before, after) or (hides and not self._by_name)
+
+    def _differ(self, before: ImageFile, after: ImageFile) -> bool:
+        old, new = before.attributes, after.attributes
+        if old.mode != new.mode or any(getattr(old, n) != getattr(new, n) for n in _COMPARED):
+            return True
+        if stat.S_ISLNK(new.mode):
+            if self._before.read_link(before) != self._after.read_link(after):
+                return True
+        elif stat.S_ISREG(new.mode) and (
+            old.size != new.size or not same_content(self._before, before, self._after, after)
+        ):
+            return True
+        return self._before.xattrs(before) != self._after.xattrs(after)
+
+    def _pairs(self, directory: Change) -> Iterator[_Pair]:
+        """What to compare in a directory that the container shows."""
+        before, after = directory.before, directory.after
+        assert after is not None
+        if before is None or not _is_directory(before):
+            return ((None, child) for child in self._after.children(after))
+        if directory.merges:
+            names: Iterable[bytes] = sorted(_upper_names(after))
+        elif self._by_name:
+            olds = (child.path[-1] for child in self._before.children(before))
+            news = (child.path[-1] for child in self._after.children(after))
+            names = sorted({*olds, *news})
+        else:
+            return ((None, child) for child in self._after.children(after))
+        found = ((self._before.look(before, n), self._after.look(after, n)) for n in names)
+        return (pair for pair in found if pair != (None, None))
+
+
+def _told(way: Sequence[_Frame]) -> Iterator[Change]:
+    for frame in way:
+        if not frame.is_told:
+            frame.is_told = True
+            yield frame.change
+
+
+def _is_directory(file: ImageFile) -> bool:
+    return stat.S_ISDIR(file.attributes.mode)
+
+
+def _merges(before: ImageFile, after: ImageFile) -> bool:
+    """Whether the upper's directory merges with those that the layers show under its name.
+
+    Where the one around it does.
+    """
+    old, new = _backings(before), _backings(after)
+    if new[0].position != 0 or new[0].directory.marks().redirect is not None:
+        return False
+    return [each.position + 1 for each in old] == [each.position for each in new[1:]]
+
+
+def _backings(file: ImageFile) -> tuple[Backing, ...]:
+    assert isinstance(file.node, DirectoryNode)
+    return file.node.lowers
+
+
+def _upper_names(directory: ImageFile) -> set[bytes]:
+    """The names that the upper shows or deletes in a directory."""
+    return {entry.name for entry in _backings(directory)[0].directory.entries()}
