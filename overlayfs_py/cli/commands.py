@@ -28,7 +28,7 @@ _MODULES = {
                 "layer",
                 "logs",
             ),
-            *("diff",),
+            *("commit", "diff"),
             *("mount", "ps", "rm", "run", "start", "stop", "store", "umount", "wait"),
         )
     },

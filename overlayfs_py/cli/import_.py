@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import click
 
 from overlayfs_py.cli.arguments import PATH
+from overlayfs_py.cli.source_date import created_ns
 from overlayfs_py.cli.store_arguments import IMAGE, layers_option, open_store, root_option
 from overlayfs_py.errors import Failure
 
@@ -63,7 +63,7 @@ def command(
     references = [] if name is None else [parse_reference(name).with_default_tag()]
     options = ImportOptions(
         _platform(platform),
-        _created_ns(),
+        created_ns(),
         source,
         message,
         apply_changes(RunConfig(), changes),
@@ -88,13 +88,3 @@ def _platform(text: str | None) -> Platform:
     from overlayfs_py.image.platform import machine_platform, parse_platform
 
     return machine_platform(os.uname().machine) if text is None else parse_platform(text)
-
-
-def _created_ns() -> int:
-    """Now, or what reproducible-builds.org has builds say instead."""
-    text = os.environ.get("SOURCE_DATE_EPOCH")
-    if text is None:
-        return time.time_ns()
-    if not text.isascii() or not text.isdecimal():
-        raise Failure(f"SOURCE_DATE_EPOCH: {text!r} is no number of seconds")
-    return int(text) * 1_000_000_000

@@ -17,7 +17,7 @@ _BUILD = (
 _ELSEWHERE = {
     **dict.fromkeys(("container", "exec", "pause", "port", "rename", "restart"), _KEPT),
     **dict.fromkeys(("stats", "top", "unpause", "update"), _KEPT),
-    **dict.fromkeys(("build", "buildx", "commit", "builder"), _BUILD),
+    **dict.fromkeys(("build", "buildx", "builder"), _BUILD),
     "compose": _KEPT,
     "cp": "`overlayfs-py image mount IMAGE DIR`, or `image cat` for one file",
     "export": "`overlayfs-py image mount IMAGE DIR`, then tar; `save` writes an image",

@@ -8,6 +8,7 @@ from __future__ import annotations
 SUMMARIES = {
     "attach": "Show what a running container writes.",
     "chroot": "Run a command in layers or an image; changes are thrown away.",
+    "commit": "Make an image of a container and what it has changed.",
     "completion": "Print a script that completes commands on the TAB key.",
     "create": "Make a container, to be started later.",
     "diff": "Say what a container has changed.",

@@ -93,6 +93,28 @@ class ContainerFiles:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def root(self) -> Change:
+        """The root directory, which is in no list."""
+        old, new = self.before.root(), self.after.root()
+        return Change(Kind.CHANGED, (), old, new, merges=self._has_upper and _merges(old, new))
+
+    def differ(self, change: Change) -> bool:
+        """Whether a path that the layers and the container show differs."""
+        before, after = change.before, change.after
+        assert before is not None
+        assert after is not None
+        old, new = before.attributes, after.attributes
+        if old.mode != new.mode or any(getattr(old, n) != getattr(new, n) for n in _COMPARED):
+            return True
+        if stat.S_ISLNK(new.mode):
+            if self.before.read_link(before) != self.after.read_link(after):
+                return True
+        elif stat.S_ISREG(new.mode) and (
+            old.size != new.size or not same_content(self.before, before, self.after, after)
+        ):
+            return True
+        return self.before.xattrs(before) != self.after.xattrs(after)
+
     def differences(self) -> Iterator[Change]:
         """Yield every path that differs, by name, a directory before what is in it.
 
@@ -120,14 +142,14 @@ class _Frame:
 
 class _Walk:
     def __init__(self, files: ContainerFiles, *, by_name: bool) -> None:
+        self._files = files
         self._before = files.before
         self._after = files.after
         self._by_name = by_name
 
     def run(self) -> Iterator[Change]:
         # No recursion: trees may be deeper than Python's stack.
-        old, new = self._before.root(), self._after.root()
-        root = Change(Kind.CHANGED, (), old, new, merges=_merges(old, new))
+        root = self._files.root()
         way = [_Frame(root, self._pairs(root), is_told=True)]
         while way:
             pair = next(way[-1].pairs, None)
@@ -154,20 +176,7 @@ class _Walk:
         merges = are_directories and within.merges and _merges(before, after)
         hides = are_directories and not merges
         change = Change(Kind.CHANGED, after.path, before, after, merges, hides)
-        return change, self._differ(before, after) or (hides and not self._by_name)
-
-    def _differ(self, before: ImageFile, after: ImageFile) -> bool:
-        old, new = before.attributes, after.attributes
-        if old.mode != new.mode or any(getattr(old, n) != getattr(new, n) for n in _COMPARED):
-            return True
-        if stat.S_ISLNK(new.mode):
-            if self._before.read_link(before) != self._after.read_link(after):
-                return True
-        elif stat.S_ISREG(new.mode) and (
-            old.size != new.size or not same_content(self._before, before, self._after, after)
-        ):
-            return True
-        return self._before.xattrs(before) != self._after.xattrs(after)
+        return change, self._files.differ(change) or (hides and not self._by_name)
 
     def _pairs(self, directory: Change) -> Iterator[_Pair]:
         """What to compare in a directory that the container shows."""

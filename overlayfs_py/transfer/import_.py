@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,13 +12,9 @@ from overlayfs_py.image.media_types import OCI_CONFIG, OCI_LAYER, Kind
 from overlayfs_py.image.reference import require_tag_name
 from overlayfs_py.image.times import rfc3339
 from overlayfs_py.packs.from_directory import pack_directory
-from overlayfs_py.packs.pack import Pack
-from overlayfs_py.packs.to_tar import write_tar
-from overlayfs_py.packs.writer import PackWriter
-from overlayfs_py.store.layer_writing import naming, write_layer
 from overlayfs_py.store.records import Form
 from overlayfs_py.tars.errors import BadCompression, BadTar
-from overlayfs_py.transfer.pushing import pushed
+from overlayfs_py.transfer.made_layers import add_packed, add_tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -54,7 +49,7 @@ def import_tar(
     """
     try:
         return _import(
-            store, lambda addition: _add_tar(addition, blocks, options.form), options, references
+            store, lambda addition: add_tar(addition, blocks, options.form), options, references
         )
     except (BadTar, BadCompression) as error:
         error.filename = options.source
@@ -70,9 +65,11 @@ def import_directory(
         OSError: naming what cannot be read.
         BadEntry: naming what no layer can hold.
     """
-    return _import(
-        store, lambda addition: _add_directory(addition, source, options.form), options, references
-    )
+
+    def add_layer(addition: Addition) -> StoredLayer:
+        return add_packed(addition, lambda writer: pack_directory(source, writer), options.form)
+
+    return _import(store, add_layer, options, references)
 
 
 def _import(
@@ -98,23 +95,3 @@ def _import(
         addition.put_blob(config.raw)
         addition.put_blob(manifest.raw)
         return addition.add_image(manifest, references=references)
-
-
-def _add_tar(addition: Addition, blocks: Iterable[bytes], form: Form) -> StoredLayer:
-    with addition.ingest_unknown_layer(form) as ingest:
-        facts, _ = write_layer(ingest, blocks)
-        return addition.commit_layer(ingest, facts)
-
-
-def _add_directory(addition: Addition, source: bytes, form: Form) -> StoredLayer:
-    """By way of a tar, which the layer keeps: what its diff ID is of must be made again later."""
-    with addition.ingest_unknown_layer() as draft:
-        with naming(draft.path), draft.path.open("xb") as out:
-            writer = PackWriter(out)
-            pack_directory(source, writer)
-            writer.finish()
-        with (
-            Pack(os.fsencode(draft.path)) as pack,
-            pushed(lambda write: write_tar(pack, write)) as blocks,
-        ):
-            return _add_tar(addition, blocks, form)

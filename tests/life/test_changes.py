@@ -1,9 +1,10 @@
-"""`diff`: what a container has changed of its image, as docker's A, C and D lines."""
+"""`diff` and `commit`: what a container has changed, as docker's lines and as an image."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from tests.system.processes import run, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
 
     from tests.life.conftest import Engine
 
@@ -140,3 +142,132 @@ def test_no_such_container(engine: Engine) -> None:
 
     assert code != 0
     assert "nothing" in line
+
+
+LOOK = """
+for f in $(find /w /fresh /etc/passwd | sort); do
+    stat -c '%n %f %u:%g %Y' $f
+    if [ -L $f ]; then readlink $f; elif [ -f $f ]; then stat -c '%h %s' $f; md5sum < $f; fi
+done
+"""
+
+
+def test_an_image_of_every_kind_of_change(engine: Engine, image: str) -> None:
+    before = engine("run", "--name", "one", image, "sh", "-ec", STEPS + LOOK)
+
+    ident = engine("commit", "one", "changed:1").strip()
+
+    assert ident.startswith("sha256:")
+    assert engine("image", "inspect", "-f", "{{.Id}}", "changed:1").strip() == ident
+    assert engine("run", "--rm", "changed:1", "sh", "-ec", LOOK) == before
+    # And none of the image that it was made of.
+    assert engine("run", "--rm", image, "ls", "/w") != ""
+    assert "elsewhere" not in engine("run", "--rm", image, "ls", "/w")
+
+
+def test_the_layer_is_a_plain_one(engine: Engine, image: str) -> None:
+    """Renamed directories are in it whole, and files whose mode alone was changed with data."""
+    engine("run", "--name", "one", image, "sh", "-ec", STEPS)
+    engine("commit", "one", "changed:1")
+
+    found = {
+        each["path"]: each
+        for each in map(json.loads, engine("image", "files", "--json", "changed:1").splitlines())
+    }
+    top = found["/fresh"]["layer"]
+
+    assert found["/w/elsewhere/sub/e"]["layer"] == found["/w/large"]["layer"] == top
+    assert found["/w/kept/a"]["layer"] != top
+    assert found["/w/large"]["size"] == 50_000
+    members = _layer_names(engine, "changed:1")
+    assert {"w/.wh.gone", "w/.wh.moved", "w/again/.wh..wh..opq"} <= members
+    assert "w/kept" not in members
+
+
+def _layer_names(engine: Engine, image: str) -> set[str]:
+    """The names in an image's last layer, as other programs find them in an archive."""
+    path = engine.directory / "tmp/saved.tar"
+    engine("save", "-o", path, image)
+    with tarfile.open(path) as archive:
+        manifest = json.load(_member(archive, "manifest.json"))
+        with tarfile.open(fileobj=_member(archive, manifest[0]["Layers"][-1])) as layer:
+            names = {member.name.removeprefix("./").rstrip("/") for member in layer}
+    path.unlink()
+    return names
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    found = archive.extractfile(name)
+    assert found is not None
+    return found
+
+
+def test_the_same_changes_make_the_same_image(engine: Engine, image: str) -> None:
+    lines = ["echo a > /w/a", "echo b > /w/b", "mkdir /w/c; echo d > /w/c/d", "rm /w/link"]
+    engine.environment["SOURCE_DATE_EPOCH"] = "1700000000"
+    try:
+        for name, order in (("one", lines), ("two", lines[::-1])):
+            script = "; ".join(order)
+            engine("run", "--name", name, image, "sh", "-c", 'eval "$0"', script)
+        layers = []
+        for name in ("one", "two"):
+            ident = engine("commit", name).strip()
+            config = json.loads(engine("image", "inspect", ident))[0]
+            layers.append(config["RootFS"]["Layers"][-1])
+            assert config["Created"] == "2023-11-14T22:13:20Z"
+    finally:
+        del engine.environment["SOURCE_DATE_EPOCH"]
+
+    assert layers[0] == layers[1]
+    old = engine("image", "files", "--json", image, "/w/kept/a")
+    assert old == engine("image", "files", "--json", ident, "/w/kept/a")  # not its time either
+
+
+def test_what_the_image_says_of_itself(engine: Engine, image: str) -> None:
+    engine("run", "--name", "one", "-e", "A=1", "-w", "/w", image, "sh", "-c", "echo > /w/new")
+    changes = ("-c", "ENV B=2", "-c", 'CMD ["ls"]', "-c", "LABEL k=v")
+    engine("commit", "-a", "Someone", "-m", "words", *changes, "one", "said:1")
+
+    found = json.loads(engine("image", "inspect", "said:1"))[0]
+    history = engine("history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}", "said:1")
+
+    assert {"A=1", "B=2"} <= set(found["Config"]["Env"])
+    assert (found["Config"]["Cmd"], found["Config"]["WorkingDir"]) == (["ls"], "/w")
+    assert (found["Author"], found["Comment"]) == ("Someone", "words")
+    assert history.splitlines()[0] == "sh -c echo > /w/new|words"
+    assert len(history.splitlines()) == len(found["RootFS"]["Layers"]) == 2
+
+
+def test_an_image_of_a_container_that_changed_nothing(engine: Engine, image: str) -> None:
+    engine("create", "--name", "one", image, "true")
+    ident = engine("commit", "one").strip()
+
+    assert len(json.loads(engine("image", "inspect", ident))[0]["RootFS"]["Layers"]) == 1
+
+
+def test_an_image_of_a_running_container(engine: Engine, image: str) -> None:
+    script = "echo x > /w/new; echo ready; while :; do echo more >> /w/log; done"
+    engine("run", "-d", "--name", "one", image, "sh", "-c", script)
+    _wait_for(engine, "ready")
+
+    engine("commit", "one", "living:1")
+
+    assert engine("run", "--rm", "living:1", "cat", "/w/new") == "x\n"
+
+
+def test_an_image_whose_base_lost_its_name(engine: Engine, image: str) -> None:
+    engine("run", "--name", "one", image, "sh", "-c", "echo x > /w/new")
+    engine("rmi", "-f", image)
+
+    engine("commit", "one", "child:1")
+
+    assert engine("run", "--rm", "child:1", "cat", "/w/new", "/w/kept/a") == "x\nkept/a\n"
+
+
+def test_a_bad_instruction_makes_nothing(engine: Engine, image: str) -> None:
+    engine("create", "--name", "one", image, "true")
+    code, line = engine.refusal("commit", "-c", "RUN true", "one", "bad:1")
+
+    assert code != 0
+    assert "RUN" in line
+    assert "bad" not in engine("images")
