@@ -33,6 +33,7 @@ _MODULES = {
         )
     },
     # Where docker has them, too.
+    "exec": "exec_",
     "history": "image_history",
     "images": "image_ls",
     "import": "import_",

@@ -8,7 +8,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from overlayfs_py.cli.store_arguments import open_store
-from overlayfs_py.errors import OverlayError
+from overlayfs_py.errors import Failure, OverlayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +34,20 @@ class ContainerName(click.ParamType[str]):
 
 
 CONTAINER = ContainerName()
+
+
+def container_of(store: Store, name: str) -> ContainerRecord:
+    """Return the container that a person means.
+
+    Raises:
+        Failure: there is none, with docker's exit code.
+    """
+    from overlayfs_py.store.failures import NotInStore
+
+    try:
+        return store.containers.get(name)
+    except NotInStore as error:
+        raise Failure(str(error)) from None
 
 
 def for_each(

@@ -117,7 +117,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         words,
         name=options["name"],
         entrypoint=options["entrypoint"],
-        environment=tuple(_environment(options["variable_files"], options["variables"])),
+        environment=tuple(variables_of(options["variable_files"], options["variables"])),
         user=options["user"],
         directory=options["directory"],
         hostname=options["hostname"],
@@ -174,7 +174,8 @@ def _mounts(found: list[ContainerMount]) -> tuple[ContainerMount, ...]:
     return tuple(found)
 
 
-def _environment(files: Sequence[Path], variables: Sequence[str]) -> Iterator[str]:
+def variables_of(files: Sequence[Path], variables: Sequence[str]) -> Iterator[str]:
+    """Yield the variables that `--env-file` and `-e` set, K=V; the last of a name counts."""
     given = [("--env-file", line) for file in files for line in _lines(file)]
     given += [("-e", variable) for variable in variables]
     for option, variable in given:

@@ -16,11 +16,14 @@ from overlayfs_py.errors import Failure, describe, exit_code_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from overlayfs_py.containers.session import Extra
     from overlayfs_py.store.containers import ContainerRecord
     from overlayfs_py.store.store import Store
 
 _CANNOT_START = 125  # what failed is ours, not the command: docker's
 _OF_A_COMMAND = (126, 127)
+_KILLED = 137
+_NO_TERMINAL = "-t: the input device is not a TTY"
 
 
 @contextmanager
@@ -71,6 +74,27 @@ def run(
     return life.state_of(store, record).exit_code if status is None else status
 
 
+def run_extra(store: Store, extra: Extra, callers_fds: frozenset[int]) -> int:
+    """Run one more command in a container, show what it writes, and return its exit status."""
+    from overlayfs_py.containers import session
+
+    if extra.tty and extra.stdin_open and not os.isatty(sys.stdin.fileno()):
+        raise Failure(_NO_TERMINAL, 1)
+    ours, sessions = socket.socketpair()
+    mask = signals.block()
+    child = session.start(store, extra, sessions, callers_fds | {ours.fileno()}, mask)
+    sessions.close()
+    life.request(ours, {"do": "attach"})
+    child.ready()
+    terminal = UsersTerminal.find(always=False) if extra.tty else None
+    attachment = Attachment(ours, terminal, stdin=extra.stdin_open)
+    status = attachment.run()
+    if attachment.has_detached:
+        return 0
+    child.wait()
+    return _KILLED if status is None else status  # its session was, and so was it
+
+
 def attach(store: Store, record: ContainerRecord, *, stdin: bool, passes_signals: bool) -> int:
     """Show what a container that runs writes, and return its exit status."""
     signals.block()
@@ -96,4 +120,4 @@ def _attachment(
 
 def _require_terminal(record: ContainerRecord) -> None:
     if record.tty and record.stdin_open and not os.isatty(sys.stdin.fileno()):
-        raise Failure("-t: the input device is not a TTY", 1)
+        raise Failure(_NO_TERMINAL, 1)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_RUN = "`overlayfs-py run`, `start`, `stop`, `ps`, `logs` and `rm` are there"
+_RUN = "`overlayfs-py run`, `start`, `exec`, `stop`, `ps`, `logs` and `rm` are there"
 _KEPT = f"not there yet: {_RUN}"
 _BUILD = (
     "podman and buildah build on our mounts (docs/ENGINES.md); `overlayfs-py load` takes images"
 )
 # Words of docker and podman, and of others that handle images and mounts.
 _ELSEWHERE = {
-    **dict.fromkeys(("container", "exec", "pause", "port", "rename", "restart"), _KEPT),
+    **dict.fromkeys(("container", "pause", "port", "rename", "restart"), _KEPT),
     **dict.fromkeys(("stats", "top", "unpause", "update"), _KEPT),
     **dict.fromkeys(("build", "buildx", "builder"), _BUILD),
     "compose": _KEPT,

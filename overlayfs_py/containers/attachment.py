@@ -63,7 +63,8 @@ class Attachment:
         try:
             self._loop.watch(signal_fd, READABLE, lambda: self._heed_signals(signal_fd))
             if self._terminal is not None:
-                self._terminal.enter_raw()
+                if self._stdin is not None:  # without -i ^C is for this process, which passes it on
+                    self._terminal.enter_raw()
                 self._tell_size()
             self._watch()
             self._loop.run_until(lambda: self._is_over)

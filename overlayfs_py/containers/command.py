@@ -15,9 +15,14 @@ from overlayfs_py.mounts import children
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from overlayfs_py.containers.init import Container
     from overlayfs_py.containers.launch import Launch
     from overlayfs_py.mounts.children import Child, Report
+
+    # Forks it with these for stdin, stdout and stderr; a terminal's master goes to the socket.
+    Fork = Callable[[tuple[int, ...], socket.socket | None], Child]
 
 _STDIO = (0, 1, 2)
 
@@ -25,7 +30,7 @@ _STDIO = (0, 1, 2)
 class Command(NamedTuple):
     """A command that runs."""
 
-    child: Child  # the first process of its pid namespace
+    child: Child  # the first process of its pid namespace, or one that has joined it
     ends: Ends
 
 
@@ -45,11 +50,21 @@ def start(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
     Raises:
         Failure: the container cannot be set up, or the command cannot be run: 126, not there: 127.
     """
-    if launch.record.tty:
-        return _start_on_terminal(launch, mask, network_fd)
-    wiring = _wire(has_stdin=launch.record.stdin_open)
+
+    def fork(stdio: tuple[int, ...], terminal_to: socket.socket | None) -> Child:
+        numbers = _STDIO if terminal_to else ()
+        return _fork(launch.container(numbers, terminal_to, network_fd), mask, stdio)
+
+    return wired(fork, tty=launch.record.tty, has_stdin=launch.record.stdin_open)
+
+
+def wired(fork: Fork, *, tty: bool, has_stdin: bool) -> Command:
+    """Start a command with pipes, or a terminal of its own."""
+    if tty:
+        return _on_terminal(fork)
+    wiring = _wire(has_stdin=has_stdin)
     try:
-        child = _fork(launch.container((), None, network_fd), mask, wiring.theirs)
+        child = fork(wiring.theirs, None)
     except BaseException:
         _close(wiring.ends)
         raise
@@ -59,13 +74,11 @@ def start(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
     return Command(child, wiring.ends)
 
 
-def _start_on_terminal(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
+def _on_terminal(fork: Fork) -> Command:
     ours, theirs = socket.socketpair()
     null_fd = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     try:
-        child = _fork(
-            launch.container(_STDIO, theirs, network_fd), mask, (null_fd, null_fd, null_fd)
-        )
+        child = fork((null_fd, null_fd, null_fd), theirs)
         theirs.close()
         _, fds, _, _ = socket.recv_fds(ours, 1, 1)
     finally:

@@ -15,7 +15,7 @@ from overlayfs_py.union.values import Volume
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from overlayfs_py.containers.file_volumes import Parted
@@ -24,6 +24,19 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import StackSpec
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def environment_of(
+    record: ContainerRecord, *, tty: bool, more: Iterable[str] = ()
+) -> dict[bytes, bytes]:
+    """What a command in a container finds, `more` (K=V) coming last."""
+    environment = {b"PATH": os.fsencode(_PATH), b"HOSTNAME": os.fsencode(record.hostname)}
+    if tty:
+        environment[b"TERM"] = b"xterm"
+    for variable in (*record.environment, *more):
+        name, _, value = variable.partition("=")
+        environment[os.fsencode(name)] = os.fsencode(value)
+    return environment
 
 
 class Launch(NamedTuple):
@@ -82,15 +95,9 @@ class Launch(NamedTuple):
 
     def _process(self) -> Process:
         record = self.record
-        environment = {b"PATH": os.fsencode(_PATH), b"HOSTNAME": os.fsencode(record.hostname)}
-        if record.tty:
-            environment[b"TERM"] = b"xterm"
-        for variable in record.environment:
-            name, _, value = variable.partition("=")
-            environment[os.fsencode(name)] = os.fsencode(value)
         return Process(
             tuple(map(os.fsencode, record.words)),
-            environment,
+            environment_of(record, tty=record.tty),
             WorkingDirectory(os.fsencode(record.directory), is_made=record.directory_is_made),
             record.user,
             user_is_wish=record.user_is_wish,

@@ -126,7 +126,7 @@ def attach(store: Store, record: ContainerRecord) -> socket.socket:
     Raises:
         NotRunning: it does not run.
     """
-    sock = _connect(store, record)
+    sock = connect(store, record)
     request(sock, {"do": "attach"})
     return sock
 
@@ -137,7 +137,7 @@ def request(sock: socket.socket, asked: dict[str, object]) -> None:
 
 
 def _ask(store: Store, record: ContainerRecord, asked: dict[str, object]) -> dict[str, object]:
-    with _connect(store, record) as sock:
+    with connect(store, record) as sock:
         request(sock, asked)
         for frame in _frames(sock):
             if frame.kind is Kind.ANSWER:
@@ -148,7 +148,12 @@ def _ask(store: Store, record: ContainerRecord, asked: dict[str, object]) -> dic
     raise NotRunning(record.name)  # its monitor has gone meanwhile
 
 
-def _connect(store: Store, record: ContainerRecord) -> socket.socket:
+def connect(store: Store, record: ContainerRecord) -> socket.socket:
+    """Connect to a container's monitor.
+
+    Raises:
+        NotRunning: there is none.
+    """
     directory = store.containers.directory(record.id)
     try:
         return door.connect(directory)

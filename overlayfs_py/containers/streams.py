@@ -45,12 +45,12 @@ class Ends(NamedTuple):
 class Streams:
     """The streams of one run of a command. Owns the descriptors."""
 
-    def __init__(self, loop: EventLoop, ends: Ends, writer: LogWriter) -> None:
+    def __init__(self, loop: EventLoop, ends: Ends, writer: LogWriter | None) -> None:
         self.listeners: list[Listener] = []
         self._loop = loop
         self._outputs = dict(ends.outputs)
         self._stdin = ends.stdin
-        self._writer: LogWriter | None = writer
+        self._writer = writer
         self._typed = b""  # not taken by the command yet
         self._ends_after_typed = False
         for fd in {*self._outputs, *(() if self._stdin is None else (self._stdin,))}:

@@ -17,8 +17,11 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+CLONE_NEWCGROUP = 0x02000000
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 
 _unshare = function("unshare", CInt)
 _setns = function("setns", CInt, CInt)
@@ -55,6 +58,15 @@ def signal_when_parent_dies(number: int) -> None:
     A parent that is dead already sends nothing: look, after this call.
     """
     _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def hide_from_tracers() -> None:
+    """Keep this process, until it executes a program, from those with fewer rights.
+
+    What /proc/PID shows of its files, its root and its memory takes CAP_SYS_PTRACE in the user
+    namespace that it was started in (kernel/ptrace.c, __ptrace_may_access), whatever its ids are.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def map_to_root(uid: int, gid: int) -> None:

@@ -57,7 +57,6 @@ UNKNOWN = {
     "login2": "overlayfs-py login",
     "lss": "overlayfs-py image ls",
     "unmount": "umount",
-    "exec": "overlayfs-py run",
     "build": "buildah",
     "fsck": "overlayfs-py store fsck",
     "help": "--help",

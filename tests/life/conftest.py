@@ -21,7 +21,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _APPLETS = ("ps", "kill", "tty", "stty", "readlink", "dd", "trap", "id", "hostname", "env", "yes")
-_APPLETS += ("seq", "head", "wc", "touch", "stat", "pwd", "printf", "test", "true", "false", "df")
+_APPLETS += (
+    "seq",
+    "head",
+    "wc",
+    "touch",
+    "stat",
+    "pwd",
+    "printf",
+    "test",
+    "ls",
+    "ln",
+    "grep",
+    "sleep",
+    "cat",
+    "rm",
+    "true",
+    "false",
+    "df",
+)
 
 
 class Engine:

@@ -1,0 +1,136 @@
+"""The namespaces of a container that runs, opened so that they are certain to be that container's.
+
+A pid in a file may be another process's by now. The monitor is the process at the other end of its
+socket, as the kernel says; the container's first process is its child; and a pidfd shows whether
+that was still alive after its namespaces had been opened.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.containers import life
+from overlayfs_py.containers.life import NotRunning
+from overlayfs_py.containers.state import Status
+from overlayfs_py.errors import Failure
+from overlayfs_py.syscalls import namespaces
+
+if TYPE_CHECKING:
+    from overlayfs_py.store.containers import ContainerRecord
+    from overlayfs_py.store.store import Store
+
+_PEER = struct.Struct("=iII")  # struct ucred
+# The mount namespace last: /proc is the host's until then.
+_KINDS = {
+    "pid": namespaces.CLONE_NEWPID,
+    "uts": namespaces.CLONE_NEWUTS,
+    "ipc": namespaces.CLONE_NEWIPC,
+    "net": namespaces.CLONE_NEWNET,
+    "cgroup": namespaces.CLONE_NEWCGROUP,
+    "mnt": namespaces.CLONE_NEWNS,
+}
+_OWN_ALWAYS = ("pid", "mnt")
+
+
+class Entrance(NamedTuple):
+    """Descriptors of namespaces, those that are not this process's own."""
+
+    user: int | None
+    others: dict[str, int]
+
+    def enter_outside(self) -> None:
+        """Take the rights that entering takes; the next child is in the pid namespace."""
+        if self.user is not None:
+            namespaces.setns(self.user, namespaces.CLONE_NEWUSER)
+        namespaces.setns(self.others["pid"], namespaces.CLONE_NEWPID)
+
+    def enter(self) -> None:
+        """Enter the rest, in that child; / is the container's afterwards, and its directory."""
+        for kind, fd in self.others.items():
+            if kind != "pid":
+                namespaces.setns(fd, _KINDS[kind])
+
+    def close(self) -> None:
+        for fd in (*self.others.values(), *(() if self.user is None else (self.user,))):
+            os.close(fd)
+
+
+def open_entrance(store: Store, record: ContainerRecord) -> Entrance:
+    """Open the namespaces of a container.
+
+    Raises:
+        NotRunning: it does not run.
+        Failure: it is paused, or restarts, or its processes cannot be seen or entered from here.
+    """
+    with life.connect(store, record) as sock:
+        monitor = _monitor_at(sock, record)
+        first = life.state_of(store, record)
+        if first.status in (Status.PAUSED, Status.RESTARTING):
+            raise Failure(f"{record.name}: the container is {first.status.value}")
+        if first.status is not Status.RUNNING:
+            raise NotRunning(record.name)
+        try:
+            return _open(record, monitor, first.pid)
+        except (FileNotFoundError, ProcessLookupError):
+            raise NotRunning(record.name) from None
+
+
+def _monitor_at(sock: socket.socket, record: ContainerRecord) -> int:
+    size = _PEER.size
+    pid, uid, _ = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    if pid <= 0:
+        raise Failure(f"{record.name}: its processes cannot be seen from this pid namespace")
+    if uid != os.geteuid():
+        raise Failure(f"{record.name}: another user has started it")
+    return int(pid)
+
+
+def _open(record: ContainerRecord, monitor: int, first: int) -> Entrance:
+    pidfd = os.pidfd_open(first)
+    try:
+        if _parent_of(first) != monitor:
+            raise ProcessLookupError
+        # The monitor's: a command may have put itself into one below that.
+        user = _open_foreign(monitor, "user")
+        opened = {kind: _open_foreign(first, kind) for kind in _KINDS}
+        others = {kind: fd for kind, fd in opened.items() if fd is not None}
+        entrance = Entrance(user, others)
+        if _has_ended(pidfd):
+            entrance.close()
+            raise ProcessLookupError
+    finally:
+        os.close(pidfd)
+    if any(kind not in others for kind in _OWN_ALWAYS):
+        entrance.close()
+        raise Failure(f"{record.name}: its first process has none of its own namespaces")
+    return entrance
+
+
+def _open_foreign(pid: int, kind: str) -> int | None:
+    """Open a process's namespace; None where it is ours, or this kernel has none of the kind."""
+    path = f"/proc/{pid}/ns/{kind}"
+    try:
+        own = os.stat(f"/proc/self/ns/{kind}")
+    except FileNotFoundError:
+        return None
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    if os.path.samestat(os.fstat(fd), own):
+        os.close(fd)
+        return None
+    return fd
+
+
+def _parent_of(pid: int) -> int:
+    # The name before it may hold anything.
+    fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return int(fields[1])
+
+
+def _has_ended(pidfd: int) -> bool:
+    ready, _, _ = select.select([pidfd], [], [], 0)
+    return bool(ready)
