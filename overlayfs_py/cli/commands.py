@@ -28,7 +28,7 @@ _MODULES = {
                 "layer",
                 "logs",
             ),
-            *("commit", "diff"),
+            *("commit", "diff", "port"),
             *("mount", "ps", "rm", "run", "start", "stop", "store", "umount", "wait"),
         )
     },

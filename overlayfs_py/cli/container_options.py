@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from overlayfs_py.containers.creation import Asked
-    from overlayfs_py.store.containers import ContainerMount
+    from overlayfs_py.store.containers import ContainerMount, PublishedPort
 
 _Command = TypeVar("_Command", bound="Callable[..., object]")
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
@@ -41,6 +41,11 @@ _OPTIONS = (
     click.option("-l", "--label", "labels", multiple=True, metavar="K[=V]", help="Note a fact."),
     click.option("--network", "--net", "network", metavar="host|none", default="host",
                  show_default=True, help="The host's network, or loopback alone."),
+    click.option("-p", "--publish", "published", multiple=True,
+                 metavar="[IP:][PORT]:INSIDE[/udp]",
+                 help="Let a port of the host lead to one inside."),
+    click.option("-P", "--publish-all", is_flag=True,
+                 help="Do so for each that the image exposes."),
     click.option("-t", "--tty", is_flag=True, help="Give it a terminal."),
     click.option("-i", "--interactive", is_flag=True, help="Keep its stdin open."),
     click.option("--init", is_flag=True, help="A first process that reaps orphans."),
@@ -87,6 +92,8 @@ class CreateOptions(TypedDict):
     hostname: str | None
     labels: tuple[str, ...]
     network: str
+    published: tuple[str, ...]
+    publish_all: bool
     tty: bool
     interactive: bool
     init: bool
@@ -123,6 +130,8 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         hostname=options["hostname"],
         labels=tuple(_label(text) for text in options["labels"]),
         network=_network(options["network"]),
+        ports=tuple(port for text in options["published"] for port in _published(text)),
+        publish_all=options["publish_all"],
         tty=options["tty"],
         stdin_open=options["interactive"],
         stop_signal=options["stop_signal"],
@@ -164,6 +173,15 @@ def _network(text: str) -> str:
         return parse_mode(text).value
     except ValueError as error:
         raise OptionError("--network", f"{text}: {error}") from None
+
+
+def _published(text: str) -> list[PublishedPort]:
+    from overlayfs_py.containers import published_ports
+
+    try:
+        return published_ports.parse(text)
+    except ValueError as error:
+        raise OptionError("-p", f"{text}: {error}") from None
 
 
 def _mounts(found: list[ContainerMount]) -> tuple[ContainerMount, ...]:

@@ -54,6 +54,8 @@ def made(
     from overlayfs_py.containers import creation
 
     asked = asked_of(image, words, options)
+    if asked.network == "host" and (asked.ports or asked.publish_all):
+        click.echo("overlayfs-py: -p has no effect with the host's network", err=True)
     store = open_store(root)
     found = _found(store, image, root, options["when_to_pull"])
     cidfile = options["cidfile"]

@@ -41,6 +41,7 @@ SUMMARIES = {
     "logout": "Forget a login, or all of them.",
     "logs": "Show what a container wrote.",
     "mount": "Mount a stack of layers.",
+    "port": "Say which ports of the host lead into a container.",
     "ps": "List containers.",
     "pull": "Bring an image from its registry into the store.",
     "push": "Bring an image from the store to a registry.",

@@ -61,6 +61,7 @@ class Asked(NamedTuple):
     no_healthcheck: bool = False
     network: str = "host"
     ports: tuple[PublishedPort, ...] = ()
+    publish_all: bool = False  # those that the image exposes, too
     mounts: tuple[ContainerMount, ...] = ()  # a volume without a name gets one
     read_only: bool = False
     privileged: bool = False
@@ -140,7 +141,7 @@ def _record(image: StoredImage, asked: Asked) -> ContainerRecord:
         stop_timeout_s=10 if asked.stop_timeout_s is None else asked.stop_timeout_s,
         healthcheck=_health(asked, run.healthcheck),
         network=asked.network,
-        ports=asked.ports,
+        ports=_ports(asked, run),
         mounts=asked.mounts,
         read_only=asked.read_only,
         privileged=asked.privileged,
@@ -191,6 +192,18 @@ def _environment(asked: Asked, run: RunConfig) -> tuple[str, ...]:
         _require_no_nul(asked.image, "environment", entry)
         found[name] = value
     return tuple(f"{name}={value}" for name, value in found.items())
+
+
+def _ports(asked: Asked, run: RunConfig) -> tuple[PublishedPort, ...]:
+    if not asked.publish_all:
+        return asked.ports
+    from overlayfs_py.containers import published_ports  # seldom needed, and slow to load
+
+    try:
+        exposed = published_ports.of_exposed(run.exposed_ports or (), asked.ports)
+        return (*asked.ports, *exposed)
+    except ValueError as error:
+        raise CannotCreate(asked.image, f"the image's exposed ports: {error}") from None
 
 
 def _stop_signal(asked: Asked, run: RunConfig) -> str:

@@ -81,7 +81,7 @@ def start(
                 user_namespace.enter()
             own_mask = signals.block()
             commands_mask = own_mask if mask is None else mask
-            Monitor(launch, commands_mask).run(first_client, on_ready)
+            Monitor(launch, commands_mask, lock_fd).run(first_client, on_ready)
         finally:
             os.close(lock_fd)
             finish()
@@ -110,11 +110,11 @@ def _written_files(launch: Launch, hosts: HostsFile) -> bytes:
 class Monitor:
     """The state of one container that runs."""
 
-    def __init__(self, launch: Launch, mask: set[int]) -> None:
+    def __init__(self, launch: Launch, mask: set[int], lock_fd: int) -> None:
         self._launch = launch
         self._mask = mask
         self._loop = EventLoop()
-        self._network = Network(launch.record)
+        self._network = Network(launch.record, lock_fd)
         self._policy = RestartPolicy.parse(launch.record.restart)
         self._state = State(monitor_pid=os.getpid())
         self._command: Command | None = None
@@ -199,11 +199,13 @@ class Monitor:
             finished_ns=0,
             exit_code=0,
             error="",
+            ports=self._network.ports,
         )
 
     def _watch(self, server: Child) -> None:
         """Watch what may end: the command, the mount; and signals."""
         self._watch_command()
+        self._network.watch(self._loop)
         server_fd = os.pidfd_open(server.pid)
         self._loop.watch(server_fd, READABLE, lambda: self._lost_mount(server, server_fd))
         signal_fd = signal_fds.open_signal_fd(signals.watched())

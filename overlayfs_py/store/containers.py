@@ -61,6 +61,7 @@ class PublishedPort(Record, frozen=True, kw_only=True):
     protocol: str = "tcp"
     host_ip: str = ""  # empty: every address
     host_port: int = 0  # 0: one that is free at every start
+    host_port_last: int = 0  # above host_port: any one from there to here
 
 
 class Health(Record, frozen=True, kw_only=True):
