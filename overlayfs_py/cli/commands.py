@@ -28,7 +28,7 @@ _MODULES = {
                 "layer",
                 "logs",
             ),
-            *("commit", "diff", "port"),
+            *("commit", "diff", "export", "port"),
             *("mount", "ps", "rm", "run", "start", "stop", "store", "umount", "wait"),
         )
     },

@@ -20,7 +20,6 @@ _ELSEWHERE = {
     **dict.fromkeys(("build", "buildx", "builder"), _BUILD),
     "compose": _KEPT,
     "cp": "`overlayfs-py image mount IMAGE DIR`, or `image cat` for one file",
-    "export": "`overlayfs-py image mount IMAGE DIR`, then tar; `save` writes an image",
     "help": "`overlayfs-py --help`, or `overlayfs-py COMMAND --help`",
     "info": "`overlayfs-py doctor` says what this machine offers",
     "manifest": "`overlayfs-py inspect IMAGE`",

@@ -14,6 +14,7 @@ SUMMARIES = {
     "diff": "Say what a container has changed.",
     "doctor": "Say what this machine offers, and what to install.",
     "exec_": "Run one more command in a running container.",
+    "export": "Write all files of a container as a tar.",
     "image": "Look at images, name them, mount them, remove them.",
     "image_cat": "Print a file of an image.",
     "image_diff": "Say which files differ between two images.",

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.values import DataOrHole
     from overlayfs_py.packs.writer import PackWriter
 
-_STEP = 1 << 20
-
 
 def pack_changes(files: ContainerFiles, writer: PackWriter, latest_ns: int | None) -> bool:
     """Add all that a container has changed to a pack; whether that is anything.
@@ -96,21 +94,8 @@ class _Layer:
         )
 
     def _data(self, file: ImageFile) -> Iterator[DataOrHole]:
-        """What a file holds, up to the size that it was seen to have: a process may write to it."""
-        size, done = file.attributes.size, 0
-        for start, end in self._files.after.data_ranges(file):
-            stop = min(end, size)
-            if done < min(start, size):
-                yield Hole(min(start, size) - done)
-                done = min(start, size)
-            while done < stop:
-                piece = self._files.after.read(file, done, min(_STEP, stop - done))
-                if not piece:
-                    return  # it became shorter meanwhile
-                yield piece
-                done += len(piece)
-        if done < size:
-            yield Hole(size - done)
+        for piece in self._files.after.pieces(file):
+            yield Hole(piece) if isinstance(piece, int) else piece
 
 
 @contextmanager

@@ -139,6 +139,26 @@ class ImageFiles:
             end = self._opened.seek(file.node, start, os.SEEK_HOLE)
             yield start, end
 
+    def pieces(self, file: ImageFile) -> Iterator[bytes | int]:
+        """Yield a regular file's data, holes as their lengths: as much as its attributes say.
+
+        What is missing is a hole, too: in a container a process may make it shorter meanwhile.
+        """
+        size, done = file.attributes.size, 0
+        for start, end in self.data_ranges(file):
+            if done < min(start, size):
+                yield min(start, size) - done
+                done = min(start, size)
+            stop = min(end, size)
+            while done < stop:
+                piece = self.read(file, done, min(_CHUNK_BYTES, stop - done))
+                if not piece:
+                    break
+                yield piece
+                done += len(piece)
+        if done < size:
+            yield size - done
+
     def children(self, directory: ImageFile) -> list[ImageFile]:
         """Return what is in a directory, by name."""
         found = (self.look(directory, name) for name in sorted(self._opened.names(directory.node)))

@@ -2,8 +2,8 @@
 
 Plan: an image need not have these files, and neither its layers nor an upper get them. So the files
 lie in the scratch directory, as does a layer with empty ones, which comes below all others: what is
-there is there to be covered. Source: moby, daemon/container_operations_unix.go, and what
-`docker run --network=host` writes.
+there is there to be covered. So are its /dev, /proc and /sys.
+Source: moby, daemon/container_operations_unix.go, and what `docker run --network=host` writes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from overlayfs_py.syscalls import mounts
 
 _NAMES = (b"hostname", b"hosts", b"resolv.conf")
+_SYSTEM_MOUNTS = (b"dev", b"proc", b"sys")
 _LARGEST = 1 << 20  # a guess, far above what is found
 _LOCALHOST = b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 # moby, libnetwork/etchosts: of every container with a network of its own.
@@ -54,7 +55,11 @@ def write(scratch: bytes, hostname: str, hosts: HostsFile = _HOSTS_OWN) -> bytes
     layer, names = os.path.join(scratch, b"places"), os.path.join(scratch, b"names")
     os.makedirs(os.path.join(layer, b"etc"), 0o755)
     os.mkdir(names)
-    for path in (layer, os.path.join(layer, b"etc")):
+    # Of an image that lacks these, the upper need not have them: nobody changed anything.
+    mounted = [os.path.join(layer, name) for name in _SYSTEM_MOUNTS]
+    for path in mounted:
+        os.mkdir(path)
+    for path in (layer, os.path.join(layer, b"etc"), *mounted):
         os.chmod(path, 0o755)
     own = os.fsencode(hostname)
     contents = {

@@ -73,6 +73,8 @@ def trees(small_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tar of a root filesystem with something to change."""
     root = tmp_path_factory.mktemp("changes") / "root"
     shutil.copytree(small_root, root, symlinks=True)
+    for place in ("dev", "proc", "sys"):  # are the container's to be made, not its changes
+        shutil.rmtree(root / place, ignore_errors=True)
     run(["sh", "-ec", TREE.replace("/w/", f"{root}/w/")])
     archive = root.parent / "tree.tar"
     run(["tar", "--owner=0", "--group=0", "-C", root, "-cf", archive, "."])
@@ -271,3 +273,29 @@ def test_a_bad_instruction_makes_nothing(engine: Engine, image: str) -> None:
     assert code != 0
     assert "RUN" in line
     assert "bad" not in engine("images")
+
+
+def test_all_files_as_a_tar(engine: Engine, image: str) -> None:
+    engine("run", "--name", "one", "-v", "data:/w/kept", image, "sh", "-ec", STEPS)
+    path = engine.directory / "tmp/all.tar"
+
+    engine("export", "-o", path, "one")
+
+    with tarfile.open(path) as archive:
+        found = {member.name.removeprefix("./").rstrip("/"): member for member in archive}
+        assert _member(archive, "w/inner/deep/b").read() == b"inner/deep/b\nmore\n"
+        assert len(_member(archive, "w/large").read()) == 50_000
+    path.unlink()
+    assert found["w/large"].mode == 0o600
+    assert (found["fresh/two"].type, found["fresh/two"].linkname) == (tarfile.LNKTYPE, "fresh/one")
+    assert (found["w/link"].type, found["w/link"].linkname) == (tarfile.SYMTYPE, "inner")
+    assert {"w/elsewhere/sub/e", "bin/busybox"} <= set(found)
+    assert not {"w/gone", "w/moved", "w/again/f"} & set(found)
+
+
+def test_a_tar_that_cannot_be_written_leaves_nothing(engine: Engine, image: str) -> None:
+    engine("create", "--name", "one", image, "true")
+    code, line = engine.refusal("export", "-o", "/nowhere/all.tar", "one")
+
+    assert code != 0
+    assert "/nowhere/all.tar" in line
