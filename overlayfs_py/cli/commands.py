@@ -33,6 +33,8 @@ _MODULES = {
         )
     },
     # Where docker has them, too.
+    **{name: name for name in ("container", "pause", "rename", "restart")},
+    **{name: name for name in ("stats", "top", "unpause")},
     "exec": "exec_",
     "history": "image_history",
     "images": "image_ls",

@@ -80,7 +80,7 @@ def condition(wanted: Filter, store: Store) -> Fits:
             limit_ns = _created_ns(store.image(wanted.value))
             return lambda image: _created_ns(image) > limit_ns
         case _:
-            limit_ns = _parse_until(wanted.value)
+            limit_ns = parse_until(wanted.value)
             return lambda image: _created_ns(image) < limit_ns
 
 
@@ -103,7 +103,7 @@ def _created_ns(image: StoredImage) -> int:
     return 0 if created_ns is None else created_ns
 
 
-def _parse_until(text: str) -> int:
+def parse_until(text: str) -> int:
     """A moment: so long ago (`1h30m`), seconds since the epoch, or a date as in RFC 3339."""
     if _DURATION.fullmatch(text):
         parts = re.findall(_PART, text)

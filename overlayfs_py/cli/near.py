@@ -15,8 +15,7 @@ _BUILD = (
 )
 # Words of docker and podman, and of others that handle images and mounts.
 _ELSEWHERE = {
-    **dict.fromkeys(("container", "pause", "rename", "restart"), _KEPT),
-    **dict.fromkeys(("stats", "top", "unpause", "update"), _KEPT),
+    "update": _KEPT,
     **dict.fromkeys(("build", "buildx", "builder"), _BUILD),
     "compose": _KEPT,
     "cp": "`overlayfs-py image mount IMAGE DIR`, or `image cat` for one file",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from overlayfs_py.containers.made_up_names import made_up_name
-from overlayfs_py.errors import OverlayError
+from overlayfs_py.errors import Failure, OverlayError
 from overlayfs_py.store import containers, volumes
 from overlayfs_py.store.containers import (
     NAME,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _MOST_TRIES = 20  # of made-up names; a guess: with a thousand containers one in two is free
 _DEFAULT_SIGNAL = "SIGTERM"
+_WHAT_A_NAME_IS = "a name is at least two letters, digits, dots, dashes or underscores"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -91,12 +92,23 @@ def create(store: Store, image: StoredImage, asked: Asked) -> ContainerRecord:
         NotInStore: the image has gone.
     """
     if asked.name is not None and NAME.fullmatch(asked.name) is None:
-        why = "a name is at least two letters, digits, dots, dashes or underscores"
-        raise CannotCreate(asked.name, why)
+        raise CannotCreate(asked.name, _WHAT_A_NAME_IS)
     record = _record(image, asked)
     mounts = _with_image_volumes(record.mounts, image.config.run.volumes or ())
     record = structs.replace(record, mounts=tuple(_named(store, mount) for mount in mounts))
     return _with_free_name(store, record, asked.name)
+
+
+def rename(store: Store, record: ContainerRecord, name: str) -> None:
+    """Give a container another name.
+
+    Raises:
+        Failure: it is no name.
+        InUse: another container has it.
+    """
+    if NAME.fullmatch(name) is None:
+        raise Failure(f"{name}: {_WHAT_A_NAME_IS}")
+    store.containers.replace(structs.replace(record, name=name))
 
 
 def _with_free_name(store: Store, record: ContainerRecord, name: str | None) -> ContainerRecord:

@@ -80,6 +80,18 @@ def open_entrance(store: Store, record: ContainerRecord) -> Entrance:
             raise NotRunning(record.name) from None
 
 
+def first_process(store: Store, record: ContainerRecord) -> int:
+    """Return the pid of a container's first process.
+
+    Raises:
+        NotRunning: it does not run.
+    """
+    first = life.state_of(store, record).pid
+    if not first:
+        raise NotRunning(record.name)
+    return first
+
+
 def _monitor_at(sock: socket.socket, record: ContainerRecord) -> int:
     size = _PEER.size
     pid, uid, _ = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))

@@ -81,6 +81,37 @@ def stop(
     _wait_for_lock(store, record)
 
 
+def restart(
+    store: Store, record: ContainerRecord, number: signal.Signals, timeout_s: float | None
+) -> None:
+    """Ask a container's command to end, kill it after `timeout_s`, and start it again.
+
+    Raises:
+        NotRunning: it does not run.
+        Failure: it cannot be started again.
+    """
+    _ask(store, record, {"do": "restart", "signal": int(number), "timeout": timeout_s})
+
+
+def pause(store: Store, record: ContainerRecord) -> None:
+    """Stop a container's processes where they are.
+
+    Raises:
+        NotRunning: there are none.
+        Failure: they are stopped already.
+    """
+    _ask(store, record, {"do": "pause"})
+
+
+def unpause(store: Store, record: ContainerRecord) -> None:
+    """Let a paused container's processes go on.
+
+    Raises:
+        Failure: it is not paused.
+    """
+    _ask(store, record, {"do": "unpause"})
+
+
 def kill(store: Store, record: ContainerRecord, number: signal.Signals) -> None:
     """Send a signal to a container's first process.
 

@@ -31,6 +31,7 @@ from overlayfs_py.containers.door import Client, Door
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
 from overlayfs_py.containers.frames import BadFrame, Frame, Kind, number_frame, number_in, size_in
 from overlayfs_py.containers.network import Network
+from overlayfs_py.containers.processes import Frozen
 from overlayfs_py.containers.restarts import RestartPolicy
 from overlayfs_py.containers.state import State, Status
 from overlayfs_py.containers.streams import Streams
@@ -122,6 +123,9 @@ class Monitor:
         self._attached: list[Client] = []
         self._waiting: list[Client] = []  # for the end
         self._killing: Timer | None = None
+        self._starting_again: Timer | None = None
+        self._restarting: list[Client] = []  # those that have asked for a restart
+        self._frozen: Frozen | None = None
         self._is_over = False
         self._size: tuple[int, int] | None = None
 
@@ -255,7 +259,11 @@ class Monitor:
         self._change(
             status=Status.EXITED, pid=0, exit_code=status, finished_ns=time.time_ns(), ports=()
         )
+        self._frozen = None
         delay_s = None
+        if self._restarting:
+            self._restart()
+            return
         if not self._state.was_stopped:
             ran_s = (self._state.finished_ns - self._state.started_ns) / 1e9
             delay_s = self._policy.delay_s(status, self._state.restarts, ran_s)
@@ -263,9 +271,12 @@ class Monitor:
             self._is_over = True
             return
         self._change(status=Status.RESTARTING, restarts=self._state.restarts + 1)
-        self._loop.call_later(delay_s, self._restart)
+        self._starting_again = self._loop.call_later(delay_s, self._restart)
 
     def _restart(self) -> None:
+        if self._starting_again is not None:
+            self._starting_again.cancel()
+            self._starting_again = None
         if self._state.was_stopped:
             self._change(status=Status.EXITED)
             self._is_over = True
@@ -275,9 +286,16 @@ class Monitor:
         except OSError as error:
             log.warning("%s", describe(error))
             self._note_failure(error)
+            self._tell_restarted({"error": describe(error)})
             self._is_over = True
             return
         self._watch_command()
+        self._tell_restarted({})
+
+    def _tell_restarted(self, answer: dict[str, object]) -> None:
+        clients, self._restarting = self._restarting, []
+        for client in clients:
+            client.answer(answer)
 
     def _say_goodbye(self) -> None:
         """Let every client read what is left, and the exit status."""
@@ -327,6 +345,20 @@ class Monitor:
                 self._waiting.append(client)
                 self._stop(signal.Signals(number), timeout)
                 return None
+            case {
+                "do": "restart",
+                "signal": int(number),
+                "timeout": int() | float() | None as timeout,
+            }:
+                self._restarting.append(client)
+                self._begin_restart(signal.Signals(number), timeout)
+                return None
+            case {"do": "pause"}:
+                self._pause()
+                return {}
+            case {"do": "unpause"}:
+                self._unpause()
+                return {}
             case {"do": "signal", "number": int(number)}:
                 self._kill(signal.Signals(number))
                 return {}
@@ -345,7 +377,7 @@ class Monitor:
             self._kill(signal.Signals(number))
 
     def gone(self, client: Client) -> None:
-        for clients in (self._attached, self._waiting):
+        for clients in (self._attached, self._waiting, self._restarting):
             if client in clients:
                 clients.remove(client)
         if self._streams is not None and client in self._streams.listeners:
@@ -370,15 +402,51 @@ class Monitor:
     def _stop(self, number: signal.Signals, timeout_s: float | None) -> None:
         """Ask the command to end, and kill it where it does not in time."""
         self._change(was_stopped=True)
+        self._tell_restarted({"error": f"{self._launch.record.name}: it is told to stop"})
+        self._end_command(number, timeout_s)
+
+    def _begin_restart(self, number: signal.Signals, timeout_s: float | None) -> None:
+        self._change(was_stopped=False)
+        if self._command is None:  # it waits for its next start
+            self._restart()
+        else:
+            self._end_command(number, timeout_s)
+
+    def _end_command(self, number: signal.Signals, timeout_s: float | None) -> None:
         if timeout_s is None:
             timeout_s = self._launch.record.stop_timeout_s
         self._kill(number)
+        self._go_on()
+        if self._killing is not None:
+            self._killing.cancel()
         if timeout_s >= 0:  # below: for ever, as docker has it
             self._killing = self._loop.call_later(timeout_s, lambda: self._kill(signal.SIGKILL))
+
+    def _pause(self) -> None:
+        if self._command is None:
+            raise Failure(f"{self._launch.record.name}: the container is not running")
+        if self._frozen is not None:
+            raise Failure(f"{self._launch.record.name}: the container is paused already")
+        self._frozen = Frozen(self._command.child.pid)
+        self._change(status=Status.PAUSED)
+
+    def _unpause(self) -> None:
+        if self._frozen is None:
+            raise Failure(f"{self._launch.record.name}: the container is not paused")
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Let paused processes run, for a signal's sake too."""
+        if self._frozen is not None:
+            self._frozen.go_on()
+            self._frozen = None
+            self._change(status=Status.RUNNING)
 
     def _kill(self, number: signal.Signals) -> None:
         if self._command is not None:
             self._command.child.kill(number)
+            if number == signal.SIGKILL:
+                self._go_on()
             return
         if self._state.status is Status.RESTARTING:
             return
