@@ -2,64 +2,82 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overlayfs_py.drivers.mounting import MountPlan
-from overlayfs_py.mounts import daemon
-from overlayfs_py.mounts.scratch import scratch_directory
-from overlayfs_py.mounts.stored_stack import stack_of
-from overlayfs_py.mounts.uppers import throwaway_upper
+from overlayfs_py.api.programs import Companion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
 
-    from overlayfs_py.mounts.children import Child
     from overlayfs_py.store.store import Store
-    from overlayfs_py.union.values import StackSpec
+
+
+class MountedImage:
+    """An image's root directory, until `close`, the end of a `with` block, or of the program.
+
+    A process beside the program serves it. With `writable` changes are possible; they are thrown
+    away by `reset` and at the end. The image cannot be deleted meanwhile. Set-user-ID bits and
+    devices have no effect.
+
+    Root is needed, or fusermount3, which lets an ordinary user mount: then the user owns all files.
+
+    Raises:
+        OverlayError: there is no such image, or it cannot be mounted.
+    """
+
+    def __init__(
+        self, store: Store, name: str, *, writable: bool = False, driver: str = "auto"
+    ) -> None:
+        self._companion = Companion("overlayfs_py.api.mount_server")
+        request: dict[str, object] = {
+            "store": str(store.root.absolute()),
+            "image": name,
+            "writable": writable,
+            "driver": driver,
+            "below": tempfile.gettempdir(),
+        }
+        try:
+            self.path = Path(str(self._companion.ask(request)["path"]))
+        except BaseException:
+            self._companion.close()
+            raise
+
+    def reset(self) -> None:
+        """Go back to the image as it is, at the same path.
+
+        What is open there, and a working directory there, are of the old state, and can be read no
+        more.
+        """
+        self._companion.ask({})
+
+    def close(self) -> None:
+        """Unmount it and remove all that was written. May be called again."""
+        self._companion.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<MountedImage {self.path}>"
 
 
 @contextmanager
 def mounted(
     store: Store, name: str, *, writable: bool = False, driver: str = "auto"
 ) -> Iterator[Path]:
-    """Give the root directory of an image, mounted at a temporary place.
-
-    A process is forked that serves the mount, and ends with the block, or with the caller, however
-    that ends. With `writable` changes are possible, and thrown away at the end. The image cannot
-    be deleted meanwhile. Set-user-ID bits and devices have no effect.
-
-    To be called while the process has one thread, as fork(2) asks for; those that `pull` leaves for
-    some seconds do no harm. Root is needed, or fusermount3, which lets an ordinary user mount.
-
-    Raises:
-        OverlayError: there is no such image, or it cannot be mounted.
-    """
-    callers_fds = daemon.open_descriptors()
-    _, layers = store.use_image(name)
-    with layers, scratch_directory(os.fsencode(tempfile.gettempdir())) as scratch:
-        target = os.path.join(scratch, b"root")
-        os.mkdir(target)
-        spec = stack_of(layers.lower)
-        if writable:
-            spec = throwaway_upper(spec, scratch)
-        plan = MountPlan(target, source=name, suid=False, dev=False)
-        server = _start(spec, plan, driver, callers_fds)
-        try:
-            server.ready()
-            yield Path(os.fsdecode(target))
-        finally:
-            server.stop()
-
-
-def _start(spec: StackSpec, plan: MountPlan, driver: str, callers_fds: frozenset[int]) -> Child:
-    def serve(on_ready: Callable[[], None]) -> None:
-        # Only here: the caller need not load what serves a mount.
-        from overlayfs_py.drivers import service
-
-        service.serve(spec, plan, driver=driver, on_ready=on_ready)
-
-    return daemon.start(serve, daemon.Until.CALLER_ENDS, callers_fds, keep_stderr=True)
+    """Give the root directory of an image; all else as `MountedImage`."""
+    with MountedImage(store, name, writable=writable, driver=driver) as image:
+        yield image.path

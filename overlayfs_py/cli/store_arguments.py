@@ -22,9 +22,9 @@ _PLAIN = re.compile(r"[\w./+-]+").fullmatch
 
 def default_root() -> Path:
     """Where a person's store is: below XDG's directory for data."""
-    data = os.environ.get("XDG_DATA_HOME", "")
-    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
-    return base / "overlayfs-py"
+    from overlayfs_py.store import places
+
+    return places.default_root(os.environ)
 
 
 def open_store(root: Path | None, *, create: bool = False, to_find: str | None = None) -> Store:

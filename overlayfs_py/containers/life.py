@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import door, monitor, state, user_namespace
@@ -74,10 +75,9 @@ def stop(
     stopped already.
     """
     request: dict[str, object] = {"do": "stop", "signal": int(number), "timeout": timeout_s}
-    try:
+    with suppress(NotRunning):
         _ask(store, record, request)
-    except NotRunning:
-        return
+    # One that has just ended by itself, too: until its monitor is gone it cannot be removed.
     _wait_for_lock(store, record)
 
 
@@ -126,7 +126,9 @@ def wait(store: Store, record: ContainerRecord) -> int:
     try:
         answer = _ask(store, record, {"do": "wait"})
     except NotRunning:
+        _wait_for_lock(store, record)
         return state_of(store, record).exit_code
+    _wait_for_lock(store, record)
     return int(str(answer["exit_code"]))
 
 

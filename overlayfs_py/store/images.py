@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StoredImage:
     """An image as it was when it was looked up."""
 
@@ -38,6 +38,9 @@ class StoredImage:
     config: ImageConfig
     layers: tuple[StoredLayer, ...]  # lowest first, one for each diff ID of the config
     tags: tuple[TagEntry, ...]  # by their reference
+
+    def __repr__(self) -> str:
+        return f"<StoredImage {' '.join([self.image_id, *self.references])}>"
 
     @property
     def image_id(self) -> Digest:

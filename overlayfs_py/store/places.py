@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import hex_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from overlayfs_py.image.digest import Digest
 
@@ -19,6 +20,13 @@ TREE = "tree"
 LEASE = "lease"
 GONE = ".gone"  # an image that is being removed
 LAYER_FILES = (RECORD, PACK, TREE)
+
+
+def default_root(environment: Mapping[str, str]) -> Path:
+    """Where a person's store is: below XDG's directory for data."""
+    data = environment.get("XDG_DATA_HOME", "")
+    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    return base / "overlayfs-py"
 
 
 @dataclass(frozen=True, slots=True)

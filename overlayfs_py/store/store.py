@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest
@@ -19,8 +20,8 @@ from overlayfs_py.store.places import Places
 from overlayfs_py.store.records import VERSION, StoreVersion
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from typing import BinaryIO
 
     from overlayfs_py.image.reference import Reference
@@ -84,13 +85,14 @@ class Store:
         self._lock = StoreLock(places.locks)
 
     @classmethod
-    def open(cls, root: Path, *, create: bool = True) -> Store:
+    def open(cls, root: str | os.PathLike[str], *, create: bool = True) -> Store:
         """Open the store at `root`, made if it is not there.
 
         Raises:
             NoStore: nothing is there, and `create` is false.
             CorruptStore: what is there is no store, or one of a later version.
         """
+        root = Path(root)
         places = Places(root)
         if not places.version.exists():
             if not create and not root.exists():
@@ -102,6 +104,9 @@ class Store:
         if found.version != VERSION:
             raise CorruptStore(str(root), f"a store of version {found.version}, not {VERSION}")
         return cls(places)
+
+    def __repr__(self) -> str:
+        return f"<Store {self.root}>"
 
     @property
     def root(self) -> Path:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.api import ClientOptions, Machine, OverlayError, Store, inspect, mounted, pull
+import overlayfs_py
+from overlayfs_py import api
+from overlayfs_py.api import (
+    ClientOptions,
+    Machine,
+    MountedImage,
+    OverlayError,
+    Store,
+    inspect,
+    mounted,
+    pull,
+)
 from overlayfs_py.image.config import RunConfig
 from overlayfs_py.image.platform import Platform
 from overlayfs_py.image.reference import parse_reference
@@ -80,6 +92,91 @@ with mounted(Store.open(Path({str(store.root)!r})), "small:1") as root:
     assert done.returncode == -9
     wait_until(lambda: not mounts_below(tmp_path), "the mount to go")
     wait_until(lambda: not list((tmp_path / "tmp").iterdir()), "the directory to go")
+
+
+def test_a_fresh_one_at_the_same_path(store: Store, tmp_path: Path) -> None:
+    with MountedImage(store, "small:1", writable=True) as image, closing_fds() as held:
+        for _ in range(3):
+            assert (image.path / "etc/motd").read_text() == "hello\n"
+            held.append(os.open(image.path / "etc", os.O_RDONLY))  # busy
+            (image.path / "etc/motd").write_text("changed\n")
+            (image.path / "etc/new").touch()
+            image.reset()
+            assert os.listdir(image.path / "etc") == ["motd"]
+        uppers = [path for path in image.path.parent.iterdir() if path != image.path]
+        wait_until(lambda: sum(path.exists() for path in uppers) == 1, "old uppers to go")
+
+    image.close()
+    with pytest.raises(OverlayError, match="closed"):
+        image.reset()
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@contextmanager
+def closing_fds() -> Iterator[list[int]]:
+    fds: list[int] = []
+    yield fds
+    for fd in fds:
+        os.close(fd)
+
+
+def test_a_program_with_threads_is_not_forked(store: Store, tmp_path: Path) -> None:
+    script = f"""
+import sys, tempfile, threading
+from overlayfs_py.api import Store, mounted
+tempfile.tempdir = {str(tmp_path / "tmp")!r}
+
+def refuse(event, arguments):
+    if event in ("os.fork", "os.forkpty"):
+        raise AssertionError("forked")
+
+sys.addaudithook(refuse)
+read = []
+
+def work():
+    with mounted(Store.open({str(store.root)!r}), "small:1") as root:
+        read.append((root / "etc/motd").read_text())
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert read == ["hello\\n"] * 3, read
+"""
+    run([sys.executable, "-W", "error", "-c", script])
+
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["overlayfs_py", "overlayfs_py.api"])
+def test_importing_it_loads_nothing(module: str) -> None:
+    script = f"""
+import sys
+before = set(sys.modules)
+import {module}
+found = set(sys.modules) - before
+assert {{name for name in found if name.startswith("overlayfs_py.")}} <= {{"overlayfs_py.api"}}
+assert not {{"trio", "msgspec", "httpx", "subprocess"}} & found, found
+"""
+    run([sys.executable, "-c", script])
+
+
+def test_all_that_is_offered_is_there() -> None:
+    for module in (overlayfs_py, api):
+        for name in module.__all__:
+            assert getattr(module, name) is getattr(api, name)
+        with pytest.raises(AttributeError):
+            _ = module.nosuch
+
+
+def test_what_is_shown_is_short(store: Store) -> None:
+    assert repr(store) == f"<Store {store.root}>"
+    [image] = store.images()
+    assert repr(image) == f"<StoredImage {image.image_id} docker.io/library/small:1>"
+
+
+def test_a_store_is_opened_by_any_path(store: Store) -> None:
+    for path in (str(store.root), store.root):
+        assert Store.open(path).root == store.root
 
 
 @pytest.fixture

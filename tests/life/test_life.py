@@ -89,6 +89,14 @@ def test_waiting_ends_with_the_container(engine: Engine) -> None:
         assert waiting.communicate(timeout=20)[0] == "137\n"
 
 
+def test_what_has_been_waited_for_can_be_removed(engine: Engine) -> None:
+    for number in range(3):
+        start(engine, f"one{number}", "true")
+    for number in range(3):
+        engine("wait", f"one{number}")
+        engine("rm", f"one{number}")
+
+
 def test_signals_of_the_foreground_are_the_commands(engine: Engine) -> None:
     with subprocess.Popen(
         engine.argv("run", "--rm", "small:1", "sh", "-c", TRAPS),
