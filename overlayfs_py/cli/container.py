@@ -9,6 +9,7 @@ MODULES = {
     "create": "create",
     "diff": "diff",
     "exec": "exec_",
+    "inspect": "image_inspect",
     "kill": "kill",
     "logs": "logs",
     "ls": "ps",

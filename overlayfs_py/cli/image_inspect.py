@@ -1,4 +1,4 @@
-"""`overlayfs-py image inspect`, also `inspect`."""
+"""`overlayfs-py inspect`, also of `image` and `container`, which look for these alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,19 @@ from overlayfs_py.errors import Failure, OverlayError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from overlayfs_py.image.go_json import Json
+    from overlayfs_py.image.templates.template import Template
     from overlayfs_py.image.templates.values import Value
     from overlayfs_py.store.images import StoredImage
+    from overlayfs_py.store.store import Store
+
+    _Found = Value | dict[str, Json]
 
 _BAD_TEMPLATE = 64
-_HELP = """Show all there is to say of images: docker's keys, as JSON or through a Go template.
+_KINDS = ("", "container", "image")
+_HELP = """Show all there is to say of containers and images, with docker's keys.
+
+As JSON, or through a Go template.
 
 Size is what the files of all layers add up to, in bytes. Lists print as `[a b]`, where blanks
 inside are lost: `{{json .Config.Cmd}}` says where a word ends.
@@ -28,7 +36,8 @@ Functions of templates beside Go's own: json split join title lower upper pad tr
 
 \b
 Examples:
-  overlayfs-py image inspect debian:12
+  overlayfs-py inspect debian:12
+  overlayfs-py inspect -f '{{.State.Status}} {{.State.ExitCode}}' web
   overlayfs-py inspect -f '{{.Config.Cmd}}' debian:12
   overlayfs-py inspect -f '{{range .Config.Env}}{{println .}}{{end}}' debian:12
   overlayfs-py inspect -f '{{index .Config.Labels "maintainer"}}' debian:12
@@ -39,49 +48,87 @@ Examples:
 @click.command("inspect", help=_HELP)
 @root_option
 @click.option("-f", "--format", "form", default="", help="json, or a Go template.")
-@click.option("--type", "kind", default="", metavar="image", help="What to look for; images alone.")
+@click.option("--type", "kind", default="", metavar="container|image", help="What to look for.")
 @click.option("-s", "--size", "_size", is_flag=True, help="Accepted for docker; no effect.")
-@click.argument("images", nargs=-1, required=True, type=IMAGE)
+@click.argument("images", metavar="NAME...", nargs=-1, required=True, type=IMAGE)
 def command(
     root: Path | None, images: tuple[str, ...], form: str, kind: str, *, _size: bool
 ) -> int:
     from overlayfs_py.image.templates.errors import TemplateError
     from overlayfs_py.image.templates.template import parse_template
 
-    if kind not in {"", "image"}:
-        raise Failure(f"--type {kind}: there are only images here")
+    group = click.get_current_context().parent
+    if group is not None and group.info_name in _KINDS:  # `image inspect`, `container inspect`
+        kind = group.info_name
+    if kind not in _KINDS:
+        raise Failure(f"--type {kind}: container or image is needed")
     try:
         template = parse_template(form) if form not in {"", "json"} else None
     except TemplateError as error:
         raise Failure(f"template parsing error: {error}", _BAD_TEMPLATE) from error
-    found, missing = [], None
+    found: list[_Found] = []
+    missing = None
     for name in images:
         try:
-            found.append(inspected(open_store(root, to_find=name).image(name)))
+            found.append(_find(root, name, kind))
         except OverlayError as error:
             missing = error
             say("overlayfs-py", str(error))
     if template is None:
         click.echo(_json(found, indented=not form))
     else:
-        from overlayfs_py.image.inspection import inspect_format
-
-        for image in found:
+        for each in found:
             try:
-                click.echo(inspect_format(template, image))
+                click.echo(_formatted(template, each))
             except TemplateError as error:
                 raise Failure(f"template parsing error: {error}") from error
     return 0 if missing is None else missing.exit_code
 
 
-def _json(images: list[Value], *, indented: bool) -> str:
+def _find(root: Path | None, name: str, kind: str) -> _Found:
+    """Look for a container first, as docker does.
+
+    Raises:
+        NotInStore, Ambiguous: there is none, or not one alone.
+    """
+    from overlayfs_py.store.failures import NotInStore
+
+    if kind != "image":
+        try:
+            return _container(open_store(root), name)
+        except NotInStore as error:
+            if kind == "container":
+                raise Failure(str(error)) from None
+    return inspected(open_store(root, to_find=name).image(name))
+
+
+def _container(store: Store, name: str) -> dict[str, Json]:
+    from overlayfs_py.containers import life
+    from overlayfs_py.containers.inspection import inspect_container
+
+    record = store.containers.get(name)
+    directory = store.containers.directory(record.id)
+    return inspect_container(record, life.state_of(store, record), directory, store.volumes.data)
+
+
+def _formatted(template: Template, found: _Found) -> str:
+    from overlayfs_py.image.inspection import inspect_format
+    from overlayfs_py.image.templates.encoding import from_json
+    from overlayfs_py.image.templates.execution import MissingKey
+
+    if isinstance(found, dict):
+        # Docker's own struct calls it ID.
+        return template.execute(from_json({**found, "ID": found["Id"]}), MissingKey.ERROR)
+    return inspect_format(template, found)
+
+
+def _json(found: list[_Found], *, indented: bool) -> str:
     from overlayfs_py.image import go_json
-    from overlayfs_py.image.inspection import inspect_json
     from overlayfs_py.image.templates.encoding import to_json
 
-    if indented:
-        return inspect_json(images)
-    return go_json.compact([to_json(image) for image in images], escape_html=False)
+    documents: list[Json] = [each if isinstance(each, dict) else to_json(each) for each in found]
+    write = go_json.indented if indented else go_json.compact
+    return write(documents, escape_html=False)
 
 
 def inspected(image: StoredImage) -> Value:

@@ -22,7 +22,7 @@ SUMMARIES = {
     "image_diff": "Say which files differ between two images.",
     "image_files": "List the files of an image.",
     "image_history": "Show how an image was made, the last step first.",
-    "image_inspect": "Show all there is to say of images, as JSON.",
+    "image_inspect": "Show all there is to say of containers and images, as JSON.",
     "image_ls": "List images.",
     "image_mount": "Mount an image's root filesystem.",
     "image_prune": "Remove images without a name, or all that are not mounted.",

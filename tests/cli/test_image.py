@@ -350,7 +350,7 @@ def test_inspect_takes_docker_s_type(commands: Commands) -> None:
     assert shown.strip() == commands.one.image_id
     assert commands.refusal("inspect", "--type", "volume", "one:1") == (
         1,
-        "--type volume: there are only images here",
+        "--type volume: container or image is needed",
     )
 
 
