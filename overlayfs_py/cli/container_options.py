@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from overlayfs_py.store.containers import ContainerMount, PublishedPort
 
 _Command = TypeVar("_Command", bound="Callable[..., object]")
+_ONLY_IN = (
+    "-p: neither pasta nor slirp4netns is installed (Debian package passt): as with --network none,"
+    " the container reaches nothing outside"
+)
 _HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 
 _OPTIONS = (
@@ -39,8 +43,8 @@ _OPTIONS = (
     click.option("--entrypoint", metavar="PROGRAM", help="Run this instead of the image's."),
     click.option("-h", "--hostname", metavar="NAME", help="The host name inside."),
     click.option("-l", "--label", "labels", multiple=True, metavar="K[=V]", help="Note a fact."),
-    click.option("--network", "--net", "network", metavar="host|none", default="host",
-                 show_default=True, help="The host's network, or loopback alone."),
+    click.option("--network", "--net", "network", metavar="host|none|private",
+                 help="The host's, loopback alone, or its own.  [default: host; private with -p]"),
     click.option("-p", "--publish", "published", multiple=True,
                  metavar="[IP:][PORT]:INSIDE[/udp]",
                  help="Let a port of the host lead to one inside."),
@@ -91,7 +95,7 @@ class CreateOptions(TypedDict):
     entrypoint: str | None
     hostname: str | None
     labels: tuple[str, ...]
-    network: str
+    network: str | None
     published: tuple[str, ...]
     publish_all: bool
     tty: bool
@@ -129,7 +133,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         directory=options["directory"],
         hostname=options["hostname"],
         labels=tuple(_label(text) for text in options["labels"]),
-        network=_network(options["network"]),
+        network=_network(options),
         ports=tuple(port for text in options["published"] for port in _published(text)),
         publish_all=options["publish_all"],
         tty=options["tty"],
@@ -166,9 +170,17 @@ def _require_consistent(options: CreateOptions) -> None:
         raise OptionError("--hostname", f"{hostname!r}: 1 to 64 letters, digits, dots and dashes")
 
 
-def _network(text: str) -> str:
-    from overlayfs_py.containers.network import parse_mode
+def _network(options: CreateOptions) -> str:
+    text = options["network"]
+    if text is None and not options["published"] and not options["publish_all"]:
+        return "host"
+    from overlayfs_py.containers.network import Mode, mode_for_ports, parse_mode
 
+    if text is None:
+        mode = mode_for_ports()
+        if mode is Mode.NONE:
+            click.echo(f"overlayfs-py: {_ONLY_IN}", err=True)
+        return mode.value
     try:
         return parse_mode(text).value
     except ValueError as error:

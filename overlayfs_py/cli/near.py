@@ -22,7 +22,7 @@ _ELSEWHERE = {
     "help": "`overlayfs-py --help`, or `overlayfs-py COMMAND --help`",
     "info": "`overlayfs-py doctor` says what this machine offers",
     "manifest": "`overlayfs-py inspect IMAGE`",
-    "network": "`run --network host` or `none`; there are no networks between containers",
+    "network": "`run --network host`, `none` or `private`; none joins containers",
     "search": "registries are not searched: `overlayfs-py pull NAME`",
     "system": "`overlayfs-py store df`, `store prune`, or `doctor`",
     "unmount": "did you mean `umount`?",

@@ -44,8 +44,10 @@ def examine(temporary: bytes) -> list[Finding]:
         check_passthrough(os.uname().release),
         check_open_files(),
         check_pyfuse3(),
-        check_engine_programs("OCI runtime", _RUNTIMES, "crun"),
-        check_engine_programs("network helper", _NETWORKS, "passt"),
+        check_programs("OCI runtime", _RUNTIMES, "crun", "only engines need"),
+        check_programs(
+            "network helper", _NETWORKS, "passt", "`run --network private` and engines need"
+        ),
     ]
 
 
@@ -156,13 +158,13 @@ def check_pyfuse3() -> Finding:
     return Finding("pyfuse3", State.GOOD, "pyfuse3 is installed")
 
 
-def check_engine_programs(kind: str, names: tuple[str, ...], package: str) -> Finding:
-    """Say which of some programs are there that engines use; we do not."""
+def check_programs(kind: str, names: tuple[str, ...], package: str, users: str) -> Finding:
+    """Say which of some programs are there that engines or containers use."""
     subject = kind.lower().replace(" ", "-")
     found = [name for name in names if shutil.which(name, path=_SEARCH_PATH)]
     if found:
-        return Finding(subject, State.GOOD, f"{kind} for engines: {', '.join(found)}")
-    advice = f"only engines need one: install the Debian package {package}"
+        return Finding(subject, State.GOOD, f"{kind}: {', '.join(found)}")
+    advice = f"{users} one: install the Debian package {package}"
     return Finding(subject, State.LIMITED, f"no {kind} ({', '.join(names)})", advice)
 
 

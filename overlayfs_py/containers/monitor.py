@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from overlayfs_py.containers.command import Command
     from overlayfs_py.containers.event_loop import Timer
     from overlayfs_py.containers.launch import Launch
-    from overlayfs_py.containers.name_files import HostsFile
+    from overlayfs_py.containers.name_files import Names
     from overlayfs_py.mounts.children import Child
 
 CANNOT_START = 125  # what failed is ours, not the command
@@ -100,12 +100,12 @@ def _lock(launch: Launch) -> int:
     return fd
 
 
-def _written_files(launch: Launch, hosts: HostsFile) -> bytes:
+def _written_files(launch: Launch, known: Names) -> bytes:
     """Write /etc/hosts and its like, as the host has them now; returns the layer for them."""
     if os.path.lexists(launch.files):
         durable.remove(Path(os.fsdecode(launch.files)))
     os.mkdir(launch.files, 0o755)
-    return name_files.write(launch.files, launch.record.hostname, hosts)
+    return name_files.write(launch.files, launch.record.hostname, known)
 
 
 class Monitor:
@@ -115,7 +115,7 @@ class Monitor:
         self._launch = launch
         self._mask = mask
         self._loop = EventLoop()
-        self._network = Network(launch.record, lock_fd)
+        self._network = Network(launch.record, launch.directory, lock_fd)
         self._policy = RestartPolicy.parse(launch.record.restart)
         self._state = State(monitor_pid=os.getpid())
         self._command: Command | None = None
@@ -172,7 +172,7 @@ class Monitor:
         mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
         changes = keep_directory.lay_out(os.fsencode(launch.directory), like=launch.layers[0])
         os.makedirs(launch.root, exist_ok=True)
-        spec = launch.stack(changes, _written_files(launch, self._network.hosts))
+        spec = launch.stack(changes, _written_files(launch, self._network.names))
         plan = MountPlan(launch.root, dev=launch.record.privileged, shares_upper=False)
 
         def serve(on_ready: Callable[[], None]) -> None:

@@ -26,14 +26,15 @@ _ALONE = _LOCALHOST + (
 )
 
 
-class HostsFile(NamedTuple):
-    """What /etc/hosts says."""
+class Names(NamedTuple):
+    """What names mean in a container's network."""
 
     is_hosts_own: bool = True  # the host's file, as the network is the host's
     address: str = "127.0.0.1"  # what the container's own name means
+    resolver: str = ""  # instead of the host's name servers
 
 
-_HOSTS_OWN = HostsFile()
+_OF_HOST = Names()
 
 
 class NameFile(NamedTuple):
@@ -50,7 +51,7 @@ class NameFile(NamedTuple):
         os.close(self.clone_fd)
 
 
-def write(scratch: bytes, hostname: str, hosts: HostsFile = _HOSTS_OWN) -> bytes:
+def write(scratch: bytes, hostname: str, known: Names = _OF_HOST) -> bytes:
     """Write the files below a scratch directory, and return the layer that has their places."""
     layer, names = os.path.join(scratch, b"places"), os.path.join(scratch, b"names")
     os.makedirs(os.path.join(layer, b"etc"), 0o755)
@@ -64,8 +65,8 @@ def write(scratch: bytes, hostname: str, hosts: HostsFile = _HOSTS_OWN) -> bytes
     own = os.fsencode(hostname)
     contents = {
         b"hostname": own + b"\n",
-        b"hosts": _hosts(hosts) + os.fsencode(hosts.address) + b"\t" + own + b"\n",
-        b"resolv.conf": _content(b"/etc/resolv.conf"),
+        b"hosts": _hosts(known) + os.fsencode(known.address) + b"\t" + own + b"\n",
+        b"resolv.conf": _resolv(known),
     }
     for name, content in contents.items():
         _write(os.path.join(layer, b"etc", name), b"")
@@ -83,12 +84,21 @@ def prepare(scratch: bytes) -> list[NameFile]:
     return found
 
 
-def _hosts(asked: HostsFile) -> bytes:
+def _hosts(asked: Names) -> bytes:
     """The host's, as the network is; where it has none, names of this machine alone."""
     if not asked.is_hosts_own:
         return _ALONE
     found = _content(b"/etc/hosts")
     return found if found.endswith(b"\n") or not found else found + b"\n"
+
+
+def _resolv(known: Names) -> bytes:
+    """The host's, with another name server if the host's cannot be reached."""
+    found = _content(b"/etc/resolv.conf")
+    if not known.resolver:
+        return found
+    kept = [line for line in found.splitlines() if not line.lstrip().startswith(b"nameserver")]
+    return b"\n".join((b"nameserver " + os.fsencode(known.resolver), *kept, b""))
 
 
 def _content(path: bytes) -> bytes:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.syscalls import namespaces
-from tests.system.processes import wait_until
+from tests.system.processes import attempt, wait_until
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
     from tests.life.conftest import Engine
@@ -78,10 +80,10 @@ def test_an_unknown_network_is_refused_by_name(engine: Engine, network: str) -> 
 class Published:
     """A container without a command that does anything; the test is the server in it."""
 
-    def __init__(self, engine: Engine, *options: str) -> None:
+    def __init__(self, engine: Engine, *options: str, network: str = "none") -> None:
         self.engine = engine
         self.ident = engine(
-            *("run", "-d", "--network", "none", *options, "small:1", "sleep", "1000")
+            *("run", "-d", "--network", network, *options, "small:1", "sleep", "1000")
         ).strip()
 
     @property
@@ -352,3 +354,109 @@ def test_nothing_is_left_of_a_killed_monitor(engine: Engine) -> None:
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), "its children")
     with closing(socket.create_server((host, port))):
         assert engine("ps", "-a", "--format", "{{.State}} {{.Ports}}") == "exited \n"
+
+
+@pytest.fixture
+def tunnels() -> Iterator[None]:
+    """Let everybody make a network device in a namespace of his own, as udev does."""
+    device = Path("/dev/net/tun")
+    mode = stat.S_IMODE(device.stat().st_mode)
+    device.chmod(0o666)
+    yield
+    device.chmod(mode)
+
+
+_SEEN = f"{_DEVICES}; cut -f2,3 /proc/net/route; cat /etc/resolv.conf /etc/hosts"
+
+
+@pytest.mark.usefixtures("tunnels")
+@pytest.mark.parametrize("network", ["private", "bridge"])
+def test_private_has_a_device_a_route_and_a_name_server(engine: Engine, network: str) -> None:
+    words = engine("run", "--rm", "--network", network, "small:1", "sh", "-c", _SEEN).split()
+
+    assert len(set(words[: words.index("Destination")])) == 2
+    assert words[words.index("Gateway") + 1] == "00000000"  # the default route
+    assert words[words.index("nameserver") + 1] in ("169.254.95.3", "10.0.2.3")
+    assert "169.254.95.2" in words
+
+
+@pytest.mark.usefixtures("tunnels")
+def test_private_publishes_ports_and_leaves_nothing(engine: Engine) -> None:
+    container = Published(engine, "-p", "127.0.0.1::80", network="private")
+
+    with container.listen() as server, _connect(container.address()) as client:
+        inner, _ = server.accept()
+        with inner:
+            client.sendall(b"question")
+            assert inner.recv(100) == b"question"
+    monitor = int(str(container.state["monitor_pid"]))
+    kin = _descendants(monitor)
+    assert len(kin) > len(list(_children(monitor)))
+    assert engine("ps", "--format", "{{.Networks}}") == "private\n"
+    os.kill(monitor, signal.SIGKILL)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in kin), "all its processes")
+
+
+@pytest.mark.usefixtures("tunnels")
+def test_a_killed_connection_is_made_again(engine: Engine) -> None:
+    container = Published(engine, network="private")
+    routes = Path(f"/proc/{container.state['pid']}/net/route")
+    before = routes.read_text()
+    first = int(str(container.state["pid"]))
+    outside = [
+        pid
+        for pid in _children(int(str(container.state["monitor_pid"])))
+        if pid != first and list(_children(pid))
+    ]
+    for pid in _descendants(outside[0]):
+        os.kill(pid, signal.SIGKILL)
+
+    wait_until(lambda: routes.read_text() != before, "the end of the connection")
+    wait_until(lambda: routes.read_text() == before, "another one")
+
+
+@pytest.mark.usefixtures("tunnels")
+def test_a_published_port_without_a_network_means_private(engine: Engine) -> None:
+    engine("create", "--name", "one", "-p", "80", "small:1")
+
+    assert engine("ps", "-a", "--format", "{{.Networks}}") == "private\n"
+
+
+def _without(engine: Engine, programs: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run where some programs are not: in a mount namespace in which no one may execute them."""
+    hide = f'for name in {programs}; do mount --bind /dev/null /usr/bin/$name; done; exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-ec", hide, "sh", *engine.argv(*words)]
+    return attempt(argv, env=engine.environment)
+
+
+@pytest.mark.usefixtures("tunnels")
+def test_slirp4netns_does_where_pasta_is_not(engine: Engine) -> None:
+    words = ("run", "--rm", "--network", "private", "small:1", "sh", "-c", _SEEN)
+    done = _without(engine, "pasta", *words)
+
+    assert "nameserver 10.0.2.3" in done.stdout, done.stderr
+    assert "tap0" in done.stdout
+
+
+def test_without_either_it_is_said_what_to_install(engine: Engine) -> None:
+    words = ("run", "--rm", "--network", "private", "small:1", "true")
+    done = _without(engine, "pasta slirp4netns", *words)
+
+    assert done.returncode == 125
+    assert done.stderr == (
+        "overlayfs-py: --network private: needs pasta or slirp4netns: install the Debian package"
+        " passt or slirp4netns\n"
+    )
+
+
+def test_without_either_a_published_port_leads_in_and_nothing_out(engine: Engine) -> None:
+    words = ("run", "--rm", "-p", "80", "small:1", "sh", "-c", _DEVICES)
+    done = _without(engine, "pasta slirp4netns", *words)
+
+    assert (done.returncode, done.stdout.split()) == (0, ["lo"])
+    assert "the container reaches nothing outside" in done.stderr
+
+
+def _descendants(pid: int) -> list[int]:
+    own = list(_children(pid))
+    return own + [each for child in own for each in _descendants(child)]
