@@ -13,9 +13,8 @@ if TYPE_CHECKING:
 
 # What docker takes after the last colon; those that mean nothing here change nothing.
 _READ_ONLY = {"ro": True, "readonly": True, "rw": False}
-_WITHOUT_EFFECT = frozenset(
-    {"z", "Z", "cached", "delegated", "consistent", "nocopy", "private", "rprivate"}
-)
+_WITHOUT_EFFECT = frozenset({"z", "Z", "cached", "delegated", "consistent", "private", "rprivate"})
+_NO_COPY = "nocopy"
 _SOURCE = ("source", "src")
 _TARGET = ("target", "destination", "dst")
 _FLAG = ("readonly", "ro")
@@ -30,23 +29,30 @@ def parse_volume(text: str) -> ContainerMount:
         OptionError: it makes no sense.
     """
     parts = text.split(":")
-    read_only = False
+    read_only = no_copy = False
     if len(parts) > 1 and not parts[-1].startswith("/"):
-        read_only = _read_only(text, parts.pop())
+        options = parts.pop().split(",")
+        read_only, no_copy = _read_only(text, options), _NO_COPY in options
     if not 1 <= len(parts) <= 2:
         raise OptionError("-v", f"{text}: not of the form [NAME|HOST:]PATH[:ro]")
     target = _target("-v", parts[-1])
     if len(parts) == 1:
-        return ContainerMount(kind=MountKind.VOLUME, target=target, read_only=read_only)
-    return _from(parts[0], target, read_only=read_only)
+        return ContainerMount(
+            kind=MountKind.VOLUME, target=target, read_only=read_only, no_copy=no_copy
+        )
+    return _from(parts[0], target, read_only=read_only, no_copy=no_copy)
 
 
-def _from(source: str, target: str, *, read_only: bool) -> ContainerMount:
+def _from(source: str, target: str, *, read_only: bool, no_copy: bool) -> ContainerMount:
     if "/" in source or source in {".", "..", "~"}:
         path = os.path.abspath(source)
         return ContainerMount(kind=MountKind.BIND, source=path, target=target, read_only=read_only)
     return ContainerMount(
-        kind=MountKind.VOLUME, source=_name("-v", source), target=target, read_only=read_only
+        kind=MountKind.VOLUME,
+        source=_name("-v", source),
+        target=target,
+        read_only=read_only,
+        no_copy=no_copy,
     )
 
 
@@ -63,7 +69,7 @@ def parse_mount(text: str) -> ContainerMount:
     kind = fields.get("type", "volume")
     target = _target("--mount", _first(fields, _TARGET))
     source = _first(fields, _SOURCE)
-    read_only = any(fields.get(name, "false") not in {"false", "0"} for name in _FLAG)
+    read_only = any(_is_set(fields, name) for name in _FLAG)
     if kind == "tmpfs":
         options = ",".join(f"{_TMPFS[name]}={fields[name]}" for name in _TMPFS if name in fields)
         return ContainerMount(kind=MountKind.TMPFS, target=target, options=options)
@@ -76,7 +82,13 @@ def parse_mount(text: str) -> ContainerMount:
     if kind != "volume":
         raise OptionError("--mount", f"type={kind}: volume, bind or tmpfs is needed")
     name = _name("--mount", source) if source else ""
-    return ContainerMount(kind=MountKind.VOLUME, source=name, target=target, read_only=read_only)
+    return ContainerMount(
+        kind=MountKind.VOLUME,
+        source=name,
+        target=target,
+        read_only=read_only,
+        no_copy=_is_set(fields, "volume-nocopy"),
+    )
 
 
 def parse_tmpfs(text: str) -> ContainerMount:
@@ -89,16 +101,20 @@ def parse_tmpfs(text: str) -> ContainerMount:
     return ContainerMount(kind=MountKind.TMPFS, target=_target("--tmpfs", path), options=options)
 
 
+def _is_set(fields: Mapping[str, str], name: str) -> bool:
+    return fields.get(name, "false") not in {"false", "0"}
+
+
 def _first(fields: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((fields[name] for name in names if name in fields), "")
 
 
-def _read_only(text: str, options: str) -> bool:
+def _read_only(text: str, options: list[str]) -> bool:
     found = False
-    for option in options.split(","):
+    for option in options:
         if option in _READ_ONLY:
             found = _READ_ONLY[option]
-        elif option not in _WITHOUT_EFFECT:
+        elif option not in _WITHOUT_EFFECT and option != _NO_COPY:
             raise OptionError("-v", f"{text}: {option!r}: not known")
     return found
 

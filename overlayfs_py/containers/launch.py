@@ -15,12 +15,13 @@ from overlayfs_py.union.values import Volume
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from overlayfs_py.containers.file_volumes import Parted
     from overlayfs_py.containers.keep_directory import UpperPlace
     from overlayfs_py.store.containers import ContainerMount, ContainerRecord
+    from overlayfs_py.store.volumes import Volumes
     from overlayfs_py.union.values import StackSpec
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -45,7 +46,7 @@ class Launch(NamedTuple):
     record: ContainerRecord
     directory: Path
     layers: tuple[bytes, ...]  # topmost first
-    volume_data: Callable[[str], Path]  # where a named volume's files are
+    named_volumes: Volumes  # the store's
 
     @property
     def root(self) -> bytes:
@@ -105,7 +106,7 @@ class Launch(NamedTuple):
 
     def _volume(self, mount: ContainerMount) -> Volume:
         named = mount.kind is MountKind.VOLUME
-        source = os.fsencode(self.volume_data(mount.source) if named else mount.source)
+        source = os.fsencode(self.named_volumes.data(mount.source) if named else mount.source)
         return Volume(source, os.fsencode(mount.target), mount.read_only)
 
     def _volumes(self) -> Parted:

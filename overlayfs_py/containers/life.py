@@ -51,7 +51,7 @@ def start(
         NotInStore: a layer of its image has gone.
     """
     layers = store.containers.use_layers(record)
-    launch = Launch(record, store.containers.directory(record.id), layers.lower, store.volumes.data)
+    launch = Launch(record, store.containers.directory(record.id), layers.lower, store.volumes)
 
     def finish() -> None:
         if record.auto_remove:

@@ -26,6 +26,7 @@ from overlayfs_py.containers import (
     signals,
     state,
     user_namespace,
+    volume_filling,
 )
 from overlayfs_py.containers.door import Client, Door
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
@@ -170,6 +171,7 @@ class Monitor:
         namespaces.unshare(namespaces.CLONE_NEWNS)
         # Ours are not seen outside, and what is unmounted outside goes away here.
         mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+        volume_filling.fill(launch.record, launch.layers, launch.named_volumes)
         changes = keep_directory.lay_out(os.fsencode(launch.directory), like=launch.layers[0])
         os.makedirs(launch.root, exist_ok=True)
         spec = launch.stack(changes, _written_files(launch, self._network.names))

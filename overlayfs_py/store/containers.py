@@ -51,6 +51,7 @@ class ContainerMount(Record, frozen=True, kw_only=True):
     target: str  # absolute, inside
     read_only: bool = False
     anonymous: bool = False  # a volume that was made for this container and goes with it
+    no_copy: bool = False  # whether a new volume stays empty, whatever the image has there
     options: str = ""  # a tmpfs's, as mount(8) takes them
 
 
