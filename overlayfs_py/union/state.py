@@ -27,6 +27,7 @@ from overlayfs_py.union.nameless import Nameless, ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
 from overlayfs_py.union.overlaps import about, require_apart
 from overlayfs_py.union.table import NodeTable
+from overlayfs_py.union.umask import UMASK
 from overlayfs_py.union.upper import Upper
 from overlayfs_py.union.values import path_of
 from overlayfs_py.union.volume_nodes import VolumeFile
@@ -66,8 +67,8 @@ class State:
             self._undo = undo
             undo.callback(self.directories.clear)
             undo.callback(self.readers.clear)
-            # Modes are given in full with every creation: the umask is the caller's, not ours.
-            undo.callback(os.umask, os.umask(0))
+            UMASK.clear()
+            undo.callback(UMASK.restore)
             if not spec.lower and spec.upper is None:
                 raise OSError(errno.EINVAL, "a union needs at least one layer")
             roots = len(spec.lower) + len(spec.data_only) + len(spec.volumes)

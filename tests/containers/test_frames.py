@@ -46,7 +46,7 @@ def test_any_bytes_are_frames_or_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"\x06\0\0\0\0", b"\0" + (LONGEST + 1).to_bytes(4, "big")], ids=["kind", "length"]
+    "data", [b"\x08\0\0\0\0", b"\0" + (LONGEST + 1).to_bytes(4, "big")], ids=["kind", "length"]
 )
 def test_what_nobody_sends_is_refused_before_it_is_waited_for(data: bytes) -> None:
     with pytest.raises(BadFrame):

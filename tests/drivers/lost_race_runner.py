@@ -19,8 +19,8 @@ def print_error(what: str, number: int) -> None:
     _libc.perror(what.encode())
 
 
-async def main_that_loses_the_race() -> None:
-    await _main()
+async def main_that_loses_the_race(**options: int) -> None:
+    await _main(**options)
     print_error("fuse: reading device", errno.ECONNABORTED)
     why = "fuse_session_receive_buf failed with Software caused connection abort"
     raise ExceptionGroup("of a nursery", [OSError(errno.ECONNABORTED, why)])

@@ -37,5 +37,5 @@ def test_a_mode_is_changed_without_the_data_where_that_can_be_found(
 
     assert spec.volatile
     assert (scratch / "upper").stat().st_mode & 0o777 == 0o750
-    assert (blocks == 0) == redirects
+    assert (blocks * 512 < len(data)) == redirects  # a block may hold its xattrs
     assert read == data

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
+import pwd
 import stat
 import tarfile
 from typing import TYPE_CHECKING
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.containers.image_files import ImageFiles
+from overlayfs_py.mounts import children
 from overlayfs_py.store.store import Store
 from tests.support.oci_layout import Layer, write_layout
 from tests.system.processes import attempt
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from overlayfs_py.mounts.children import Report
     from tests.support.docker_registry import DockerRegistry
     from tests.transfer.registries import Ours
 
@@ -137,7 +141,23 @@ def test_an_ordinary_users_directory_shows_it_too(users_home: Path, name: str) -
     done = attempt(as_user([PROGRAM, *words]), env={"HOME": str(users_home), "PATH": "/usr/bin"})
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert shown(root, name) == SHOWN
+    assert shown_to_user(root, name) == SHOWN
+
+
+def shown_to_user(root: Path, name: str) -> dict[str, tuple[int, int, int, int]]:
+    """What `shown` returns to the ordinary user: to others the owners in xattrs mean nothing."""
+
+    def work(report: Report) -> None:
+        account = pwd.getpwnam("nobody")
+        os.setgroups([])
+        os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+        os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+        report.ready(pickle.dumps(shown(root, name)))
+
+    child = children.start(work)
+    found: dict[str, tuple[int, int, int, int]] = pickle.loads(child.ready())
+    child.wait()
+    return found
 
 
 def test_what_an_ordinary_users_directory_cannot_keep_is_told(
