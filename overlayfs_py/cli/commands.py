@@ -29,7 +29,7 @@ _MODULES = {
                 "logs",
             ),
             *("commit", "diff", "export", "port"),
-            *("mount", "ps", "rm", "run", "start", "stop", "store", "umount", "wait"),
+            *("mount", "ps", "reset", "rm", "run", "start", "stop", "store", "umount", "wait"),
         )
     },
     # Where docker has them, too.

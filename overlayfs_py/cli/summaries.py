@@ -50,6 +50,7 @@ SUMMARIES = {
     "pull": "Bring an image from its registry into the store.",
     "push": "Bring an image from the store to a registry.",
     "rename": "Give a container another name.",
+    "reset": "Throw away what running containers have changed.",
     "restart": "Stop containers, and start them again.",
     "rm": "Remove containers.",
     "run": "Make a container and run a command in it.",

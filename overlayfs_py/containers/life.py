@@ -121,6 +121,15 @@ def kill(store: Store, record: ContainerRecord, number: signal.Signals) -> None:
     _ask(store, record, {"do": "signal", "number": int(number)})
 
 
+def reset(store: Store, record: ContainerRecord) -> None:
+    """Throw away what a running container has changed of its image's files.
+
+    Raises:
+        NotRunning: it does not run.
+    """
+    _ask(store, record, {"do": "reset"})
+
+
 def wait(store: Store, record: ContainerRecord) -> int:
     """Wait until a container does not run, and return its last exit status."""
     try:

@@ -21,6 +21,7 @@ from msgspec import structs
 from overlayfs_py.containers import (
     command,
     keep_directory,
+    mount_door,
     name_files,
     output_log,
     signals,
@@ -31,6 +32,7 @@ from overlayfs_py.containers import (
 from overlayfs_py.containers.door import Client, Door
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
 from overlayfs_py.containers.frames import BadFrame, Frame, Kind, number_frame, number_in, size_in
+from overlayfs_py.containers.mount_door import MountDoor
 from overlayfs_py.containers.network import Network
 from overlayfs_py.containers.processes import Frozen
 from overlayfs_py.containers.restarts import RestartPolicy
@@ -123,6 +125,7 @@ class Monitor:
         self._streams: Streams | None = None
         self._attached: list[Client] = []
         self._waiting: list[Client] = []  # for the end
+        self._mount_door = MountDoor(self._loop, launch.directory, launch.layers[0])
         self._killing: Timer | None = None
         self._starting_again: Timer | None = None
         self._restarting: list[Client] = []  # those that have asked for a restart
@@ -155,6 +158,7 @@ class Monitor:
             self._note_failure(error)
             raise
         finally:
+            self._mount_door.close()
             if server is not None:
                 server.stop()
             self._network.close()
@@ -172,6 +176,7 @@ class Monitor:
         # Ours are not seen outside, and what is unmounted outside goes away here.
         mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
         volume_filling.fill(launch.record, launch.layers, launch.named_volumes)
+        mount_door.remove_leftovers(launch.directory)
         changes = keep_directory.lay_out(os.fsencode(launch.directory), like=launch.layers[0])
         os.makedirs(launch.root, exist_ok=True)
         spec = launch.stack(changes, _written_files(launch, self._network.names))
@@ -181,9 +186,11 @@ class Monitor:
             # Only here: the monitor need not load what serves a mount.
             from overlayfs_py.drivers import service
 
-            service.serve(spec, plan, driver=launch.record.driver, on_ready=on_ready)
+            served = plan._replace(door_fd=self._mount_door.give())
+            service.serve(spec, served, driver=launch.record.driver, on_ready=on_ready)
 
         server = daemon.start(serve, daemon.Until.CALLER_ENDS, frozenset())
+        self._mount_door.take()
         server.ready()
         return server
 
@@ -361,11 +368,28 @@ class Monitor:
             case {"do": "unpause"}:
                 self._unpause()
                 return {}
+            case {"do": "reset"}:
+                self._reset(client)
+                return None
             case {"do": "signal", "number": int(number)}:
                 self._kill(signal.Signals(number))
                 return {}
             case _:
                 raise ValueError("no such request")
+
+    def _reset(self, client: Client) -> None:
+        """Have the container's files be its image's again."""
+        record = self._launch.record
+        if record.driver == "pyfuse3":
+            raise Failure(f"{record.name}: with the driver pyfuse3 nothing can be reset")
+
+        def done(error: str | None) -> None:
+            client.answer({} if error is None else {"error": f"{record.name}: {error}"})
+
+        kept = [os.fsencode(record.directory)]
+        if self._command is not None:
+            kept += mount_door.mount_points(self._command.child.pid)
+        self._mount_door.reset(kept, done)
 
     def take(self, client: Client, frame: Frame) -> None:
         if frame.kind is Kind.STDIN and self._streams is not None:

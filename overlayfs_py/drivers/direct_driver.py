@@ -18,7 +18,7 @@ from overlayfs_py.drivers.callers import is_being_killed
 from overlayfs_py.drivers.direct_device import TELL_AFTER_MS, AnswerRefused, Device
 from overlayfs_py.drivers.direct_handlers import handlers_of
 from overlayfs_py.drivers.direct_operations import OPENED, DirectOperations
-from overlayfs_py.drivers.direct_start import Announcement, answer_first, noted_signals
+from overlayfs_py.drivers.direct_start import Announcement, Door, answer_first, noted_signals
 from overlayfs_py.drivers.errnos import BugLog, errno_of
 from overlayfs_py.drivers.idle_polling import IdlePolling, Wakefulness
 from overlayfs_py.drivers.mounting import IoMode
@@ -113,6 +113,10 @@ async def _serve(
             for number in noted:
                 signal.raise_signal(number)
             nursery.start_soon(trio.to_thread.run_sync, announcement.finish)
+            if server.door is not None:
+                from overlayfs_py.drivers import direct_door
+
+                nursery.start_soon(direct_door.heed, server, server.door.fd, mounted.target)
             try:
                 await server.run(postponed)
             finally:
@@ -147,6 +151,7 @@ class Server:
         self._operations = self._make_operations(mounted)
         self._lanes = self._make_lanes()
         self._handlers = handlers_of(self._operations)
+        self.door = None if mounted.door_fd is None else Door(mounted.door_fd)
         self.outdated = Outdated(union, self._tell_outdated)
         if mounted.writeback:
             # What the kernel has not written yet would be a hole. Refused, it takes all for data.
@@ -162,6 +167,7 @@ class Server:
         # end.
         self._waiting: dict[int, _Waiting] = {}
         self.broken: WireError | None = None  # what `run` ended for
+        self.tasks: trio.Nursery | None = None  # which end before the descriptor is closed
         # Requests by opcode, for tests and benchmarks: messages are what a mount costs.
         self.messages: Counter[int] = Counter()
 
@@ -181,6 +187,25 @@ class Server:
 
     def _tell_outdated(self, number: int) -> None:
         self._device.answer(replies.attributes_changed(number))
+
+    @property
+    def needed_later(self) -> tuple[str, ...]:
+        """The modules that no request needs but what comes by the door."""
+        return () if self.door is None else ("overlayfs_py.drivers.direct_door",)
+
+    @property
+    def union(self) -> Union:
+        """What is served."""
+        return self._union
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is under way beside the loop; slow volumes are others' business."""
+        return any(not waiting.in_lane for waiting in self._waiting.values())
+
+    def tell(self, message: bytes) -> None:
+        """Send the kernel what answers nothing; it may have forgotten what that is about."""
+        self._device.answer(message)
 
     def stop(self) -> None:
         """Leave the loop."""
@@ -218,6 +243,7 @@ class Server:
         in `broken`.
         """
         async with trio.open_nursery() as tasks:
+            self.tasks = tasks
             if postponed is not None:
                 postponed.start_in(tasks)
             with self._stopping:

@@ -20,7 +20,7 @@ from overlayfs_py.drivers.direct_device import QUIET_MS, TELL_AFTER_MS
 from overlayfs_py.wire.errors import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
     from overlayfs_py.drivers.direct_driver import Server
     from overlayfs_py.drivers.mounting import Mounted
@@ -86,13 +86,28 @@ class Announcement:
             raise self._error
 
 
+class Door:
+    """A socket at which somebody may ask for something while nobody can heed it yet."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.is_heard = False
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def is_called(self) -> bool:
+        """Whether somebody asks, and nobody has taken note of it."""
+        return not self.is_heard and bool(self._poll.poll(0))
+
+
 class _Loading:
     """A thread that loads what needs trio. `fd` is readable from when it is done.
 
     Never the thread that answers: the mount may cover the very modules.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = modules
         self.fd, self._done = os.pipe()
         # Not waited for where the mount is gone first: without it the process ends at once.
         self._thread = threading.Thread(target=self._load, daemon=True)
@@ -117,7 +132,7 @@ class _Loading:
         before = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
         try:
-            for module in _NEEDED_LATER:
+            for module in self._modules:
                 importlib.import_module(module)
         finally:
             sys.setswitchinterval(before)
@@ -128,17 +143,23 @@ def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTa
     """Answer until trio is loaded, or the mount is gone.
 
     It is loaded once nobody asks for a moment, a task has to wait, or there is one of the signals
-    in `noted`. Returns the tasks that have to be waited for.
+    in `noted`, or somebody is at the door. Returns the tasks that have to be waited for.
     """
     postponed = PostponedTasks()
-    loading = _Loading()
+    loading = _Loading((*_NEEDED_LATER, *server.needed_later))
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     poll.register(loading.fd, select.POLLIN)
+    if server.door is not None:
+        poll.register(server.door.fd, select.POLLIN)
     try:
         while not server.has_ended and not loading.is_over:
             if postponed or noted:
                 loading.begin()
+            if server.door is not None and server.door.is_called():
+                loading.begin()
+                poll.unregister(server.door.fd)
+                server.door.is_heard = True
             if server.drain(postponed) or poll.poll(TELL_AFTER_MS):
                 continue
             server.outdated.tell()

@@ -64,6 +64,8 @@ class MountPlan(NamedTuple):
     idle_polling: IdlePolling = IdlePolling.AUTO
     # Of an upper that another mount writes to, show what it has, read-only; False refuses.
     shares_upper: bool = True
+    # A socket on which the daemon is asked for another upper: see `direct_door`.
+    door_fd: int | None = None
 
 
 class Mounted(NamedTuple):
@@ -79,6 +81,7 @@ class Mounted(NamedTuple):
     io: IoMode = IoMode.CACHED
     writeback: bool = False
     wakefulness: Wakefulness | None = None  # its owner's to close
+    door_fd: int | None = None
 
     @property
     def leaves_umask(self) -> bool:
@@ -152,6 +155,7 @@ def mount(plan: MountPlan, wakefulness: Wakefulness | None = None) -> Mounted:
         plan.io,
         plan.writeback,
         wakefulness,
+        plan.door_fd,
     )
 
 

@@ -32,12 +32,13 @@ from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Self
 
     from overlayfs_py.union.acting import Caller
     from overlayfs_py.union.lookup import Seen
     from overlayfs_py.union.renames import Rename
+    from overlayfs_py.union.resetting import Changed
     from overlayfs_py.union.steps import Steps
     from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
 
@@ -139,6 +140,24 @@ class Union:
     def note_caller(self, caller: Caller | None) -> None:
         """Change volumes on behalf of a caller from now on; None: on our own."""
         self._state.caller = caller
+
+    def reset(self, upper: bytes, work: bytes, kept: Collection[bytes] = ()) -> Changed:
+        """Go on with an empty upper; returns what the union's users have to forget.
+
+        Nodes of what had its inode in the old one are gone: ESTALE. What is at the paths in `kept`
+        is there afterwards, too, empty where it was not in a layer. No copy-up, read, sync or
+        listing may be under way.
+
+        Raises:
+            OSError: the new upper cannot be used; nothing has changed then.
+        """
+        from overlayfs_py.union import resetting  # for the mounts that can be asked for it
+
+        return resetting.reset(self._state, upper, work, kept)
+
+    def is_referred_to(self, ino: int) -> bool:
+        """Whether somebody may refer to a number, be it to what `reset` has let go."""
+        return self._state.table.is_referred_to(ino)
 
     def tell_unseen_changes(self, listener: Callable[[Node], None]) -> None:
         """Have `listener` called with every directory that a copy-up gives another st_ctime."""

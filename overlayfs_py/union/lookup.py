@@ -148,7 +148,7 @@ def _upper_directory(state: State, parent: DirectoryNode, name: bytes, found: At
     own = found.ino
     number = state.table.origins.get(own, own)
     node = state.table.find(number)
-    if isinstance(node, FileNode):
+    if isinstance(node, FileNode) or (number == own and state.table.is_taken(own)):
         number = state.table.origins[own] = state.table.substitute(own)
     if number != own:
         found = found._replace(ino=number)
@@ -163,7 +163,10 @@ def _upper_directory(state: State, parent: DirectoryNode, name: bytes, found: At
     merges = not (by_name and parent.require_upper().deletes(name))
     lowers = directories_below(state, parent, name, -1, marks) if merges else ()
     if number == own and lowers and state.table.find(lowers[0].ino) is None:
-        number = state.table.origins[own] = lowers[0].ino
+        wanted = lowers[0].ino
+        if state.table.is_taken(wanted):
+            wanted = state.table.substitute_taken(wanted)
+        number = state.table.origins[own] = wanted
     node = DirectoryNode(number, parent, name, upper, lowers)
     node.redirect, node.impure = marks.redirect, marks.impure
     return node
@@ -209,6 +212,8 @@ def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: Lowe
     node = state.table.find(found.ino)
     if node is not None and not _lies_there(node, parent, name, found):
         found = found._replace(ino=state.table.substitute((parent.ino, name)))
+    elif node is None and state.table.is_taken(found.ino):
+        found = found._replace(ino=state.table.substitute_taken(found.ino))
     known = _known(state, parent, name, found)
     if known is not None:
         return known

@@ -72,7 +72,9 @@ def number_of_copy(state: State, own: int, wanted: int | None) -> int:
 def is_free(state: State, number: int, own: int) -> bool:
     """Whether nothing else goes by a number than the object of the upper whose own is `own`."""
     node = state.table.find(number)
-    return node is None or is_known_as(node, own)
+    if node is None:
+        return not state.table.is_taken(number)
+    return is_known_as(node, own)
 
 
 def is_known_as(node: Node, own: int) -> bool:

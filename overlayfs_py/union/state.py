@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile, Reader
     from overlayfs_py.layers.marks import MarkNames
-    from overlayfs_py.layers.numbering import Filesystem
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.acting import Caller
     from overlayfs_py.union.index import IndexEntry
@@ -74,7 +73,9 @@ class State:
             roots = len(spec.lower) + len(spec.data_only) + len(spec.volumes)
             require_room(roots, writable=spec.upper is not None)
             require_apart(spec)
-            self.upper = self._open_upper()
+            self._upper_undo = ExitStack()
+            undo.callback(lambda: self._upper_undo.close())
+            self.upper, self._upper_undo = self._open_upper(spec)
             self.mark_names = self._choose_marks()
             self.roots = self._open_layers()
             self.data_roots = self._open_data_layers()
@@ -143,28 +144,66 @@ class State:
 
     # Opening.
 
-    def _open_upper(self) -> Upper | None:
-        spec = self.spec
+    def _open_upper(self, spec: StackSpec) -> tuple[Upper | None, ExitStack]:
+        """Open the upper of a specification; returns what closes it, too."""
         if spec.upper is None:
-            return None
+            return None, ExitStack()
+        with ExitStack() as undo:
+            return self._open_some_upper(spec, undo), undo.pop_all()
+
+    def _open_some_upper(self, spec: StackSpec, undo: ExitStack) -> Upper:
+        assert spec.upper is not None
         if spec.work is None:
             raise OSError(errno.EINVAL, "an upperdir needs a workdir on the same filesystem")
         upper_fd, work_fd = _open_upper_directories(spec.upper, spec.work)
         override = OVERRIDE_XATTRS.get(spec.xattr_permissions)
         filesystem = self.numbering.filesystem(upper_fd, os.fstat(upper_fd).st_dev)
-        tree = self._add_tree(filesystem, upper_fd, spec.ids, override=override, read_only=False)
+        tree = HostTree(
+            filesystem,
+            upper_fd,
+            spec.ids,
+            self.directories,
+            override=override,
+            read_only=False,
+            keeps_atime=spec.noatime,
+        )
+        undo.callback(tree.close)
         try:
             with about("workdir", spec.work):
                 upper = Upper(tree, work_fd, spec)
         except OSError:
             os.close(work_fd)
             raise
-        self._undo.callback(upper.close)
+        undo.callback(upper.close)
         if override is not None and find_xattr(tree.root, override) is None:
             # Its root says how to read it, should it become a layer.
             real = tree.root.status()
             inodes.store_override(tree.root, real.st_uid, real.st_gid, real.st_mode, 0)
         return upper
+
+    def exchange_upper(self, upper: bytes, work: bytes, forget: Callable[[], None]) -> None:
+        """Go on with another upper; nodes are the caller's, who lets `forget` close what they use.
+
+        Raises:
+            OSError: the new one cannot be used; the old one is still there.
+        """
+        spec = self.spec._replace(upper=upper, work=work)
+        before = self.require_upper().tree
+        new, undo = self._open_upper(spec)
+        assert new is not None
+        if new.tree.filesystem is not before.filesystem or (
+            new.tree.mark_names is not before.mark_names
+        ):
+            undo.close()
+            raise OSError(errno.EXDEV, "not on the filesystem of the upper before", upper)
+        forget()
+        self._upper_undo.close()
+        self.spec, self.upper, self._upper_undo = spec, new, undo
+        self._stated = None
+        self.removed_links.clear()
+        self.root.upper = new.tree.root
+        self.root.lowers = tuple(_until_opaque(self.roots))
+        self.root.impure = False
 
     def _choose_marks(self) -> MarkNames:
         """The marks that layers are read by: those that the upper gets."""
@@ -246,27 +285,6 @@ class State:
         self.volumes.append(tree)
         return tree
 
-    def _add_tree(
-        self,
-        filesystem: Filesystem,
-        root_fd: int,
-        ids: IdMap,
-        *,
-        override: bytes | None = None,
-        read_only: bool = True,
-    ) -> HostTree:
-        tree = HostTree(
-            filesystem,
-            root_fd,
-            ids,
-            self.directories,
-            override=override,
-            read_only=read_only,
-            keeps_atime=read_only or self.spec.noatime,
-        )
-        self._undo.callback(tree.close)
-        return tree
-
     def _open_root(self) -> DirectoryNode:
         upper = None if self.upper is None else self.upper.tree.root
         if upper is not None and upper.marks().opaque:
@@ -294,6 +312,10 @@ class State:
         return self._stated[1]
 
     # Nodes that nobody refers to any more.
+
+    def let_go_node(self, node: Node) -> None:
+        """Close what a node has open, as where it is dropped."""
+        self._drop(node)
 
     def _drop(self, node: Node) -> None:
         self.readers.drop(node)

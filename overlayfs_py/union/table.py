@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from overlayfs_py.union.nodes import DirectoryNode, Node
 
+_FOR_EVER = -1
+
 
 class NodeTable:
     """Every held node by its inode number, and every directory above one.
@@ -28,6 +30,10 @@ class NodeTable:
         self.origins: dict[int, int] = {}
         self._owed: dict[int, int] = {}  # references to evicted nodes, by number
         self._substitutes: dict[object, int] = {}
+        self._next_substitute = SUBSTITUTES
+        # Numbers that must not become another object's, each with the references to what it was,
+        # which nobody shows any more; `_FOR_EVER` where something else goes by a substitute for it.
+        self._taken: dict[int, int] = {}
         root.pins = 1
 
     def __len__(self) -> int:
@@ -63,6 +69,10 @@ class NodeTable:
             self._owed[ino] -= count
             if self._owed[ino] <= 0:
                 del self._owed[ino]
+        elif self._taken.get(ino, _FOR_EVER) != _FOR_EVER:
+            self._taken[ino] -= count
+            if self._taken[ino] <= 0:
+                del self._taken[ino]
 
     def add_name(self, node: Node, parent: DirectoryNode, name: bytes) -> None:
         """Let a node be known by a further name."""
@@ -93,7 +103,71 @@ class NodeTable:
 
     def substitute(self, key: object) -> int:
         """Return a number that nothing else has, for what another goes by the number of."""
-        return self._substitutes.setdefault(key, SUBSTITUTES - len(self._substitutes))
+        number = self._substitutes.get(key)
+        if number is None or number in self._taken:
+            number = self._substitutes[key] = self._next_substitute
+            self._next_substitute -= 1
+        return number
+
+    def is_taken(self, ino: int) -> bool:
+        """Whether a number was that of something that is gone, see `begin_anew`."""
+        return ino in self._taken
+
+    def is_referred_to(self, ino: int) -> bool:
+        """Whether somebody may refer to a number."""
+        return ino in self._nodes or ino in self._taken
+
+    def substitute_taken(self, ino: int) -> int:
+        """Return what an object goes by whose number is taken, for good."""
+        self._taken[ino] = _FOR_EVER
+        return self.substitute((ino,))
+
+    def take(self, ino: int) -> None:
+        """Let nothing new have a number in this mount."""
+        self._taken[ino] = _FOR_EVER
+
+    def begin_anew(self, root: DirectoryNode) -> list[Node]:
+        """Keep nothing but the root, and return what was kept, for `settle` or `retire`.
+
+        References to evicted nodes are to nothing from now on, and so is what the upper's numbers
+        stood for.
+        """
+        known = list(self._nodes.values())
+        for ino, holds in self._owed.items():
+            self._retire(ino, holds)
+        self._owed.clear()
+        self.origins.clear()
+        self._substitutes = {
+            key: number for key, number in self._substitutes.items() if not isinstance(key, int)
+        }
+        self._nodes = {root.ino: root}
+        self.take(root.ino)
+        return known
+
+    def settle(self, node: Node) -> None:
+        """Go on with a node that was known before; `count_pins` must follow."""
+        self._nodes[node.ino] = node
+
+    def retire(self, node: Node) -> None:
+        """Let nothing have the number of a node that is gone, as long as it is referred to."""
+        self._retire(node.ino, node.holds)
+        node.holds = 0
+
+    def _retire(self, ino: int, holds: int) -> None:
+        before = self._taken.get(ino, 0)
+        if holds and before != _FOR_EVER:
+            self._taken[ino] = before + holds
+
+    def count_pins(self, root: DirectoryNode) -> None:
+        """Count anew which directories are above others, and drop what nobody needs."""
+        for node in self:
+            node.pins = 0
+        root.pins = 1
+        for node in self:
+            for parent, _ in node.names():
+                parent.pins += 1
+        for node in self:
+            self._let_go(node)
 
     def evict(self, node: Node) -> None:
         """Let another node have the number of one that is no longer there.

@@ -19,6 +19,8 @@ _WRITE = struct.Struct("=II")
 _LONG = struct.Struct("=Q")
 _INVAL_INODE = struct.Struct("=Qqq")
 _NOTIFY_INVAL_INODE = 2
+_INVAL_ENTRY = struct.Struct("=QII")
+_NOTIFY_INVAL_ENTRY = 3
 _STATFS = struct.Struct("=QQQQQIIII24x")
 _DIRENT = struct.Struct("=QQII")
 _TYPE_MASK = 0o170000
@@ -64,6 +66,16 @@ def pages_changed(node: int, offset: int, length: int) -> bytes:
     """
     payload = _INVAL_INODE.pack(node, offset, length)
     return _HEADER.pack(_HEADER.size + len(payload), _NOTIFY_INVAL_INODE, 0) + payload
+
+
+def name_changed(parent: int, name: bytes) -> bytes:
+    """A whole message, no answer: the kernel is to forget what a name shows, and all below it.
+
+    To be sent by a thread that answers nothing: it waits for requests that change the directory.
+    What is mounted below is unmounted (fs/dcache.c, d_invalidate).
+    """
+    payload = _INVAL_ENTRY.pack(parent, len(name), 0) + name + b"\0"
+    return _HEADER.pack(_HEADER.size + len(payload), _NOTIFY_INVAL_ENTRY, 0) + payload
 
 
 def entry(node: int, found: Attributes, ttl_s: int) -> bytes:

@@ -113,6 +113,7 @@ def start(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        pass_fds=() if plan.door_fd is None else (plan.door_fd,),
     )
     assert process.stdin is not None
     assert process.stdout is not None
