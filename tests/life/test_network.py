@@ -146,6 +146,41 @@ def test_a_port_that_the_kernel_chose_leads_into_the_container(engine: Engine) -
     assert engine("port", container.ident) == f"80/tcp -> 127.0.0.1:{port}\n"
 
 
+def test_without_an_address_a_port_is_bound_for_both_protocols_of_the_internet(
+    engine: Engine,
+) -> None:
+    container = Published(engine, "-p", "80")
+    lines = engine("port", container.ident, "80").splitlines()
+    ports = {line.rpartition(":")[2] for line in lines}
+
+    assert {line.rpartition(":")[0] for line in lines} == {"0.0.0.0", "[::]"}
+    assert len(ports) == 1
+    with container.listen() as server:
+        for host in ("127.0.0.1", "::1"):
+            with _connect((host, int(next(iter(ports))))) as client:
+                inner, _ = server.accept()
+                with inner:
+                    inner.sendall(host.encode())
+                assert client.recv(100) == host.encode()
+
+
+def test_what_is_started_in_a_container_has_its_network(engine: Engine) -> None:
+    container = Published(engine, "-p", "127.0.0.1::80")
+
+    assert engine("exec", container.ident, "sh", "-c", _DEVICES).split() == ["lo"]
+
+
+def test_a_command_that_is_started_again_has_its_ports(engine: Engine) -> None:
+    container = Published(engine, "--restart=always", "-p", "127.0.0.1::80")
+    address, pid = container.address(), container.state["pid"]
+    os.kill(int(str(pid)), signal.SIGKILL)
+
+    wait_until(lambda: container.state["pid"] not in (0, pid), "another start")
+    with container.listen() as server, _connect(address):
+        server.accept()[0].close()
+    assert container.address() == address
+
+
 def test_each_direction_ends_by_itself(engine: Engine) -> None:
     container = Published(engine, "-p", "127.0.0.1::80")
     sent = os.urandom(3_000_000)
