@@ -256,10 +256,15 @@ class HostFile(HostObject):
             PermissionError: its data lies in another layer.
         """
         fd = self.open_inode(flags)
-        if not self.tree.plain and lacks_data(fd, self.tree.mark_names):
+        try:
+            is_whole = self.tree.plain or not lacks_data(fd, self.tree.mark_names)
+        except OSError:
             os.close(fd)
-            raise OSError(errno.EPERM, "its data lies in another layer (metacopy)", self.name)
-        return fd
+            raise
+        if is_whole:
+            return fd
+        os.close(fd)
+        raise OSError(errno.EPERM, "its data lies in another layer (metacopy)", self.name)
 
     def open_inode(self, flags: int) -> int:
         """Open the file whether it has data or not; the caller owns the descriptor.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import ReservedName
@@ -239,6 +239,8 @@ def _make_way(state: State, node: DirectoryNode, new: End) -> bytes | None:
     except OSError:
         upper.discard(staged)
         raise
+    # Should the rename fail, nothing below may show again, now that the whiteouts are gone.
+    node.lowers, node.lower_index = (), None
     state.directories.drop(node.upper)
     state.table.origins.pop(number, None)
     state.table.origins[new_number] = node.ino
@@ -272,7 +274,9 @@ def _rename_on_disk(state: State, old: End, new: End, asked: int) -> None:
     else:
         _renameat(old_directory, old.name, new_directory, new.name, flags)
     if flags and not leaves_whiteout:
-        os.unlink(old.name, dir_fd=old_directory.fd())
+        # The rename is done: a whiteout that stays where no layer has the name hides nothing.
+        with suppress(OSError):
+            os.unlink(old.name, dir_fd=old_directory.fd())
     if there is not None and there.by_file:
         upper.remove_twin(new_directory, new.name)
 

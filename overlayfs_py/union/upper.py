@@ -212,8 +212,12 @@ class Upper:
     # Putting in place.
 
     def place(self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0) -> None:
-        """Rename from the stage to where it belongs."""
-        rename_as_owner(self.stage, staged, directory, name, flags)
+        """Rename from the stage to where it belongs; what cannot go there is discarded."""
+        try:
+            rename_as_owner(self.stage, staged, directory, name, flags)
+        except OSError:
+            self.discard(staged)
+            raise
 
     def place_unseen(
         self, staged: bytes, directory: HostDirectory, name: bytes, flags: int = 0

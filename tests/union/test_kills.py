@@ -30,7 +30,7 @@ _CASES = [
 ]
 
 
-def _looks(world: World, change: str) -> Snapshot:
+def looks(world: World, change: str) -> Snapshot:
     # A layer cannot say that it has a link less: a count of removed names ends with the mount.
     left_out = {"nlink": None} | ({"links": ()} if change in _LINKED_ONE_BY_ONE else {})
     return {
@@ -45,10 +45,10 @@ def test_a_kill_leaves_before_or_after(
 ) -> None:
     build(tmp_path / "layer", {"": Dir()} | LOWER)
     done = make_world(tmp_path / "layer", upper=UPPER, whiteout=style)
-    before = _looks(done, change)
+    before = looks(done, change)
     CHANGES[change](done)
     done.reopen()
-    after = _looks(done, change)
+    after = looks(done, change)
     done.close()
 
     calls, killed = 1, True
@@ -58,7 +58,7 @@ def test_a_kill_leaves_before_or_after(
         killed = killed_after(calls, world, CHANGES[change])
         # The child's end let nothing go that this process still has open.
         world.reopen()
-        shown = _looks(world, change)
+        shown = looks(world, change)
         assert shown in (before, after) if killed else shown == after, calls
         world.close()
         calls += 1
