@@ -167,7 +167,8 @@ def a_copy_is_linked_to_a_name_that_is_known(case: Case) -> bool:
         return False
     found, uppers = case.found, case.uppers
     if found.field:
-        return found.field == "links" and uppers.ours.has_lower_links(found.path)
+        names = {found.path, *found.left, *found.right} if found.field == "links" else set()
+        return any(map(uppers.ours.has_lower_links, names))
     return any(
         _is_needed_by_links(found.path, _entry(extra), meaning)
         for extra, meaning in ((found.left, uppers.kernels), (found.right, uppers.ours))

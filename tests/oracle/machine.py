@@ -24,6 +24,7 @@ from tests.oracle.layers import (
     Layer,
     stacks,
 )
+from tests.oracle.operations import SHARED_GROUP
 from tests.support.uppers import TRUSTED
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ _files = st.one_of(_file, _file, _file, _any, _new)
 _directories = st.one_of(_directory, _directory, _directory, _any, _new)
 _targets = st.one_of(_any, _file, _directory, _any, _new)
 _creations = st.one_of(_new, _new, _new, _any)
-_users = st.sampled_from((0, 0, 0, 1000))
+_users = st.integers(0, 3)  # the place of one in `Machine.users`
 _modes = st.sampled_from((0o644, 0o755, 0o600, 0o4755, 0o2775, 0o1777, 0o000))
 _masks = st.sampled_from((0o022, 0, 0o077))
 _sizes = st.sampled_from((0, 1, 3, 4096, 70_000))
@@ -119,6 +120,9 @@ class Machine(RuleBasedStateMachine):
     # at copy-up: there is nothing to compare then.
     layers_have_links: bool = True
     metacopies: bool = False
+    users: tuple[int, ...] = (0, 0, 0, 1000)  # the first is who acts unless a rule draws another
+    # With a mode given, the tree's root belongs to 1000 and to the group that users share.
+    root_mode: int | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,20 +145,24 @@ class Machine(RuleBasedStateMachine):
             namespace=self.namespace,
             metacopies=self.metacopies,
         )
+        if self.root_mode is not None:
+            self._do("lchown", b".", 1000, SHARED_GROUP)
+            self._do("chmod", b".", self.root_mode)
         self._guard(self.pair.compare)
 
-    def _guard(self, check: object, *arguments: object, **options: object) -> None:
+    def _guard(self, check: object, *arguments: object, **options: object) -> object:
         try:
-            check(*arguments, **options)
+            return check(*arguments, **options)
         except BaseException:
             self.failed = True
             raise
 
-    def _do(self, name: str, *arguments: object, uid: int = 0) -> None:
-        self._guard(self.pair.do, name, *arguments, uid=uid)
+    def _do(self, name: str, *arguments: object, user: int = 0) -> object:
+        result = self._guard(self.pair.do, name, *arguments, uid=self.users[user])
         self.done += 1
         if self.done % self.compare_every == 0:
             self._guard(self.pair.compare)
+        return result
 
     def teardown(self) -> None:
         try:
@@ -175,45 +183,45 @@ class Machine(RuleBasedStateMachine):
 
     # Rules
 
-    @rule(path=_files, flags=_flags, mode=_modes, mask=_masks, uid=_users)
-    def open(self, path, flags, mode, mask, uid) -> None:
-        self._do("open", self._at(path), flags, mode, mask, uid=uid)
+    @rule(path=_files, flags=_flags, mode=_modes, mask=_masks, user=_users)
+    def open(self, path, flags, mode, mask, user) -> None:
+        self._do("open", self._at(path), flags, mode, mask, user=user)
 
-    @rule(path=_files, uid=_users)
-    def read(self, path, uid) -> None:
-        self._do("read", self._at(path), uid=uid)
+    @rule(path=_files, user=_users)
+    def read(self, path, user) -> None:
+        self._do("read", self._at(path), user=user)
 
-    @rule(path=_files, offset=_sizes, data=_data, uid=_users)
-    def write(self, path, offset, data, uid) -> None:
-        self._do("write", self._at(path), offset, data, uid=uid)
+    @rule(path=_files, offset=_sizes, data=_data, user=_users)
+    def write(self, path, offset, data, user) -> None:
+        self._do("write", self._at(path), offset, data, user=user)
 
     @rule(path=_files, data=_data)
     def append(self, path, data) -> None:
         self._do("append", self._at(path), data)
 
-    @rule(path=_files, size=_sizes, uid=_users)
-    def truncate(self, path, size, uid) -> None:
-        self._do("truncate", self._at(path), size, uid=uid)
+    @rule(path=_files, size=_sizes, user=_users)
+    def truncate(self, path, size, user) -> None:
+        self._do("truncate", self._at(path), size, user=user)
 
-    @rule(path=_targets, uid=_users)
-    def unlink(self, path, uid) -> None:
-        self._do("unlink", self._at(path), uid=uid)
+    @rule(path=_targets, user=_users)
+    def unlink(self, path, user) -> None:
+        self._do("unlink", self._at(path), user=user)
 
-    @rule(path=_directories, uid=_users)
-    def rmdir(self, path, uid) -> None:
-        self._do("rmdir", self._at(path), uid=uid)
+    @rule(path=_directories, user=_users)
+    def rmdir(self, path, user) -> None:
+        self._do("rmdir", self._at(path), user=user)
 
     @rule(path=_any)
     def rmtree(self, path) -> None:
         self._do("rmtree", self._at(path))
 
-    @rule(path=_creations, mode=_modes, mask=_masks, uid=_users)
-    def mkdir(self, path, mode, mask, uid) -> None:
-        self._do("mkdir", self._at(path), mode, mask, uid=uid)
+    @rule(path=_creations, mode=_modes, mask=_masks, user=_users)
+    def mkdir(self, path, mode, mask, user) -> None:
+        self._do("mkdir", self._at(path), mode, mask, user=user)
 
-    @rule(target_=st.sampled_from(TARGETS), path=_creations, uid=_users)
-    def symlink(self, target_, path, uid) -> None:
-        self._do("symlink", target_, self._at(path), uid=uid)
+    @rule(target_=st.sampled_from(TARGETS), path=_creations, user=_users)
+    def symlink(self, target_, path, user) -> None:
+        self._do("symlink", target_, self._at(path), user=user)
 
     @rule(
         path=_creations,
@@ -221,20 +229,20 @@ class Machine(RuleBasedStateMachine):
         mode=_modes,
         rdev=st.sampled_from((0, os.makedev(1, 3))),
         mask=_masks,
-        uid=_users,
+        user=_users,
     )
-    def mknod(self, path, kind, mode, rdev, mask, uid) -> None:
-        self._do("mknod", self._at(path), kind | mode, rdev, mask, uid=uid)
+    def mknod(self, path, kind, mode, rdev, mask, user) -> None:
+        self._do("mknod", self._at(path), kind | mode, rdev, mask, user=user)
 
-    @rule(old=_files, new=_creations, uid=_users)
-    def link(self, old, new, uid) -> None:
-        self._do("link", self._at(old), self._at(new), uid=uid)
+    @rule(old=_files, new=_creations, user=_users)
+    def link(self, old, new, user) -> None:
+        self._do("link", self._at(old), self._at(new), user=user)
 
     @rule(
-        old=_targets, new=st.one_of(_new, _any), flags=st.sampled_from((0, 0, 1, 2, 4)), uid=_users
+        old=_targets, new=st.one_of(_new, _any), flags=st.sampled_from((0, 0, 1, 2, 4)), user=_users
     )
-    def rename(self, old, new, flags, uid) -> None:
-        self._do("rename", self._at(old), self._at(new), flags, uid=uid)
+    def rename(self, old, new, flags, user) -> None:
+        self._do("rename", self._at(old), self._at(new), flags, user=user)
 
     @rule(old=_directory, new=_new, flags=st.sampled_from((0, 0, 2)))
     def move(self, old, new, flags) -> None:
@@ -249,62 +257,63 @@ class Machine(RuleBasedStateMachine):
     def readlink(self, path) -> None:
         self._do("readlink", self._at(path))
 
-    @rule(path=_directories, uid=_users)
-    def listdir(self, path, uid) -> None:
-        self._do("listdir", self._at(path), uid=uid)
+    @rule(path=_directories, user=_users)
+    def listdir(self, path, user) -> None:
+        self._do("listdir", self._at(path), user=user)
 
-    @rule(path=_targets, mode=st.integers(0, 7), uid=_users)
-    def access(self, path, mode, uid) -> None:
-        self._do("access", self._at(path), mode, uid=uid)
+    @rule(path=_targets, mode=st.integers(0, 7), user=_users)
+    def access(self, path, mode, user) -> None:
+        self._do("access", self._at(path), mode, user=user)
 
-    @rule(path=_targets, mode=_modes, uid=_users)
-    def chmod(self, path, mode, uid) -> None:
-        self._do("chmod", self._at(path), mode, uid=uid)
+    @rule(path=_targets, mode=_modes, user=_users)
+    def chmod(self, path, mode, user) -> None:
+        self._do("chmod", self._at(path), mode, user=user)
 
     @rule(
         path=_targets,
         owner=st.sampled_from((0, 1000, 1001, -1)),
-        group=st.sampled_from((0, 1000, -1)),
-        uid=_users,
+        group=st.sampled_from((0, 1000, SHARED_GROUP, -1)),
+        user=_users,
     )
-    def lchown(self, path, owner, group, uid) -> None:
-        self._do("lchown", self._at(path), owner, group, uid=uid)
+    def lchown(self, path, owner, group, user) -> None:
+        self._do("lchown", self._at(path), owner, group, user=user)
 
-    @rule(path=_targets, times=_times, uid=_users)
-    def utimens(self, path, times, uid) -> None:
-        self._do("utimens", self._at(path), times, uid=uid)
+    @rule(path=_targets, times=_times, user=_users)
+    def utimens(self, path, times, user) -> None:
+        self._do("utimens", self._at(path), times, user=user)
 
     @rule(
         path=_targets,
         name=_xattr_names,
         value=_xattr_values,
         flags=st.sampled_from((0, 0, os.XATTR_CREATE, os.XATTR_REPLACE)),
-        uid=_users,
+        user=_users,
     )
-    def setxattr(self, path, name, value, flags, uid) -> None:
-        self._do("setxattr", self._at(path), name, value, flags, uid=uid)
+    def setxattr(self, path, name, value, flags, user) -> None:
+        self._do("setxattr", self._at(path), name, value, flags, user=user)
 
-    @rule(path=_targets, name=_xattr_names, uid=_users)
-    def removexattr(self, path, name, uid) -> None:
-        self._do("removexattr", self._at(path), name, uid=uid)
+    @rule(path=_targets, name=_xattr_names, user=_users)
+    def removexattr(self, path, name, user) -> None:
+        self._do("removexattr", self._at(path), name, user=user)
 
-    @rule(path=_targets, name=_xattr_names, uid=_users)
-    def getxattr(self, path, name, uid) -> None:
-        self._do("getxattr", self._at(path), name, uid=uid)
+    @rule(path=_targets, name=_xattr_names, user=_users)
+    def getxattr(self, path, name, user) -> None:
+        self._do("getxattr", self._at(path), name, user=user)
 
-    @rule(path=_targets, uid=_users)
-    def listxattr(self, path, uid) -> None:
-        self._do("listxattr", self._at(path), uid=uid)
+    @rule(path=_targets, user=_users)
+    def listxattr(self, path, user) -> None:
+        self._do("listxattr", self._at(path), user=user)
 
-    @rule(handle=_handles, path=_files, flags=_flags, mode=_modes)
-    def hold(self, handle, path, flags, mode) -> None:
+    @rule(handle=_handles, path=_files, flags=_flags, mode=_modes, user=_users)
+    def hold(self, handle, path, flags, mode, user) -> None:
         found = self._at(path)
-        self._do("hold", handle, found, flags, mode)
+        self._do("hold", handle, found, flags, mode, user=user)
         self.held_paths[handle] = found
 
     @rule(
         pick=_index,
         path=_file,
+        user=_users,
         what=st.one_of(
             st.just(("fd_stat",)),
             st.tuples(st.just("fd_read"), _sizes),
@@ -320,15 +329,15 @@ class Machine(RuleBasedStateMachine):
             st.just(("fd_close",)),
         ),
     )
-    def use_held(self, pick, path, what) -> None:
+    def use_held(self, pick, path, user, what) -> None:
         name, *arguments = what
         if held := self._held(pick, path):
-            self._do(name, *held, *arguments)
+            self._do(name, *held, *arguments, user=user)
 
-    @rule(pick=_index, path=_file, new=_new)
-    def link_held(self, pick, path, new) -> None:
+    @rule(pick=_index, path=_file, new=_new, user=_users)
+    def link_held(self, pick, path, new, user) -> None:
         if held := self._held(pick, path):
-            self._do("fd_link", *held, self._at(new))
+            self._do("fd_link", *held, self._at(new), user=user)
 
     @rule(pick=_index, path=_file, name=st.sampled_from(("unlink", "rmdir")))
     def drop_held(self, pick, path, name) -> None:

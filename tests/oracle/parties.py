@@ -42,6 +42,14 @@ def with_metacopies(expected: Party, actual: Party) -> type[Machine]:
     return compared
 
 
+def with_four_users(expected: Party, actual: Party) -> type[Machine]:
+    """Root and three users, two of whom share a group, in a tree that all of them may change."""
+    compared = machine(expected, actual)
+    compared.users = (0, 1000, 1001, 1002)
+    compared.root_mode = 0o2777
+    return compared
+
+
 def in_user_namespace(daemons: WarmDaemons, driver: str) -> type[Machine]:
     """What an unprivileged user has: xattrs in user.overlay, and no redirects in the kernel."""
     compared = machine(

@@ -44,7 +44,13 @@ def chosen() -> Profile:
     return PROFILES[os.environ.get("ORACLE_PROFILE", "quick")]
 
 
-def run(machine: type[Machine], profile: Profile | None = None, *, part: int = 1) -> None:
+def run(
+    machine: type[Machine],
+    profile: Profile | None = None,
+    *,
+    part: int = 1,
+    seed: int | None = None,
+) -> None:
     """Run a state machine for one `part`-th of the examples of a profile.
 
     Raises:
@@ -55,9 +61,11 @@ def run(machine: type[Machine], profile: Profile | None = None, *, part: int = 1
     class Run(machine):  # type: ignore[valid-type, misc]
         compare_every = profile.compare_every
 
-    seed = os.environ.get("ORACLE_SEED")
+    told = os.environ.get("ORACLE_SEED")
+    if seed is None and told is not None:
+        seed = int(told)
     if seed is not None or profile is not PROFILES["deep"]:
-        hypothesis.seed(int(seed or _DEFAULT_SEED))(Run)
+        hypothesis.seed(_DEFAULT_SEED if seed is None else seed)(Run)
     try:
         run_state_machine_as_test(Run, settings=_settings(profile, part))
     except Found as found:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.oracle import parties, profiles
+from tests.oracle.four_users import compare
 from tests.oracle.sides import Party
 from tests.oracle.trees import kernel_overlay
 from tests.system.unprivileged import device_for_everybody
@@ -45,6 +46,14 @@ def test_we_do_what_the_kernel_does_with_writes_collected(daemons: WarmDaemons) 
     ours = parties.our_driver(daemons, "direct", writeback=True)
 
     profiles.run(parties.machine(parties.kernel(), ours), part=4)
+
+
+@pytest.mark.parametrize("driver", ["direct", "pyfuse3"])
+def test_four_users_get_what_the_kernel_gives_them(daemons: WarmDaemons, driver: str) -> None:
+    counts = compare(daemons, driver, steps=150)
+
+    assert all(counts[f"of {uid}"] for uid in (0, 1000, 1001, 1002))
+    assert 0 < counts["refused"] < counts["steps"]
 
 
 def test_we_do_what_the_kernel_does_in_a_user_namespace(pytestconfig: pytest.Config) -> None:
