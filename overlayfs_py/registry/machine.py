@@ -14,6 +14,7 @@ from overlayfs_py.registry.client import ClientOptions
 from overlayfs_py.registry.configuration import Configuration, read_configuration
 from overlayfs_py.registry.credentials import AuthFiles
 from overlayfs_py.registry.proxies import Proxies
+from overlayfs_py.syscalls.credentials import in_initial_user_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,7 +97,9 @@ class Machine:
     def _told_names(self) -> Path:
         """Where podman keeps what its user once chose for a short name."""
         cache = self._path("XDG_CACHE_HOME") or self._home / ".cache"
-        base = _ROOTS_CACHE if os.geteuid() == 0 else cache
+        # Root of a user namespace is a user, whose files are elsewhere than the machine's root's.
+        is_machines_root = os.geteuid() == 0 and in_initial_user_namespace()
+        base = _ROOTS_CACHE if is_machines_root else cache
         return base / "containers/short-name-aliases.conf"
 
     def _proxies(self) -> Proxies:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,6 @@ from tests.transfer.test_push import raw_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.support.docker_registry import DockerRegistry
     from tests.system.processes import Word
@@ -79,3 +79,30 @@ def test_an_image_is_run_and_mounted(user: User, tmp_path: Path) -> None:
     user("image", "umount", mount_point)
 
     assert seen == "0\n"
+
+
+@pytest.fixture
+def roots_short_names() -> Iterator[None]:
+    """What podman keeps for the machine's root, which nobody else can read."""
+    path = Path("/var/cache/containers/short-name-aliases.conf")
+    was_there = path.exists()
+    if not was_there:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("[aliases]\n")
+        path.chmod(0o600)
+    yield
+    if not was_there:
+        path.unlink()
+
+
+@pytest.mark.usefixtures("roots_short_names")
+def test_root_of_a_user_namespace_pulls(
+    user: User, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    pushed = write_layout(tmp_path / "oci", [BASE])
+    name = push(tmp_path / "oci", registry, "user/root:1")
+    environment = {"HOME": str(user.home), "PATH": "/usr/bin:/bin"}
+
+    words = ["unshare", "--user", "--map-root-user", PROGRAM, "pull", "--tls-verify=false", name]
+
+    assert f"Digest: {pushed}" in run(as_user(words), env=environment)
