@@ -29,7 +29,19 @@ _MODULES = {
                 "logs",
             ),
             *("commit", "diff", "export", "port"),
-            *("mount", "ps", "reset", "rm", "run", "start", "stop", "store", "umount", "wait"),
+            *(
+                "mount",
+                "ps",
+                "reset",
+                "rm",
+                "run",
+                "start",
+                "stop",
+                "store",
+                "umount",
+                "volume",
+                "wait",
+            ),
         )
     },
     # Where docker has them, too.

@@ -28,7 +28,6 @@ _ELSEWHERE = {
     "unmount": "did you mean `umount`?",
     "unshare": "commands without root make a user namespace by themselves",
     "version": "`overlayfs-py --version`",
-    "volume": "`chroot -v HOST:PATH` and `mount -o volume=HOST:PATH` show host directories",
 }
 
 
@@ -56,13 +55,14 @@ def _did_you_mean(spellings: Sequence[str]) -> str:
 
 def _spellings() -> dict[str, dict[str, list[str]]]:
     """For each group, by the words that call it, its commands and how each is called."""
-    from overlayfs_py.cli import commands, image, layer, store
+    from overlayfs_py.cli import commands, image, layer, store, volume
 
     groups = {
         commands.NAME: commands.command_line,
         f"{commands.NAME} image": image.command,
         f"{commands.NAME} layer": layer.command,
         f"{commands.NAME} store": store.command,
+        f"{commands.NAME} volume": volume.command,
     }
     return {
         path: {name: [f"{path} {name}"] for name in group.list_commands(None)}

@@ -65,5 +65,11 @@ SUMMARIES = {
     "top": "List the processes of a container.",
     "umount": "Unmount; the daemon ends.",
     "unpause": "Let paused containers go on.",
+    "volume": "Make volumes, look at them, remove them.",
+    "volume_create": "Make a volume.",
+    "volume_inspect": "Show all there is to say of volumes.",
+    "volume_ls": "List volumes.",
+    "volume_prune": "Remove volumes that no container has.",
+    "volume_rm": "Remove volumes.",
     "wait": "Wait until containers have ended.",
 }

@@ -13,6 +13,7 @@ from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
 from overlayfs_py.store.containers import MountKind
 from overlayfs_py.store.failures import NotInStore
+from overlayfs_py.store.layers import size_on_disk
 
 if TYPE_CHECKING:
     import signal
@@ -160,6 +161,35 @@ def remove(store: Store, record: ContainerRecord, *, with_volumes: bool = False)
     child = children.start(work)
     child.ready()
     child.wait()
+
+
+def remove_volume(store: Store, name: str) -> int:
+    """Remove a volume with what is in it; returns how many bytes of the disk that gives back.
+
+    Raises:
+        NotInStore: it is not there.
+        InUse: a container has it.
+    """
+    if store.volumes.users(name):
+        store.volumes.remove(name)  # which says so
+    if user_namespace.may_mount():
+        return _remove_volume_here(store, name)
+
+    def work(report: Report) -> None:
+        # Files of containers' other users can be removed, and looked at, there only.
+        user_namespace.enter()
+        report.ready(b"%d" % _remove_volume_here(store, name))
+
+    child = children.start(work)
+    freed = int(child.ready())
+    child.wait()
+    return freed
+
+
+def _remove_volume_here(store: Store, name: str) -> int:
+    size = size_on_disk(store.volumes.data(name))
+    store.volumes.remove(name)
+    return size
 
 
 def attach(store: Store, record: ContainerRecord) -> socket.socket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,3 +64,68 @@ def test_by_a_link_of_the_image(engine: Engine, image: str) -> None:
 
 def test_an_anonymous_one_too(engine: Engine, image: str) -> None:
     assert "one" in engine("run", "--rm", "-v", "/srv/data", image, "ls", "/srv/data").split()
+
+
+def test_the_life_of_a_volume(engine: Engine) -> None:
+    assert engine("volume", "create", "--label", "k=v", "data") == "data\n"
+    assert engine("volume", "create", "data") == "data\n"  # stays as it is
+    assert engine("volume", "ls").splitlines()[1].split() == ["local", "data"]
+    found = json.loads(engine("volume", "inspect", "data"))[0]
+    assert (found["Name"], found["Driver"], found["Labels"]) == ("data", "local", {"k": "v"})
+
+    engine("run", "--rm", "-v", "data:/data", "small:1", "sh", "-c", "echo x > /data/file")
+    path = engine("volume", "inspect", "-f", "{{.Mountpoint}}", "data").strip()
+    assert (Path(path) / "file").read_text() == "x\n"
+
+    assert engine("volume", "rm", "data") == "data\n"
+    assert engine("volume", "ls", "-q") == ""
+    assert engine.refusal("volume", "rm", "data")[0] == 1
+    assert engine("volume", "rm", "-f", "data") == ""
+
+
+def test_a_volume_in_use_stays(engine: Engine) -> None:
+    engine("create", "--name", "one", "-v", "data:/data", "small:1", "true")
+
+    code, line = engine.refusal("volume", "rm", "data")
+
+    assert code == 1
+    assert "in use" in line
+    assert engine("volume", "ls", "-q", "--filter", "dangling=true") == ""
+    assert engine("volume", "ls", "-q", "--filter", "dangling=false") == "data\n"
+
+
+def test_volumes_that_nothing_has_are_removed(engine: Engine) -> None:
+    anonymous = engine("volume", "create").strip()
+    engine("volume", "create", "--label", "keep", "named")
+    engine("create", "--name", "one", "-v", "used:/data", "small:1", "true")
+
+    assert anonymous in engine("volume", "prune", "-f")
+    assert engine("volume", "ls", "-q").split() == ["named", "used"]
+    engine("volume", "prune", "-af", "--filter", "label!=keep")
+    assert engine("volume", "ls", "-q").split() == ["named", "used"]
+    engine("volume", "prune", "-af")
+    assert engine("volume", "ls", "-q").split() == ["used"]
+
+
+def test_what_other_users_of_a_container_wrote_is_removed(engine: Engine) -> None:
+    script = "mkdir /data/sub; echo x > /data/sub/file; chmod 0 /data/sub"
+    engine("run", "--rm", "-v", "data:/data", "small:1", "sh", "-c", script)
+
+    assert engine("volume", "rm", "data") == "data\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("create", "a/b"), "a/b"),
+        (("create", "-d", "nfs", "data"), "nfs"),
+        (("ls", "--filter", "colour=red"), "colour"),
+        (("inspect", "nothing"), "nothing"),
+    ],
+)
+def test_what_cannot_be_is_one_line(engine: Engine, words: tuple[str, ...], what: str) -> None:
+    done = engine.attempt("volume", *words)
+
+    assert done.returncode != 0
+    assert len(done.stderr.splitlines()) == 1
+    assert what in done.stderr
