@@ -55,6 +55,20 @@ _OPTIONS = (
     click.option("--init", is_flag=True, help="A first process that reaps orphans."),
     click.option("--read-only", is_flag=True, help="Nothing but volumes can be written to."),
     click.option("--privileged", is_flag=True, help="Give root all its rights."),
+    click.option("--cap-add", "cap_add", multiple=True, metavar="NAME",
+                 help="Let root have a capability more; ALL: each there is."),
+    click.option("--cap-drop", "cap_drop", multiple=True, metavar="NAME",
+                 help="Take one away; ALL: each that is not added."),
+    click.option("--security-opt", "security", multiple=True, metavar="no-new-privileges[=BOOL]",
+                 help="Whether set-user-ID programs give no rights.  [default: true]"),
+    click.option("--ulimit", "ulimits", multiple=True, metavar="NAME=SOFT[:HARD]",
+                 help="A limit of setrlimit(2)."),
+    click.option("--shm-size", "shm_size", metavar="BYTES", default="64m", show_default=True,
+                 help="What /dev/shm may hold; with k, m or g."),
+    click.option("--add-host", "extra_hosts", multiple=True, metavar="NAME:ADDRESS",
+                 help="A line more in /etc/hosts."),
+    click.option("--dns", multiple=True, metavar="ADDRESS",
+                 help="Ask this server for names."),
     click.option("--restart", metavar="POLICY", default="no", show_default=True,
                  help="no, always, unless-stopped or on-failure[:N]."),
     click.option("--rm", "auto_remove", is_flag=True, help="Remove it when it ends."),
@@ -103,6 +117,13 @@ class CreateOptions(TypedDict):
     init: bool
     read_only: bool
     privileged: bool
+    cap_add: tuple[str, ...]
+    cap_drop: tuple[str, ...]
+    security: tuple[str, ...]
+    ulimits: tuple[str, ...]
+    shm_size: str
+    extra_hosts: tuple[str, ...]
+    dns: tuple[str, ...]
     restart: str
     auto_remove: bool
     stop_signal: str | None
@@ -119,7 +140,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         OptionError: one makes no sense, or contradicts another.
         OSError: a file that one names cannot be read.
     """
-    from overlayfs_py.cli import mount_arguments
+    from overlayfs_py.cli import mount_arguments, rights_arguments
     from overlayfs_py.containers.creation import Asked
 
     _require_consistent(options)
@@ -149,6 +170,13 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         ),
         read_only=options["read_only"],
         privileged=options["privileged"],
+        new_privileges=rights_arguments.new_privileges(options["security"]),
+        cap_add=rights_arguments.capabilities("--cap-add", options["cap_add"]),
+        cap_drop=rights_arguments.capabilities("--cap-drop", options["cap_drop"]),
+        ulimits=rights_arguments.limits(options["ulimits"]),
+        shm_bytes=rights_arguments.shm_bytes(options["shm_size"]),
+        extra_hosts=rights_arguments.hosts(options["extra_hosts"], _network(options)),
+        dns=rights_arguments.servers(options["dns"]),
         init=options["init"],
         driver=options["driver"],
         restart=options["restart"],

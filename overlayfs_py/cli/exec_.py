@@ -73,14 +73,17 @@ def command(
 ) -> int:
     from overlayfs_py.cli import foreground
     from overlayfs_py.containers import session
+    from overlayfs_py.containers.rights import Rights
 
     callers_fds = open_descriptors()
     store = open_store(root)
     record = container_of(store, container)
     more = tuple(variables_of(variable_files, variables))
     extra = _extra(record, words, more, user=user, directory=directory, tty=tty)._replace(
-        stdin_open=interactive and not detach, privileged=privileged or record.privileged
+        stdin_open=interactive and not detach
     )
+    if privileged:
+        extra = extra._replace(rights=Rights.of(record, privileged=True))
     if detach:
         session.start(store, extra, None, callers_fds, None).ready()
         return 0
@@ -98,6 +101,7 @@ def _extra(
 ) -> Extra:
     from overlayfs_py.containers.launch import environment_of
     from overlayfs_py.containers.process import Process
+    from overlayfs_py.containers.rights import Rights
     from overlayfs_py.containers.session import Extra
     from overlayfs_py.containers.working_directory import WorkingDirectory
 
@@ -108,7 +112,8 @@ def _extra(
         record.user if user is None else user,
         user_is_wish=user is None and record.user_is_wish,
     )
-    return Extra(record, process, tty=tty, size=_size() if tty else None)
+    rights = Rights.of(record, privileged=record.privileged)
+    return Extra(record, process, rights, tty=tty, size=_size() if tty else None)
 
 
 def _size() -> tuple[int, int] | None:

@@ -27,7 +27,7 @@ _TTY_GROUP = b",gid=5"  # of Debian, Fedora and most others; a user namespace ma
 _NO_QUEUES = (errno.ENODEV, errno.EPERM)  # the kernel was built without them, or keeps them
 
 
-def mount(enter: Callable[[], None], *, privileged: bool) -> None:
+def mount(enter: Callable[[], None], *, privileged: bool, shm_bytes: int) -> None:
     """Mount it on the working directory, in an IPC namespace of its own."""
     # A device that the container makes there is none: those below are mounts of their own, which
     # have the flags of the host's /dev.
@@ -43,7 +43,8 @@ def mount(enter: Callable[[], None], *, privileged: bool) -> None:
     Path("pts").mkdir()
     _mount_pts()
     Path("shm").mkdir()
-    mounts.mount(b"tmpfs", b"shm", b"tmpfs", masks.QUIET, b"mode=1777")
+    size = b",size=%d" % shm_bytes if shm_bytes else b""
+    mounts.mount(b"tmpfs", b"shm", b"tmpfs", masks.QUIET, b"mode=1777" + size)
     _mount_queues()
 
 

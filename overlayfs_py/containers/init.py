@@ -8,7 +8,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import capabilities, file_volumes, masks, name_files, process, signals
+from overlayfs_py.containers import file_volumes, masks, name_files, process, signals
 from overlayfs_py.containers.process import Terminal
 from overlayfs_py.containers.system_mounts import about, enter_root
 from overlayfs_py.mounts import children
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from overlayfs_py.containers.process import Process
+    from overlayfs_py.containers.rights import Rights
     from overlayfs_py.mounts.children import Report
     from overlayfs_py.union.values import Volume
 
@@ -33,7 +34,9 @@ class Container(NamedTuple):
     scratch: bytes  # where `name_files` has written
     process: Process
     hostname: str
-    privileged: bool = False
+    rights: Rights
+    privileged: bool = False  # whether /proc, /sys and devices are as on the host
+    shm_bytes: int = 0  # what /dev/shm may hold; 0: half of the memory
     read_only: bool = False
     volumes: tuple[bytes, ...] = ()  # places in the union that `read_only` leaves as they are
     files: tuple[Volume, ...] = ()  # of the host, each over one of the union
@@ -62,6 +65,7 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     limit = enter_root(
         container.root,
         privileged=container.privileged,
+        shm_bytes=container.shm_bytes,
         has_own_network=container.network_fd is not None,
     )
     if limit is not None:
@@ -77,8 +81,7 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     _forget_host(report, terminal)
     account = container.process.account()
     container.process.directory.enter()
-    if not container.privileged:
-        capabilities.drop_others()
+    container.rights.take()
     if container.is_first:
         process.become(container.process, account, terminal, mask, report)
     pid = process.fork(container.process, account, terminal, mask, report)

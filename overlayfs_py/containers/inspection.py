@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import output_log
+from overlayfs_py.containers.rights import Limit
 from overlayfs_py.containers.state import HealthState, Status
 from overlayfs_py.image.inspection import DRIVER
 from overlayfs_py.image.times import rfc3339
@@ -169,13 +170,19 @@ def _host_config(record: ContainerRecord) -> dict[str, Json]:
         "ExtraHosts": list(record.extra_hosts) or None,
         "Privileged": record.privileged,
         "ReadonlyRootfs": record.read_only,
-        "SecurityOpt": None,
+        "SecurityOpt": None if record.new_privileges else ["no-new-privileges"],
+        "Ulimits": [_limit(text) for text in record.ulimits] or None,
         "Tmpfs": {m.target: m.options for m in record.mounts if m.kind is MountKind.TMPFS},
         "ShmSize": record.shm_bytes,
         "Runtime": record.runtime or DRIVER,
         "Memory": record.memory_bytes,
         "Init": record.init,
     }
+
+
+def _limit(text: str) -> dict[str, Json]:
+    limit = Limit.parse(text)
+    return {"Name": limit.name, "Soft": limit.soft, "Hard": limit.hard}
 
 
 def _bind(mount: ContainerMount) -> str:

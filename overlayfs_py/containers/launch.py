@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.containers import file_volumes
 from overlayfs_py.containers.init import Container
 from overlayfs_py.containers.process import Process
+from overlayfs_py.containers.rights import Rights
 from overlayfs_py.containers.working_directory import WorkingDirectory
 from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.store.containers import MountKind
@@ -83,7 +84,9 @@ class Launch(NamedTuple):
             self.files,
             self._process(),
             record.hostname,
+            Rights.of(record, privileged=record.privileged),
             privileged=record.privileged,
+            shm_bytes=record.shm_bytes,
             read_only=record.read_only,
             volumes=tuple(volume.target for volume in volumes.directories),
             files=volumes.files,

@@ -108,7 +108,9 @@ def _written_files(launch: Launch, known: Names) -> bytes:
     if os.path.lexists(launch.files):
         durable.remove(Path(os.fsdecode(launch.files)))
     os.mkdir(launch.files, 0o755)
-    return name_files.write(launch.files, launch.record.hostname, known)
+    record = launch.record
+    named = known._replace(more=record.extra_hosts, servers=record.dns)
+    return name_files.write(launch.files, record.hostname, named)
 
 
 class Monitor:

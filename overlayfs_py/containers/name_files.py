@@ -32,6 +32,8 @@ class Names(NamedTuple):
     is_hosts_own: bool = True  # the host's file, as the network is the host's
     address: str = "127.0.0.1"  # what the container's own name means
     resolver: str = ""  # instead of the host's name servers
+    more: tuple[str, ...] = ()  # lines of /etc/hosts: NAME:ADDRESS
+    servers: tuple[str, ...] = ()  # instead of all other name servers
 
 
 _OF_HOST = Names()
@@ -65,7 +67,7 @@ def write(scratch: bytes, hostname: str, known: Names = _OF_HOST) -> bytes:
     own = os.fsencode(hostname)
     contents = {
         b"hostname": own + b"\n",
-        b"hosts": _hosts(known) + os.fsencode(known.address) + b"\t" + own + b"\n",
+        b"hosts": _hosts(known) + os.fsencode(known.address) + b"\t" + own + b"\n" + _more(known),
         b"resolv.conf": _resolv(known),
     }
     for name, content in contents.items():
@@ -92,13 +94,19 @@ def _hosts(asked: Names) -> bytes:
     return found if found.endswith(b"\n") or not found else found + b"\n"
 
 
+def _more(known: Names) -> bytes:
+    pairs = (text.partition(":")[::2] for text in known.more)
+    return b"".join(os.fsencode(f"{address}\t{name}\n") for name, address in pairs)
+
+
 def _resolv(known: Names) -> bytes:
-    """The host's, with another name server if the host's cannot be reached."""
+    """The host's, with other name servers if those are asked for, or cannot be reached."""
     found = _content(b"/etc/resolv.conf")
-    if not known.resolver:
+    servers = known.servers or ((known.resolver,) if known.resolver else ())
+    if not servers:
         return found
     kept = [line for line in found.splitlines() if not line.lstrip().startswith(b"nameserver")]
-    return b"\n".join((b"nameserver " + os.fsencode(known.resolver), *kept, b""))
+    return b"\n".join((*(b"nameserver " + os.fsencode(each) for each in servers), *kept, b""))
 
 
 def _content(path: bytes) -> bytes:

@@ -19,7 +19,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from overlayfs_py.containers import capabilities, command, process, signals, streams
+from overlayfs_py.containers import command, process, signals, streams
 from overlayfs_py.containers.door import Client
 from overlayfs_py.containers.entrance import open_entrance
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.containers.entrance import Entrance
     from overlayfs_py.containers.process import Process
+    from overlayfs_py.containers.rights import Rights
     from overlayfs_py.containers.streams import Ends, Streams
     from overlayfs_py.mounts.children import Child, Report
     from overlayfs_py.store.containers import ContainerRecord
@@ -50,10 +51,10 @@ class Extra(NamedTuple):
 
     record: ContainerRecord
     process: Process
+    rights: Rights
     tty: bool = False
     size: tuple[int, int] | None = None  # rows and columns of its terminal
     stdin_open: bool = False
-    privileged: bool = False
 
 
 def start(
@@ -237,8 +238,7 @@ def _become(
     sys.path.clear()
     account = extra.process.account()
     extra.process.directory.enter()
-    if not extra.privileged:
-        capabilities.drop_others()
+    extra.rights.take()
     process.become(extra.process, account, terminal, mask, report)
 
 

@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 
 def enter_root(
-    root: bytes, *, privileged: bool = False, has_own_network: bool = False
+    root: bytes, *, privileged: bool = False, shm_bytes: int = 0, has_own_network: bool = False
 ) -> str | None:
     """Make the mount at `root` the root of this process, with /proc, /dev and /sys in it.
 
@@ -45,7 +45,11 @@ def enter_root(
             "sys",
             lambda again: sys_mount.mount(again, privileged=privileged, is_new=has_own_network),
         )
-        _fill(root_fd, "dev", lambda again: device_mounts.mount(again, privileged=privileged))
+        _fill(
+            root_fd,
+            "dev",
+            lambda again: device_mounts.mount(again, privileged=privileged, shm_bytes=shm_bytes),
+        )
         os.fchdir(root_fd)
     finally:
         os.close(root_fd)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.containers import (
+    capabilities,
     file_volumes,
     init,
     keep_directory,
@@ -30,6 +31,7 @@ from overlayfs_py.containers import (
 )
 from overlayfs_py.containers.init import Container
 from overlayfs_py.containers.relay import Relay
+from overlayfs_py.containers.rights import Rights
 from overlayfs_py.containers.supervision import supervise
 from overlayfs_py.containers.users_terminal import UsersTerminal
 from overlayfs_py.drivers.mounting import MountPlan
@@ -139,6 +141,7 @@ def _run_command(asked: Run, places: _Places, server: Child, terminal: UsersTerm
         places.scratch,
         asked.process,
         asked.hostname,
+        Rights() if asked.privileged else Rights(capabilities.kept((), ())),
         privileged=asked.privileged,
         read_only=asked.read_only,
         volumes=tuple(volume.target for volume in file_volumes.part(asked.volumes).directories),

@@ -22,6 +22,7 @@ CLONE_NEWCGROUP = 0x02000000
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_NO_NEW_PRIVS = 38
 
 _unshare = function("unshare", CInt)
 _setns = function("setns", CInt, CInt)
@@ -67,6 +68,11 @@ def hide_from_tracers() -> None:
     namespace that it was started in (kernel/ptrace.c, __ptrace_may_access), whatever its ids are.
     """
     _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def forbid_new_privileges() -> None:
+    """Let no program that this process executes give it rights: no set-user-ID, no capabilities."""
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def map_to_root(uid: int, gid: int) -> None:

@@ -1,0 +1,84 @@
+"""Options of `run` and `create` on what a container may do, use and look up."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+from overlayfs_py.backends.option_values import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_NO_NEW = re.compile(r"no-new-privileges(?:[=:](true|false))?")
+_SIZE = re.compile(r"([0-9]{1,15})(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)
+_SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,253})[:=](.+)")
+_GATEWAY = "host-gateway"
+
+
+def capabilities(option: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Names of capabilities as records have them."""
+    from overlayfs_py.containers.capabilities import normal_name
+
+    try:
+        return tuple(map(normal_name, names))
+    except ValueError as error:
+        raise OptionError(option, str(error)) from None
+
+
+def new_privileges(texts: Sequence[str]) -> bool:
+    """Whether set-user-ID programs give rights: not without a word about it."""
+    gives = False
+    for text in texts:
+        found = _NO_NEW.fullmatch(text)
+        if found is None:
+            raise OptionError("--security-opt", f"{text}: only no-new-privileges[=true|false]")
+        gives = found[1] == "false"
+    return gives
+
+
+def limits(texts: Sequence[str]) -> tuple[str, ...]:
+    """Limits of setrlimit(2); the last of a name counts."""
+    from overlayfs_py.containers.rights import Limit
+
+    try:
+        return tuple({Limit.parse(text).name: text for text in texts}.values())
+    except ValueError as error:
+        raise OptionError("--ulimit", str(error)) from None
+
+
+def shm_bytes(text: str) -> int:
+    """A number of bytes."""
+    found = _SIZE.fullmatch(text)
+    size = 0 if found is None else int(found[1]) << _SHIFTS[(found[2] or "").lower()]
+    if not 0 < size < 1 << 62:
+        raise OptionError("--shm-size", f"{text}: not a size as 67108864, 64m or 1g")
+    return size
+
+
+def hosts(texts: Sequence[str], network: str) -> tuple[str, ...]:
+    """NAME:ADDRESS of each; `host-gateway` is this machine."""
+    found = []
+    for text in texts:
+        form = _HOST.fullmatch(text)
+        if form is None:
+            raise OptionError("--add-host", f"{text}: not of the form NAME:ADDRESS")
+        name, address = form[1], form[2]
+        if address == _GATEWAY and network == "host":
+            address = "127.0.0.1"
+        found.append(f"{name}:{_address('--add-host', address.strip('[]'))}")
+    return tuple(found)
+
+
+def servers(texts: Sequence[str]) -> tuple[str, ...]:
+    """Addresses of servers of names."""
+    return tuple(_address("--dns", text) for text in texts)
+
+
+def _address(option: str, text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise OptionError(option, f"{text}: not an IP address") from None

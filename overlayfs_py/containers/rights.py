@@ -1,0 +1,99 @@
+"""What the processes of a container may do and use, as its options say."""
+
+from __future__ import annotations
+
+import resource
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.containers import capabilities
+from overlayfs_py.errors import Failure
+from overlayfs_py.syscalls import capabilities as capability_calls
+from overlayfs_py.syscalls import namespaces
+
+if TYPE_CHECKING:
+    from overlayfs_py.store.containers import ContainerRecord
+
+_UNLIMITED = ("-1", "unlimited")
+_LIMITS = {
+    name.removeprefix("RLIMIT_").lower(): getattr(resource, name)
+    for name in dir(resource)
+    if name.startswith("RLIMIT_") and name != "RLIMIT_OFILE"
+}
+
+
+class Limit(NamedTuple):
+    """One of setrlimit(2)."""
+
+    name: str
+    soft: int
+    hard: int
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        """Return what `nofile=1024[:2048]` means; -1 is no limit.
+
+        Raises:
+            ValueError: it makes no sense.
+        """
+        name, equals, values = text.partition("=")
+        soft, colon, hard = values.partition(":")
+        if name not in _LIMITS:
+            raise ValueError(f"{name}: there is no such limit: {', '.join(sorted(_LIMITS))}")
+        if not equals:
+            raise ValueError(f"{text}: not of the form {name}=SOFT[:HARD]")
+        found = cls(name, _number(soft), _number(hard if colon else soft))
+        if found.hard != resource.RLIM_INFINITY and not 0 <= found.soft <= found.hard:
+            raise ValueError(f"{text}: the soft limit is above the hard one")
+        return found
+
+    def set(self) -> None:
+        """Let it hold for this process and its children.
+
+        Raises:
+            Failure: it is above this process's own hard limit, and this is no root of the machine.
+        """
+        try:
+            resource.setrlimit(_LIMITS[self.name], (self.soft, self.hard))
+        except (OSError, ValueError) as error:
+            own = resource.getrlimit(_LIMITS[self.name])[1]
+            raise Failure(
+                f"--ulimit {self.name}: {self.hard} cannot be had: the caller's own is {own}"
+            ) from error
+
+
+class Rights(NamedTuple):
+    """Capabilities, limits, and whether programs give more."""
+
+    kept: frozenset[int] | None = None  # capabilities; None: all
+    new_privileges: bool = True  # whether set-user-ID programs and file capabilities give any
+    limits: tuple[Limit, ...] = ()
+
+    @classmethod
+    def of(cls, record: ContainerRecord, *, privileged: bool) -> Rights:
+        """Those of a container's processes, or with `privileged` all."""
+        limits = tuple(map(Limit.parse, record.ulimits))
+        if privileged:
+            return cls(limits=limits)
+        kept = capabilities.kept(record.cap_add, record.cap_drop)
+        return cls(kept, record.new_privileges, limits)
+
+    def take(self) -> None:
+        """Let them be this process's, for good; its user comes after that.
+
+        Raises:
+            Failure: a limit cannot be had.
+        """
+        for limit in self.limits:
+            limit.set()
+        if self.kept is not None:
+            capability_calls.keep_only(self.kept)
+        if not self.new_privileges:
+            namespaces.forbid_new_privileges()
+
+
+def _number(text: str) -> int:
+    if text in _UNLIMITED:
+        return resource.RLIM_INFINITY
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise ValueError(f"{text!r}: not a number")
+    return int(text)
