@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal as signals
-import socket
 import subprocess
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 from overlayfs_py.api.files import ContainerPath
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 _LIVING = frozenset({Status.RUNNING, Status.PAUSED, Status.RESTARTING})
 _LOOK_AGAIN_S = 0.02
-_CONNECT_S = 1.0
 _SHOWN_LINES = 5  # of the output of one that ended too early
-_PUBLISHED = re.compile(r":(\d+)->(\d+)/")
+_PUBLISHED = re.compile(r":(\d+)->(\d+)/tcp")
+_LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp
 _OUR_LINE = b"overlayfs-py: "
 _OURS = 125  # docker's exit code for what is not the command's failure
 
@@ -100,7 +100,7 @@ class Container:
         return ContainerPath(self._first_process)
 
     def port(self, number: int) -> int:
-        """The host's port that leads to one of the container's.
+        """The host's port that leads to a TCP port of the container.
 
         Raises:
             OverlayError: none does.
@@ -182,7 +182,7 @@ class Container:
         return code
 
     def wait_for(self, what: str | int | Callable[[], object], timeout: float = 30.0) -> None:
-        """Wait until its output has a text, a TCP port takes connections, or a call gives true.
+        """Wait until its output has a text, a TCP port of it is open, or a call gives true.
 
         Raises:
             Ended: the container ended before; the error has its last lines.
@@ -194,7 +194,7 @@ class Container:
             called = f"the output {what!r}"
         else:
             port = what if isinstance(what, int) else None
-            happened = self._comes(what if callable(what) else self._answers(what), deadline)
+            happened = self._comes(what if callable(what) else self._listens(what), deadline)
             called = "what is waited for" if port is None else f"port {port}"
         if happened:
             return
@@ -277,13 +277,19 @@ class Container:
             time.sleep(_LOOK_AGAIN_S)
         return True
 
-    def _answers(self, number: int) -> Callable[[], bool]:
-        address = ("127.0.0.1", self.port(number))
+    def _listens(self, number: int) -> Callable[[], bool]:
+        """Whether a process inside does: what forwards a port takes connections before."""
 
         def does() -> bool:
-            with suppress(OSError), socket.create_connection(address, _CONNECT_S):
-                return True
-            return False
+            pid = self.pid
+            rows: list[list[str]] = []
+            for name in ("tcp", "tcp6"):
+                with suppress(OSError):  # it has ended, or there is no IPv6
+                    table = Path(f"/proc/{pid}/net/{name}").read_text()
+                    rows += [line.split() for line in table.splitlines()[1:]]
+            return any(
+                row[3] == _LISTEN and int(row[1].rpartition(":")[2], 16) == number for row in rows
+            )
 
         return does
 

@@ -22,6 +22,8 @@ def run(
     env: Mapping[str, str] | None = None,
     volumes: Mapping[str | os.PathLike[str], str] | None = None,
     tmpfs: Sequence[str] = (),
+    network: str | None = None,
+    ports: Sequence[int] = (),
     name: str | None = None,
     user: str | None = None,
     workdir: str | None = None,
@@ -47,6 +49,9 @@ def run(
         volumes: what is seen where: a path of the host, or a volume's name, and the path inside,
             to which `:ro` may be added. A path is relative where it begins with a dot.
         tmpfs: paths at which there is an empty directory in memory.
+        network: host, none or private; private where there are `ports`, else host.
+        ports: TCP ports of the container, to each of which a free one of 127.0.0.1 leads:
+            `Container.port` says which.
         name: what the container is called; made up without it.
         user: as whom it runs, a user of the image, `USER[:GROUP]`.
         workdir: where it starts, inside.
@@ -69,6 +74,8 @@ def run(
         *(f"--volume={_source(source)}:{target}" for source, target in (volumes or {}).items()),
         *(f"--tmpfs={path}" for path in tmpfs),
         *(f"--label={key}={value}" for key, value in (labels or {}).items()),
+        *_given("network", network),
+        *(f"--publish=127.0.0.1::{port}" for port in ports),
         *_given("name", name),
         *_given("user", user),
         *_given("workdir", workdir),

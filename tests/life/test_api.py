@@ -238,6 +238,27 @@ def test_a_port_answers(engine: Engine) -> None:
     assert said == "True\n"
 
 
+def test_a_free_port_leads_to_one_of_its_own(engine: Engine) -> None:
+    said = run_script(
+        engine,
+        """
+        import socket
+        # What forwards the port takes connections at once; the server comes later.
+        line = "sleep 0.3; echo answer | busybox nc -l -p 80; sleep 100"
+        with overlayfs_py.run("small:1", line, network="none", ports=[80]) as c:
+            c.wait_for(80, timeout=20)
+            with socket.create_connection(("127.0.0.1", c.port(80)), timeout=20) as sock:
+                print(sock.makefile().readline())
+            try:
+                c.port(81)
+            except OverlayError as error:
+                print(str(error).partition(":")[2])
+        """,
+    )
+
+    assert said.split("\n") == ["answer", "", " port 81 is not published", ""]
+
+
 def test_commands_beside_the_containers_own(engine: Engine) -> None:
     said = run_script(
         engine,
