@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from overlayfs_py.api.mounting import MountedImage, mounted
     from overlayfs_py.api.pulling import pull
     from overlayfs_py.api.running import run
-    from overlayfs_py.containers.life import NotRunning
+    from overlayfs_py.containers.state import NotRunning
     from overlayfs_py.errors import Failure, OverlayError
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.reference import Reference, parse_reference

@@ -69,6 +69,14 @@ _OPTIONS = (
                  help="A line more in /etc/hosts."),
     click.option("--dns", multiple=True, metavar="ADDRESS",
                  help="Ask this server for names."),
+    click.option("--health-cmd", metavar="LINE", help="A shell line that says whether it works."),
+    click.option("--health-interval", metavar="TIME", help="How often.  [default: 30s]"),
+    click.option("--health-timeout", metavar="TIME", help="How long at most.  [default: 30s]"),
+    click.option("--health-retries", metavar="N", type=int, default=0,
+                 help="So many failures in a row make it unhealthy.  [default: 3]"),
+    click.option("--health-start-period", metavar="TIME", help="Failures before do not count."),
+    click.option("--health-start-interval", metavar="TIME", help="How often until then."),
+    click.option("--no-healthcheck", is_flag=True, help="Leave the image's out."),
     click.option("--restart", metavar="POLICY", default="no", show_default=True,
                  help="no, always, unless-stopped or on-failure[:N]."),
     click.option("--rm", "auto_remove", is_flag=True, help="Remove it when it ends."),
@@ -124,6 +132,13 @@ class CreateOptions(TypedDict):
     shm_size: str
     extra_hosts: tuple[str, ...]
     dns: tuple[str, ...]
+    health_cmd: str | None
+    health_interval: str | None
+    health_timeout: str | None
+    health_retries: int
+    health_start_period: str | None
+    health_start_interval: str | None
+    no_healthcheck: bool
     restart: str
     auto_remove: bool
     stop_signal: str | None
@@ -140,7 +155,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         OptionError: one makes no sense, or contradicts another.
         OSError: a file that one names cannot be read.
     """
-    from overlayfs_py.cli import mount_arguments, rights_arguments
+    from overlayfs_py.cli import health_arguments, mount_arguments, rights_arguments
     from overlayfs_py.containers.creation import Asked
 
     _require_consistent(options)
@@ -154,6 +169,18 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         directory=options["directory"],
         hostname=options["hostname"],
         labels=tuple(_label(text) for text in options["labels"]),
+        healthcheck=health_arguments.healthcheck(
+            options["health_cmd"],
+            {
+                "interval": options["health_interval"],
+                "timeout": options["health_timeout"],
+                "start_period": options["health_start_period"],
+                "start_interval": options["health_start_interval"],
+            },
+            options["health_retries"],
+            none=options["no_healthcheck"],
+        ),
+        no_healthcheck=options["no_healthcheck"],
         network=_network(options),
         ports=tuple(port for text in options["published"] for port in _published(text)),
         publish_all=options["publish_all"],

@@ -103,11 +103,21 @@ def _created_ns(image: StoredImage) -> int:
     return 0 if created_ns is None else created_ns
 
 
+def parse_duration(text: str) -> int:
+    """Return the nanoseconds of `1h30m`, as Go reads it.
+
+    Raises:
+        ValueError: it is no duration.
+    """
+    if not _DURATION.fullmatch(text):
+        raise ValueError(text)
+    return sum(int(float(size) * _UNITS_NS[unit]) for size, unit in re.findall(_PART, text))
+
+
 def parse_until(text: str) -> int:
     """A moment: so long ago (`1h30m`), seconds since the epoch, or a date as in RFC 3339."""
     if _DURATION.fullmatch(text):
-        parts = re.findall(_PART, text)
-        return time.time_ns() - sum(int(float(size) * _UNITS_NS[unit]) for size, unit in parts)
+        return time.time_ns() - parse_duration(text)
     if _UNIX_TIME.fullmatch(text):
         whole, _, fraction = text.partition(".")
         return int(whole) * _SECOND_NS + int(fraction.ljust(9, "0"))

@@ -45,7 +45,7 @@ def command(
     from overlayfs_py.cli import foreground
     from overlayfs_py.cli.signal_arguments import signal_of
     from overlayfs_py.containers import life
-    from overlayfs_py.containers.life import NotRunning
+    from overlayfs_py.containers.state import NotRunning
 
     callers_fds = open_descriptors()
     store = open_store(root)

@@ -35,11 +35,11 @@ Examples:
 def command(root: Path | None, container: str, options: tuple[str, ...]) -> None:
     import subprocess
 
-    from overlayfs_py.containers import entrance, processes
+    from overlayfs_py.containers import life, processes
 
     store = open_store(root)
     record = container_of(store, container)
-    inside = {str(pid) for pid in processes.inside(entrance.first_process(store, record))}
+    inside = {str(pid) for pid in processes.inside(life.first_process(store, record))}
     words = ["ps", *(options or ("-ef",))]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -14,15 +14,13 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import life
-from overlayfs_py.containers.life import NotRunning
-from overlayfs_py.containers.state import Status
+from overlayfs_py.containers import door, state
+from overlayfs_py.containers.state import NotRunning, Status
 from overlayfs_py.errors import Failure
 from overlayfs_py.syscalls import namespaces
 
 if TYPE_CHECKING:
     from overlayfs_py.store.containers import ContainerRecord
-    from overlayfs_py.store.store import Store
 
 _PEER = struct.Struct("=iII")  # struct ucred
 # The mount namespace last: /proc is the host's until then.
@@ -60,16 +58,20 @@ class Entrance(NamedTuple):
             os.close(fd)
 
 
-def open_entrance(store: Store, record: ContainerRecord) -> Entrance:
-    """Open the namespaces of a container.
+def open_entrance(directory: Path, record: ContainerRecord) -> Entrance:
+    """Open the namespaces of the container in `directory`.
 
     Raises:
         NotRunning: it does not run.
         Failure: it is paused, or restarts, or its processes cannot be seen or entered from here.
     """
-    with life.connect(store, record) as sock:
+    try:
+        connection = door.connect(directory)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise NotRunning(record.name) from None
+    with connection as sock:
         monitor = _monitor_at(sock, record)
-        first = life.state_of(store, record)
+        first = state.read(directory)
         if first.status in (Status.PAUSED, Status.RESTARTING):
             raise Failure(f"{record.name}: the container is {first.status.value}")
         if first.status is not Status.RUNNING:
@@ -78,18 +80,6 @@ def open_entrance(store: Store, record: ContainerRecord) -> Entrance:
             return _open(record, monitor, first.pid)
         except (FileNotFoundError, ProcessLookupError):
             raise NotRunning(record.name) from None
-
-
-def first_process(store: Store, record: ContainerRecord) -> int:
-    """Return the pid of a container's first process.
-
-    Raises:
-        NotRunning: it does not run.
-    """
-    first = life.state_of(store, record).pid
-    if not first:
-        raise NotRunning(record.name)
-    return first
 
 
 def _monitor_at(sock: socket.socket, record: ContainerRecord) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.containers import door, monitor, state, user_namespace
 from overlayfs_py.containers.frames import Frame, FrameReader, Kind
 from overlayfs_py.containers.launch import Launch
+from overlayfs_py.containers.state import NotRunning as NotRunning  # callers catch it
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
 from overlayfs_py.store.containers import MountKind
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
     from overlayfs_py.store.store import Store
 
 _CHUNK_BYTES = 1 << 16
-
-
-class NotRunning(Failure):
-    """A container that would have to run."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"{name}: the container is not running")
 
 
 def start(
@@ -80,6 +74,18 @@ def stop(
         _ask(store, record, request)
     # One that has just ended by itself, too: until its monitor is gone it cannot be removed.
     _wait_for_lock(store, record)
+
+
+def first_process(store: Store, record: ContainerRecord) -> int:
+    """Return the pid of a container's first process.
+
+    Raises:
+        NotRunning: it does not run.
+    """
+    first = state_of(store, record).pid
+    if not first:
+        raise NotRunning(record.name)
+    return first
 
 
 def restart(

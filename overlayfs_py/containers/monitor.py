@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.containers.command import Command
     from overlayfs_py.containers.event_loop import Timer
+    from overlayfs_py.containers.health import HealthCheck
     from overlayfs_py.containers.launch import Launch
     from overlayfs_py.containers.name_files import Names
     from overlayfs_py.mounts.children import Child
@@ -132,6 +133,7 @@ class Monitor:
         self._starting_again: Timer | None = None
         self._restarting: list[Client] = []  # those that have asked for a restart
         self._frozen: Frozen | None = None
+        self._health: HealthCheck | None = None
         self._is_over = False
         self._size: tuple[int, int] | None = None
 
@@ -237,6 +239,17 @@ class Monitor:
             self._ended(child.wait())
 
         self._loop.watch(fd, READABLE, ended)
+        record = self._launch.record
+        if record.healthcheck is not None:
+            from overlayfs_py.containers.health import HealthCheck
+
+            self._health = HealthCheck(
+                self._loop,
+                record,
+                self._launch.directory,
+                self._mask,
+                lambda found, streak: self._change(health=found, failing_streak=streak),
+            )
 
     # Ending.
 
@@ -271,6 +284,9 @@ class Monitor:
             status=Status.EXITED, pid=0, exit_code=status, finished_ns=time.time_ns(), ports=()
         )
         self._frozen = None
+        if self._health is not None:
+            self._health.stop()
+            self._health = None
         delay_s = None
         if self._restarting:
             self._restart()

@@ -24,8 +24,8 @@ from overlayfs_py.containers.door import Client
 from overlayfs_py.containers.entrance import open_entrance
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
 from overlayfs_py.containers.frames import BadFrame, Frame, Kind, number_frame, number_in, size_in
-from overlayfs_py.containers.life import NotRunning
 from overlayfs_py.containers.process import CANNOT_RUN, NOT_FOUND, Terminal
+from overlayfs_py.containers.state import NotRunning
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children, daemon
 from overlayfs_py.syscalls import namespaces, terminals
@@ -99,7 +99,9 @@ class Session:
         """
         if sock is not None:
             self._await_client(sock)
-        ends = self._start(open_entrance(store, self._extra.record))
+        ends = self._start(
+            open_entrance(store.containers.directory(self._extra.record.id), self._extra.record)
+        )
         on_ready()
         self._streams = streams.Streams(self._loop, ends, None)
         if self._client is not None:
@@ -128,22 +130,9 @@ class Session:
         session_fd = os.pidfd_open(os.getpid())
 
         def fork(stdio: tuple[int, ...], terminal_to: socket.socket | None) -> Child:
-            def become(report: Report) -> NoReturn:
-                children.die_with(session_fd, signal.SIGKILL)
-                _become(extra, entrance, stdio, terminal_to, self._mask, report)
+            return fork_inside(extra, entrance, session_fd, stdio, terminal_to, self._mask)
 
-            child = _fork_inside(extra, become)
-            try:
-                child.word()
-            except Failure as failure:
-                code = NOT_FOUND if failure.exit_code == NOT_FOUND else CANNOT_RUN
-                raise Failure(str(failure), code) from None
-            return child
-
-        try:
-            return command.wired(fork, tty=extra.tty, has_stdin=extra.stdin_open)
-        finally:
-            os.close(session_fd)
+        return command.wired(fork, tty=extra.tty, has_stdin=extra.stdin_open)
 
     def _await_end(self) -> int:
         assert self._child is not None
@@ -209,13 +198,41 @@ class Session:
             self._streams.adjust()
 
 
-def _fork_inside(extra: Extra, work: Callable[[Report], int | None]) -> Child:
+def fork_inside(
+    extra: Extra,
+    entrance: Entrance,
+    own_fd: int,
+    stdio: tuple[int, ...],
+    terminal_to: socket.socket | None,
+    mask: set[int],
+) -> Child:
+    """Start the command, after `Entrance.enter_outside`; it ends with this process.
+
+    `own_fd` is this process's pidfd, which is closed.
+
+    Raises:
+        NotRunning: the container has ended.
+        Failure: the command cannot be run: 126; it is not there: 127.
+    """
+
+    def become(report: Report) -> NoReturn:
+        children.die_with(own_fd, signal.SIGKILL)
+        _become(extra, entrance, stdio, terminal_to, mask, report)
+
     try:
-        return children.start(work)
+        child = children.start(become)
     except OSError as error:
         if error.errno == errno.ENOMEM:  # the pid namespace has lost its first process
             raise NotRunning(extra.record.name) from None
         raise
+    finally:
+        os.close(own_fd)
+    try:
+        child.word()
+    except Failure as failure:
+        code = NOT_FOUND if failure.exit_code == NOT_FOUND else CANNOT_RUN
+        raise Failure(str(failure), code) from None
+    return child
 
 
 def _become(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from overlayfs_py.errors import Failure
 from overlayfs_py.store import durable, locks
 from overlayfs_py.store.containers import LOCK
 
@@ -33,6 +34,13 @@ class Status(Enum):
 
 
 _LIVING = frozenset({Status.RUNNING, Status.PAUSED, Status.RESTARTING})
+
+
+class NotRunning(Failure):
+    """A container that would have to run."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: the container is not running")
 
 
 class HealthState(Enum):
