@@ -326,6 +326,8 @@ class Monitor:
 
     def _say_goodbye(self) -> None:
         """Let every client read what is left, and the exit status."""
+        # What has been written since a change of the files has to be where the next start looks.
+        self._mount_door.wait()
         clients = {*self._attached, *self._waiting}
         for client in self._waiting:
             client.answer({"exit_code": self._state.exit_code})

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import keep_directory
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _NEXT = "next"
 _GONE = "gone-"
 _LARGEST = 1 << 16
+_PATIENCE_S = 20.0  # more than the daemon has
 _EXCHANGED = ("upper", "work")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -83,6 +85,13 @@ class MountDoor:
         }
         self._ours.send(json.dumps(request).encode())
         self._done = done
+
+    def wait(self) -> None:
+        """Wait for the end of the change that is under way: for the daemon's answer, or its end."""
+        deadline = time.monotonic() + _PATIENCE_S
+        late = self._loop.call_later(_PATIENCE_S, lambda: None)
+        self._loop.run_until(lambda: self._done is None or time.monotonic() >= deadline)
+        late.cancel()
 
     def _sweep(self) -> None:
         """Remove what a monitor that was killed has left."""

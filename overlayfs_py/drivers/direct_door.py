@@ -73,6 +73,8 @@ async def _reset(server: Server, upper: bytes, work: bytes, kept: list[bytes]) -
             await trio.sleep(_LOOK_AGAIN_S)
     if server.is_busy:
         raise OSError("files are being copied all the time")
+    if server.tasks is None:
+        return  # the mount is gone, and so will be the one who asks
     # From the last look on to here nobody else has run: it is atomic to all requests.
     changed = server.union.reset(upper, work, kept)
     told = trio.Event()
@@ -81,7 +83,6 @@ async def _reset(server: Server, upper: bytes, work: bytes, kept: list[bytes]) -
         await _tell(server, changed)
         told.set()
 
-    assert server.tasks is not None
     server.tasks.start_soon(tell)
     await told.wait()
 

@@ -167,7 +167,8 @@ class Server:
         # end.
         self._waiting: dict[int, _Waiting] = {}
         self.broken: WireError | None = None  # what `run` ended for
-        self.tasks: trio.Nursery | None = None  # which end before the descriptor is closed
+        # Which end before the descriptor is closed; none from when the loop has ended.
+        self.tasks: trio.Nursery | None = None
         # Requests by opcode, for tests and benchmarks: messages are what a mount costs.
         self.messages: Counter[int] = Counter()
 
@@ -251,6 +252,7 @@ class Server:
                     await self._answer_all(tasks)
                 except WireError as error:
                     self.broken = error
+            self.tasks = None
             await self._leave_lanes()
 
     async def _leave_lanes(self) -> None:

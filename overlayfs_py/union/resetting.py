@@ -57,11 +57,11 @@ def reset(state: State, upper: bytes, work: bytes, kept: Collection[bytes]) -> C
         RuntimeError: a layer cannot be read; the union must not be used any more.
     """
     nodes = list(state.table)
-    kept_nodes = _kept_nodes(state, nodes, kept)
+    kept_nodes = _kept_nodes(state, nodes, kept) | {state.root}
     known = _Known(
         _children_of(nodes),
         {
-            node: _names_in_upper(node)
+            node: _names_in_upper(node, is_kept=node in kept_nodes)
             for node in nodes
             if isinstance(node, DirectoryNode) and node.cacheable and node.upper is not None
         },
@@ -79,9 +79,12 @@ def reset(state: State, upper: bytes, work: bytes, kept: Collection[bytes]) -> C
     return _changed(state, known, nodes)
 
 
-def _names_in_upper(directory: DirectoryNode) -> set[bytes]:
-    listed = {os.fsencode(name) for name in os.listdir(directory.require_upper().fd())}
-    return listed | {name.removeprefix(WHITEOUT_PREFIX) for name in listed}
+def _names_in_upper(directory: DirectoryNode, *, is_kept: bool) -> set[bytes]:
+    if not directory.lowers and not is_kept:
+        return set()  # it goes as a whole
+    listed = set(map(os.fsencode, os.listdir(directory.require_upper().fd())))
+    twins = [name for name in listed if name.startswith(WHITEOUT_PREFIX)]
+    return listed.union(name.removeprefix(WHITEOUT_PREFIX) for name in twins)
 
 
 def _children_of(nodes: Iterable[Node]) -> dict[DirectoryNode, list[tuple[bytes, Node]]]:
@@ -254,7 +257,7 @@ class _Resetting:
 
 def _changed(state: State, known: _Known, nodes: Iterable[Node]) -> Changed:
     """What is not as it was."""
-    goes_on = {node for node in nodes if state.table.find(node.ino) is node}
+    goes_on = set(state.table)
     names: dict[tuple[Node, bytes], None] = {}
     for directory, in_upper in known.changed.items():
         if directory in goes_on:
@@ -265,7 +268,7 @@ def _changed(state: State, known: _Known, nodes: Iterable[Node]) -> Changed:
                 names.pop((directory, name), None)
             elif directory in goes_on:
                 names[directory, name] = None
-    contents: list[Node] = [node for node in nodes if node not in goes_on]
+    contents = [node for node in nodes if node not in goes_on]
     contents += [node for node in goes_on if node in known.changed or node in known.kept]
     attributes = [node for node in goes_on if node.ino in known.with_removed_links]
     return Changed(list(names), contents, attributes)

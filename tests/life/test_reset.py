@@ -61,6 +61,7 @@ def test_a_server_goes_on_with_the_images_files(engine: Engine) -> None:
 
 def test_what_is_written_after_it_is_kept(engine: Engine) -> None:
     script = "[ -e /two ] && exec cat /two; touch /one; echo ready; until [ ! -e /one ]; do :; done"
+    # It ends as soon as its files have gone: before the answer is there, often.
     start(engine, "one", script + "; echo second > /two")
     wait_for_output(engine, "one", "ready")
 
