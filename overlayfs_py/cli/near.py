@@ -50,15 +50,22 @@ def hint(word: str, path: str) -> str:
 
 
 def _did_you_mean(spellings: Sequence[str]) -> str:
-    return f"did you mean {' or '.join(f'`{each}`' for each in spellings)}?"
+    # Most commands on containers have two names, of which the shorter one comes first.
+    shown = [each for each in spellings if not _has_shorter(each, spellings)]
+    return f"did you mean {' or '.join(f'`{each}`' for each in shown)}?"
+
+
+def _has_shorter(spelling: str, spellings: Sequence[str]) -> bool:
+    return " container " in spelling and spelling.replace(" container ", " ") in spellings
 
 
 def _spellings() -> dict[str, dict[str, list[str]]]:
     """For each group, by the words that call it, its commands and how each is called."""
-    from overlayfs_py.cli import commands, image, layer, store, volume
+    from overlayfs_py.cli import commands, container, image, layer, store, volume
 
     groups = {
         commands.NAME: commands.command_line,
+        f"{commands.NAME} container": container.command,
         f"{commands.NAME} image": image.command,
         f"{commands.NAME} layer": layer.command,
         f"{commands.NAME} store": store.command,

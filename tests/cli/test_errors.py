@@ -62,6 +62,8 @@ UNKNOWN = {
     "help": "--help",
     "version": "--version",
     "image pack": "overlayfs-py layer pack",
+    "container stopp": "overlayfs-py container stop",
+    "stopp": "did you mean `overlayfs-py stop` or `overlayfs-py top` or",
     "image lss": "overlayfs-py image ls",
     "xyzzy": "overlayfs-py --help",
 }
