@@ -17,7 +17,7 @@ import msgspec
 
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.store import durable, layers, leases, locks, records
-from overlayfs_py.store.failures import Ambiguous, CorruptStore, InUse, NotInStore
+from overlayfs_py.store.failures import Ambiguous, CorruptStore, InUse, NoSuchContainer
 from overlayfs_py.store.leases import Kept, Kind
 from overlayfs_py.store.records import Record
 
@@ -268,7 +268,7 @@ def resolve(places: Places, text: str) -> ContainerRecord:
     if len(begin_so) > 1:
         raise Ambiguous(text, "several containers' IDs begin so")
     if not begin_so:
-        raise NotInStore(text, "container")
+        raise NoSuchContainer(text)
     return begin_so[0]
 
 

@@ -23,6 +23,24 @@ class NoStore(NotInStore):
         super().__init__(root, "store")
 
 
+class NoSuchContainer(NotInStore):
+    """A container that is not there; docker ends with 1."""
+
+    exit_code = 1
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "container")
+
+
+class NoSuchVolume(NotInStore):
+    """A volume that is not there; docker ends with 1."""
+
+    exit_code = 1
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "volume")
+
+
 class Ambiguous(OverlayError):
     """What several images may be meant by: the beginning of their IDs, or of no registry's name."""
 

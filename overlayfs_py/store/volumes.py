@@ -14,7 +14,7 @@ import msgspec
 
 from overlayfs_py.store import containers, durable, leases, records
 from overlayfs_py.store.containers import NAME, MountKind
-from overlayfs_py.store.failures import CorruptStore, InUse, NotInStore
+from overlayfs_py.store.failures import CorruptStore, InUse, NoSuchVolume
 from overlayfs_py.store.records import Record
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def require(places: Places, name: str) -> VolumeRecord:
     """
     found = find(places, name)
     if found is None:
-        raise NotInStore(name, "volume")
+        raise NoSuchVolume(name)
     return found
 
 

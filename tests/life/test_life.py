@@ -263,3 +263,10 @@ def test_following_ends_with_the_container(engine: Engine) -> None:
         assert following.stdout.readline() == "1\n"
         engine("run", "--rm", "-v", "vol:/v", "small:1", "touch", "/v/go")
         assert following.stdout.read() == "2\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["logs"], ["diff"], ["commit"], ["export"], ["start", "-a"], ["attach"], ["wait"]]
+)
+def test_a_container_that_is_not_there_is_1(engine: Engine, words: list[str]) -> None:
+    assert engine.refusal(*words, "nosuch") == (1, "nosuch: no such container")
