@@ -70,6 +70,8 @@ def test_the_commands_work_as_they_stand(environment: dict[str, str], tmp_path: 
     assert done.returncode == 0, done.stderr
     assert "changed\nhello\n" in done.stdout
     assert "base.pack" in done.stdout  # what /src shows
+    assert "A /etc/mine\n" in done.stdout  # diff
+    assert "kept\nmine\n" in done.stdout  # exec, after commit
     assert not mounts_below(place)
 
 
