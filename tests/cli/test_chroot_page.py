@@ -37,14 +37,14 @@ _HELD = {
     "`-i`": "a_terminal_is_made_where_there_is_none",
     "`--read-only`": "a_read_only_root_leaves_volumes_and_tmpfs",
     "`--tmpfs`": "a_read_only_root_leaves_volumes_and_tmpfs",
-    "`--keep DIR`": "missing_mountpoints_are_made_in_the_upper",
+    "`--keep DIR`": "missing_mountpoints_are_there_and_leave_nothing",
     "A second run continues": "a_kept_upper_holds_the_work",
     "DIR is closed": "it_is_made_closed one_of_ours_is_closed one_of_another_user_is_refused"
     " a_link_is_refused a_directory_of_other_things_stays_as_it_is",
     "The throw-away upper": "the_work_of_a_command_is_gone_when_it_ends",
     "It lies in": "a_machine_without_room_for_temporary_files_is_125",
     "CMD finds": "proc_shows_the_container_alone devices_work sys_is_there_to_read"
-    " missing_mountpoints_are_made_in_the_upper",
+    " missing_mountpoints_are_there_and_leave_nothing",
     "It sees no mount": "proc_shows_the_container_alone",
     "Host name": "the_host_name_is_the_containers_own"
     " shared_memory_of_system_v_is_the_containers_own",

@@ -35,6 +35,20 @@ def open_files() -> dict[str, str]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def no_union_stays_open() -> Iterator[None]:
+    """The umask is 0 while one is open: other tests' files would have other modes."""
+    before = umask()
+    yield
+    assert umask() == before
+
+
+def umask() -> int:
+    found = os.umask(0)
+    os.umask(found)
+    return found
+
+
 @pytest.fixture
 def make_world(tmp_path: Path) -> Iterator[MakeWorld]:
     worlds: list[World] = []

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def memory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def world(memory: Path) -> World:
+def world(memory: Path) -> Iterator[World]:
     for layer, prefix in (("a", "f"), ("b", "g")):
         fill(memory / layer / "d", prefix)
     os.mknod(memory / "a/d/gone", stat.S_IFCHR)
@@ -47,7 +48,9 @@ def world(memory: Path) -> World:
     (memory / "b/d/merged").mkdir()
     (memory / "a/d/merged").mkdir()
     (memory / "b/d/merged/below").touch()
-    return World(memory / "world", memory / "a", memory / "b")
+    made = World(memory / "world", memory / "a", memory / "b")
+    yield made
+    made.close()
 
 
 def large(world: World) -> Node:
@@ -115,12 +118,11 @@ def test_an_emptied_one_is_removed(memory: Path) -> None:
     os.mknod(memory / "upper/whiteout", stat.S_IFCHR)
     for name in os.listdir(memory / "a/d"):
         os.link(memory / "upper/whiteout", memory / "upper/d" / name)
-    world = World(memory / "world", memory / "a", upper=memory / "upper")
-    union = world.union
+    with closing(World(memory / "world", memory / "a", upper=memory / "upper")) as world:
+        union = world.union
+        steps = union.remove_directory(union.root, b"d")
 
-    steps = union.remove_directory(union.root, b"d")
-
-    assert steps is not None
-    assert len(list(steps)) > COUNT / 1_000
-    assert union.lookup(union.root, b"d") is None
-    assert os.listdir(memory / "work/work") == ["whiteout"]
+        assert steps is not None
+        assert len(list(steps)) > COUNT / 1_000
+        assert union.lookup(union.root, b"d") is None
+        assert os.listdir(memory / "work/work") == ["whiteout"]
