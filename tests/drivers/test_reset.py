@@ -6,6 +6,7 @@ import errno
 import json
 import mmap
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -177,7 +178,26 @@ def _shell(cwd: Path, script: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
+
+
+def _end_all(shell: subprocess.Popen[str]) -> None:
+    """Kill a shell with what it has started, and wait until none of it can change anything."""
+    os.killpg(shell.pid, signal.SIGKILL)
+    shell.wait(_TIMEOUT_S)
+    deadline = time.monotonic() + _TIMEOUT_S
+    while _has_members(shell.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _has_members(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_what_is_mounted_inside_stays(mount: Mount) -> None:
@@ -211,8 +231,8 @@ def test_a_busy_mount(mount: Mount) -> None:
                 assert not (mount.target / "d/mark").exists()
                 assert (mount.target / "d/changed").read_text() == "changed"
         finally:
-            one.kill()
-            other.kill()
+            _end_all(one)
+            _end_all(other)
     mount.reset()
     assert sorted(os.listdir(mount.target)) == ["d", "e"]
     assert os.listdir(mount.target / "e") == []
