@@ -140,12 +140,12 @@ def reset(store: Store, record: ContainerRecord) -> None:
 def wait(store: Store, record: ContainerRecord) -> int:
     """Wait until a container does not run, and return its last exit status."""
     try:
-        answer = _ask(store, record, {"do": "wait"})
+        answered = _ask(store, record, {"do": "wait"})
     except NotRunning:
         _wait_for_lock(store, record)
         return state_of(store, record).exit_code
     _wait_for_lock(store, record)
-    return int(str(answer["exit_code"]))
+    return int(str(answered["exit_code"]))
 
 
 def remove(store: Store, record: ContainerRecord, *, with_volumes: bool = False) -> None:
@@ -210,20 +210,31 @@ def attach(store: Store, record: ContainerRecord) -> socket.socket:
 
 
 def request(sock: socket.socket, asked: dict[str, object]) -> None:
-    """Send a connection's request."""
-    sock.sendall(Frame(Kind.REQUEST, json.dumps(asked).encode()).encode())
+    """Send a connection's request; a monitor that has gone is found out by reading the answer."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        sock.sendall(Frame(Kind.REQUEST, json.dumps(asked).encode()).encode())
 
 
 def _ask(store: Store, record: ContainerRecord, asked: dict[str, object]) -> dict[str, object]:
     with connect(store, record) as sock:
         request(sock, asked)
-        for frame in _frames(sock):
-            if frame.kind is Kind.ANSWER:
-                answer: dict[str, object] = json.loads(frame.body)
-                if "error" in answer:
-                    raise Failure(str(answer["error"]))
-                return answer
-    raise NotRunning(record.name)  # its monitor has gone meanwhile
+        return answer(sock, record)
+
+
+def answer(sock: socket.socket, record: ContainerRecord) -> dict[str, object]:
+    """Read the answer to a connection's request.
+
+    Raises:
+        Failure: the monitor did not do it.
+        NotRunning: the monitor has gone meanwhile.
+    """
+    for frame in _frames(sock):
+        if frame.kind is Kind.ANSWER:
+            found: dict[str, object] = json.loads(frame.body)
+            if "error" in found:
+                raise Failure(str(found["error"]))
+            return found
+    raise NotRunning(record.name)
 
 
 def connect(store: Store, record: ContainerRecord) -> socket.socket:
@@ -241,8 +252,10 @@ def connect(store: Store, record: ContainerRecord) -> socket.socket:
 
 def _frames(sock: socket.socket) -> Iterator[Frame]:
     reader = FrameReader()
-    while data := sock.recv(_CHUNK_BYTES):
-        yield from reader.feed(data)
+    # A monitor that closes its door resets the connections that it has not accepted.
+    with suppress(ConnectionResetError):
+        while data := sock.recv(_CHUNK_BYTES):
+            yield from reader.feed(data)
 
 
 def _wait_for_lock(store: Store, record: ContainerRecord) -> None:
