@@ -13,38 +13,26 @@ import logging
 import os
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from overlayfs_py.containers import (
-    command,
-    keep_directory,
-    mount_door,
-    name_files,
-    output_log,
-    signals,
-    state,
-    user_namespace,
-    volume_filling,
-)
+from overlayfs_py.containers import command, output_log, signals, state, user_namespace
+from overlayfs_py.containers.audience import Audience
 from overlayfs_py.containers.door import Client, Door
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
-from overlayfs_py.containers.frames import BadFrame, Frame, Kind, number_frame, number_in, size_in
-from overlayfs_py.containers.mount_door import MountDoor
+from overlayfs_py.containers.filesystem import Filesystem
+from overlayfs_py.containers.frames import BadFrame, Frame, Kind, number_in, size_in
 from overlayfs_py.containers.network import Network
 from overlayfs_py.containers.processes import Frozen
 from overlayfs_py.containers.restarts import RestartPolicy
 from overlayfs_py.containers.state import State, Status
 from overlayfs_py.containers.streams import Streams
-from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.errors import Failure, OverlayError, describe, exit_code_of
-from overlayfs_py.mounts import children, daemon
-from overlayfs_py.store import durable
+from overlayfs_py.mounts import daemon
 from overlayfs_py.store.containers import LOCK
 from overlayfs_py.store.failures import InUse
-from overlayfs_py.syscalls import mounts, namespaces, signal_fds, terminals
+from overlayfs_py.syscalls import signal_fds, terminals
 
 if TYPE_CHECKING:
     import socket
@@ -54,12 +42,11 @@ if TYPE_CHECKING:
     from overlayfs_py.containers.event_loop import Timer
     from overlayfs_py.containers.health import HealthCheck
     from overlayfs_py.containers.launch import Launch
-    from overlayfs_py.containers.name_files import Names
+    from overlayfs_py.containers.mount_door import Done
     from overlayfs_py.mounts.children import Child
 
 CANNOT_START = 125  # what failed is ours, not the command
 _LAST_OUTPUT_S = 2.0  # for pipes of a dead container that a process outside holds
-_LAST_CLIENTS_S = 10.0  # for clients that do not read what is left
 
 log = logging.getLogger(__name__)
 
@@ -104,16 +91,6 @@ def _lock(launch: Launch) -> int:
     return fd
 
 
-def _written_files(launch: Launch, known: Names) -> bytes:
-    """Write /etc/hosts and its like, as the host has them now; returns the layer for them."""
-    if os.path.lexists(launch.files):
-        durable.remove(Path(os.fsdecode(launch.files)))
-    os.mkdir(launch.files, 0o755)
-    record = launch.record
-    named = known._replace(more=record.extra_hosts, servers=record.dns)
-    return name_files.write(launch.files, record.hostname, named)
-
-
 class Monitor:
     """The state of one container that runs."""
 
@@ -126,12 +103,10 @@ class Monitor:
         self._state = State(monitor_pid=os.getpid())
         self._command: Command | None = None
         self._streams: Streams | None = None
-        self._attached: list[Client] = []
-        self._waiting: list[Client] = []  # for the end
-        self._mount_door = MountDoor(self._loop, launch.directory, launch.layers[0])
+        self._audience = Audience()
+        self._filesystem = Filesystem(self._loop, launch)
         self._killing: Timer | None = None
         self._starting_again: Timer | None = None
-        self._restarting: list[Client] = []  # those that have asked for a restart
         self._frozen: Frozen | None = None
         self._health: HealthCheck | None = None
         self._is_over = False
@@ -143,60 +118,34 @@ class Monitor:
         Raises:
             OSError: it could not be started.
         """
-        server = None
         try:
             self._network.open()
-            server = self._mount()
+            self._filesystem.mount(self._network.names)
             door = Door(self._loop, self._launch.directory, self)
             try:
                 if first_client is not None:
                     self._await_attachment(Client(self._loop, first_client, self))
                 self._start()
                 on_ready()
-                self._watch(server)
+                self._watch()
                 self._loop.run_until(lambda: self._is_over)
             finally:
                 door.close()
-            self._say_goodbye()
+            self._filesystem.settle()
+            self._audience.say_goodbye(self._loop, self._state.exit_code)
         except OSError as error:
             self._note_failure(error)
             raise
         finally:
-            self._mount_door.close()
-            if server is not None:
-                server.stop()
+            self._filesystem.close()
             self._network.close()
 
     def _await_attachment(self, client: Client) -> None:
-        self._loop.run_until(lambda: client in self._attached or client.is_closed)
+        self._loop.run_until(lambda: client in self._audience.attached or client.is_closed)
         if client.is_closed:
             raise Failure(f"{self._launch.record.name}: nobody waits for it any more")
 
     # Starting.
-
-    def _mount(self) -> Child:
-        launch = self._launch
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        # Ours are not seen outside, and what is unmounted outside goes away here.
-        mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
-        volume_filling.fill(launch.record, launch.layers, launch.named_volumes)
-        mount_door.remove_leftovers(launch.directory)
-        changes = keep_directory.lay_out(os.fsencode(launch.directory), like=launch.layers[0])
-        os.makedirs(launch.root, exist_ok=True)
-        spec = launch.stack(changes, _written_files(launch, self._network.names))
-        plan = MountPlan(launch.root, dev=launch.record.privileged, shares_upper=False)
-
-        def serve(on_ready: Callable[[], None]) -> None:
-            # Only here: the monitor need not load what serves a mount.
-            from overlayfs_py.drivers import service
-
-            served = plan._replace(door_fd=self._mount_door.give())
-            service.serve(spec, served, driver=launch.record.driver, on_ready=on_ready)
-
-        server = daemon.start(serve, daemon.Until.CALLER_ENDS, frozenset())
-        self._mount_door.take()
-        server.ready()
-        return server
 
     def _start(self) -> None:
         writer = output_log.LogWriter(self._launch.directory / output_log.FILE)
@@ -206,7 +155,7 @@ class Monitor:
             writer.close()
             raise
         self._streams = Streams(self._loop, self._command.ends, writer)
-        self._streams.listeners += self._attached
+        self._streams.listeners += self._audience.attached
         if self._size is not None:
             self._resize(*self._size)
         self._change(
@@ -219,12 +168,11 @@ class Monitor:
             ports=self._network.ports,
         )
 
-    def _watch(self, server: Child) -> None:
+    def _watch(self) -> None:
         """Watch what may end: the command, the mount; and signals."""
         self._watch_command()
         self._network.watch(self._loop)
-        server_fd = os.pidfd_open(server.pid)
-        self._loop.watch(server_fd, READABLE, lambda: self._lost_mount(server, server_fd))
+        self._filesystem.watch(self._lost_mount)
         signal_fd = signal_fds.open_signal_fd(signals.watched())
         self._loop.watch(signal_fd, READABLE, lambda: self._heed_signals(signal_fd))
 
@@ -253,11 +201,8 @@ class Monitor:
 
     # Ending.
 
-    def _lost_mount(self, server: Child, fd: int) -> None:
-        self._loop.forget(fd)
-        os.close(fd)
+    def _lost_mount(self, why: str) -> None:
         if not self._is_over:
-            why = f"the daemon of the filesystem ended: {children.in_words(server.wait())}"
             log.warning("%s", why)
             self._change(error=why, was_stopped=True)
             self._kill(signal.SIGKILL)
@@ -288,7 +233,7 @@ class Monitor:
             self._health.stop()
             self._health = None
         delay_s = None
-        if self._restarting:
+        if self._audience.restarting:
             self._restart()
             return
         if not self._state.was_stopped:
@@ -313,34 +258,11 @@ class Monitor:
         except OSError as error:
             log.warning("%s", describe(error))
             self._note_failure(error)
-            self._tell_restarted({"error": describe(error)})
+            self._audience.tell_restarted({"error": describe(error)})
             self._is_over = True
             return
         self._watch_command()
-        self._tell_restarted({})
-
-    def _tell_restarted(self, answer: dict[str, object]) -> None:
-        clients, self._restarting = self._restarting, []
-        for client in clients:
-            client.answer(answer)
-
-    def _say_goodbye(self) -> None:
-        """Let every client read what is left, and the exit status."""
-        # What has been written since a change of the files has to be where the next start looks.
-        self._mount_door.wait()
-        clients = {*self._attached, *self._waiting}
-        for client in self._waiting:
-            client.answer({"exit_code": self._state.exit_code})
-        for client in self._attached:
-            client.send(number_frame(Kind.ENDED, self._state.exit_code))
-        for client in clients:
-            client.finish()
-        deadline = time.monotonic() + _LAST_CLIENTS_S
-        late = self._loop.call_later(_LAST_CLIENTS_S, lambda: None)
-        self._loop.run_until(
-            lambda: all(client.has_all for client in clients) or time.monotonic() >= deadline
-        )
-        late.cancel()
+        self._audience.tell_restarted({})
 
     def _note_failure(self, error: OSError) -> None:
         code = exit_code_of(error)
@@ -364,14 +286,14 @@ class Monitor:
                 self._attach(client)
                 return {}
             case {"do": "wait"}:
-                self._waiting.append(client)
+                self._audience.waiting.append(client)
                 return None
             case {
                 "do": "stop",
                 "signal": int(number),
                 "timeout": int() | float() | None as timeout,
             }:
-                self._waiting.append(client)
+                self._audience.waiting.append(client)
                 self._stop(signal.Signals(number), timeout)
                 return None
             case {
@@ -379,7 +301,7 @@ class Monitor:
                 "signal": int(number),
                 "timeout": int() | float() | None as timeout,
             }:
-                self._restarting.append(client)
+                self._audience.restarting.append(client)
                 self._begin_restart(signal.Signals(number), timeout)
                 return None
             case {"do": "pause"}:
@@ -389,7 +311,7 @@ class Monitor:
                 self._unpause()
                 return {}
             case {"do": "reset"}:
-                self._reset(client)
+                self._filesystem.reset(self._first_pid, self._answering(client))
                 return None
             case {"do": "signal", "number": int(number)}:
                 self._kill(signal.Signals(number))
@@ -397,19 +319,14 @@ class Monitor:
             case _:
                 raise ValueError("no such request")
 
-    def _reset(self, client: Client) -> None:
-        """Have the container's files be its image's again."""
-        record = self._launch.record
-        if record.driver == "pyfuse3":
-            raise Failure(f"{record.name}: with the driver pyfuse3 nothing can be reset")
+    @property
+    def _first_pid(self) -> int | None:
+        return None if self._command is None else self._command.child.pid
 
-        def done(error: str | None) -> None:
-            client.answer({} if error is None else {"error": f"{record.name}: {error}"})
-
-        kept = [os.fsencode(record.directory)]
-        if self._command is not None:
-            kept += mount_door.mount_points(self._command.child.pid)
-        self._mount_door.reset(kept, done)
+    def _answering(self, client: Client) -> Done:
+        """Answer a client later, with what went wrong or nothing."""
+        name = self._launch.record.name
+        return lambda error: client.answer({} if error is None else {"error": f"{name}: {error}"})
 
     def take(self, client: Client, frame: Frame) -> None:
         if frame.kind is Kind.STDIN and self._streams is not None:
@@ -423,9 +340,7 @@ class Monitor:
             self._kill(signal.Signals(number))
 
     def gone(self, client: Client) -> None:
-        for clients in (self._attached, self._waiting, self._restarting):
-            if client in clients:
-                clients.remove(client)
+        self._audience.forget(client)
         if self._streams is not None and client in self._streams.listeners:
             self._streams.listeners.remove(client)
             self._streams.adjust()
@@ -435,7 +350,7 @@ class Monitor:
             self._streams.adjust()
 
     def _attach(self, client: Client) -> None:
-        self._attached.append(client)
+        self._audience.attached.append(client)
         if self._streams is not None:
             self._streams.listeners.append(client)
 
@@ -448,7 +363,7 @@ class Monitor:
     def _stop(self, number: signal.Signals, timeout_s: float | None) -> None:
         """Ask the command to end, and kill it where it does not in time."""
         self._change(was_stopped=True)
-        self._tell_restarted({"error": f"{self._launch.record.name}: it is told to stop"})
+        self._audience.tell_restarted({"error": f"{self._launch.record.name}: it is told to stop"})
         self._end_command(number, timeout_s)
 
     def _begin_restart(self, number: signal.Signals, timeout_s: float | None) -> None:
