@@ -77,7 +77,7 @@ def pack_tar(blocks: Iterable[bytes], writer: PackWriter, *, limit: int | None =
                 name = b"/".join(member.path)
                 raise BadTar(str(error.strerror), member.offset, name) from None
     digest = stream.unpacked.digest
-    writer.add_section(SectionId.ORIGIN, _origin(digest, stream.unpacked.size))
+    writer.add_section(SectionId.ORIGIN, origin_section(digest, stream.unpacked.size))
     writer.add_section(SectionId.TARSPLIT, recorder.finish(digest))
     compression = stream.compression
     assert compression is not None
@@ -91,7 +91,7 @@ def pack_tar(blocks: Iterable[bytes], writer: PackWriter, *, limit: int | None =
     )
 
 
-def _origin(digest: bytes, size: int) -> bytes:
+def origin_section(digest: bytes, size: int) -> bytes:
     """Nothing about the compression: the same tar makes the same pack, however it came."""
     origin = {"diff_id": f"sha256:{digest.hex()}", "tar_bytes": size}
     return json.dumps(origin, sort_keys=True, separators=(",", ":")).encode()

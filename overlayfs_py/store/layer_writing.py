@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import digest_of_hex
 from overlayfs_py.packs.from_tar import pack_tar
+from overlayfs_py.packs.layer_writer import LayerWriter
 from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.to_directory import unpack
 from overlayfs_py.packs.values import PackOptions
@@ -19,8 +20,9 @@ from overlayfs_py.store.records import Form
 from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from overlayfs_py.packs.from_tar import PackedTar
     from overlayfs_py.store.layers import LayerIngest
@@ -56,10 +58,36 @@ def write_layer(
 def _write_pack(
     path: Path, blocks: Iterable[bytes], options: PackOptions | None
 ) -> tuple[PackedTar, bytes]:
-    with naming(path), path.open("xb") as out:
+    with naming(path), new_file(path) as out:
         writer = PackWriter(out, options or PackOptions())
         packed = pack_tar(blocks, writer)
         return packed, writer.finish().digest
+
+
+def write_made_layer(ingest: LayerIngest, fill: Callable[[LayerWriter], object]) -> LayerFacts:
+    """Write a layer of what `fill` adds, in one pass; `commit_layer` is the caller's.
+
+    Raises:
+        BadEntry: what no layer can hold.
+        OSError: from writing, and whatever `fill` raises.
+    """
+    with naming(ingest.path), new_file(ingest.path) as out:
+        writer = PackWriter(out)
+        layer = LayerWriter(writer)
+        fill(layer)
+        made = layer.finish()
+        digest = writer.finish().digest
+    diff_id = digest_of_hex(made.diff_sha256.hex())
+    return LayerFacts(diff_id, made.tar_size, made.files_size, digest_of_hex(digest.hex()))
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Open a pack to be written; whatever the umask, no other user may write to it.
+
+    A mount trusts no set-id bits and devices in a pack that others can write.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    return open(fd, "wb")
 
 
 @contextmanager

@@ -51,13 +51,7 @@ class TarWriter:
         Raises:
             ValueError: the data has another size. The tar is then useless.
         """
-        records, header = _plan(member)
-        if records:
-            extension = format_records(records)
-            self._put_block(_extension_header(header.name, len(extension)))
-            self._write(extension)
-            self._pad(len(extension))
-        self._put_block(header)
+        self.begin(member)
         written = 0
         for piece in data:
             if isinstance(piece, Hole):
@@ -68,7 +62,21 @@ class TarWriter:
                 written += len(piece)
         if written != member.size:
             raise ValueError(f"{written} bytes of data for a file of {member.size}")
-        self._pad(written)
+        self.end(member)
+
+    def begin(self, member: Member) -> None:
+        """Write what comes before an entry's data, which the caller writes."""
+        records, header = _plan(member)
+        if records:
+            extension = format_records(records)
+            self._put_block(_extension_header(header.name, len(extension)))
+            self._write(extension)
+            self._pad(len(extension))
+        self._put_block(header)
+
+    def end(self, member: Member) -> None:
+        """Write what comes behind an entry's data."""
+        self._pad(member.size)
 
     def finish(self) -> None:
         """Write the end."""

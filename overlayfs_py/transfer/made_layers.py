@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.to_tar import write_tar
 from overlayfs_py.packs.writer import PackWriter
-from overlayfs_py.store.layer_writing import naming, write_layer
+from overlayfs_py.store.layer_writing import naming, new_file, write_layer
 from overlayfs_py.store.records import Form
 from overlayfs_py.transfer.pushing import pushed
 
@@ -34,7 +34,7 @@ def add_packed(
     By way of a tar, which the layer keeps: what its diff ID is of must be made again later.
     """
     with addition.ingest_unknown_layer() as draft:
-        with naming(draft.path), draft.path.open("xb") as out:
+        with naming(draft.path), new_file(draft.path) as out:
             writer = PackWriter(out)
             fill(writer)
             writer.finish()

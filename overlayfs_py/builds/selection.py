@@ -1,0 +1,243 @@
+"""Which files of a context the sources of a COPY or ADD name.
+
+Sources: moby/buildkit, frontend/dockerfile/dockerfile2llb/convert_copy.go; tonistiigi/fsutil, copy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py import link_walk
+from overlayfs_py.builds.context_view import ContextView, text_of
+from overlayfs_py.builds.failures import SourceNotFound
+from overlayfs_py.builds.globs import BadPattern, has_wildcards, literal, matches
+from overlayfs_py.builds.missing_sources import why_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from overlayfs_py.builds.context import Context, Item, Path
+    from overlayfs_py.builds.context_view import Rules
+
+_ANY_DIRECTORIES = "**"
+_PIVOT = "/./"
+
+
+class Entry(NamedTuple):
+    """One object that is to be copied."""
+
+    below: Path  # where it is, seen from its source; (): it is the source
+    item: Item
+    is_implied: bool = False  # a directory that is copied only for what is in it
+
+
+class Selected(NamedTuple):
+    """One source, wildcards resolved."""
+
+    context: Context
+    name: bytes  # what it is called in a directory that it is copied to
+    entries: tuple[Entry, ...]  # itself first, each directory before what is in it, by name
+
+    @property
+    def source(self) -> Item:
+        """Return the source itself."""
+        return self.entries[0].item
+
+
+def select(
+    context: Context,
+    sources: Sequence[str],
+    *,
+    ignore: Rules | None = None,
+    exclude: Rules | None = None,
+    parents: bool = False,
+) -> tuple[Selected, ...]:
+    """Return what the sources name, in their order; a pattern may name nothing.
+
+    Args:
+        context: where they are looked for.
+        sources: paths or patterns; all are below the context's root, whatever `..` they have.
+        ignore: the rules of a .dockerignore: what they hide is not there.
+        exclude: rules of `--exclude`, on paths below each source.
+        parents: keep the directories on the way to a source, or from `/./` in it on.
+
+    Raises:
+        SourceNotFound: a source names nothing; it says what is near, or which rule hides it.
+        ChangedMeanwhile, BadContext: the context cannot be read.
+    """
+    view = ContextView(context, ignore)
+    found: list[Selected] = []
+    for source in sources:
+        try:
+            if parents:
+                found += _with_parents(view, source, exclude)
+            else:
+                found += _sources(view, source, exclude)
+        except BadPattern:
+            raise SourceNotFound(source, "this cannot be a pattern") from None
+    return tuple(found)
+
+
+def _sources(view: ContextView, source: str, exclude: Rules | None) -> Iterator[Selected]:
+    for path in _resolved(view, source):
+        item = _follow(view, path, source)
+        name = path[-1] if path else b""
+        yield Selected(view.context, name, tuple(_Walk(view, exclude).run(item)))
+
+
+def _with_parents(view: ContextView, source: str, exclude: Rules | None) -> Iterator[Selected]:
+    base, pivot, text = source.partition(_PIVOT)
+    if not pivot:
+        base, text = "/", source
+    pattern = _components(text)
+    if not has_wildcards(base) and not any(map(has_wildcards, pattern)):
+        names = [*_components(base), *pattern]
+        _follow(view, tuple(_name(each) for each in names), source, follow_last=False)
+    for path in _resolved(view, base):
+        item = _follow(view, path, source)
+        entries = tuple(_Walk(view, exclude, pattern).run(item))
+        name = path[-1] if path else b""
+        yield Selected(view.context, name, entries)
+
+
+def _components(text: str) -> list[str]:
+    """A path's components below the root: `..` stays in it."""
+    found: list[str] = []
+    for component in text.split("/"):
+        if component == "..":
+            del found[-1:]
+        elif component not in {"", "."}:
+            found.append(component)
+    return found
+
+
+def _name(component: str) -> bytes:
+    return literal(component).encode("utf-8", "surrogateescape")
+
+
+def _resolved(view: ContextView, source: str) -> list[Path]:
+    """Return the paths that a source names, links not followed."""
+    components = _components(source)
+    fixed = next((at for at, each in enumerate(components) if has_wildcards(each)), None)
+    if fixed is None:
+        return [tuple(map(_name, components))]
+    start = _find(view, tuple(map(_name, components[:fixed])))
+    if start is None or not start.is_directory:
+        return []
+    return list(_matching(view, start, components[fixed:]))
+
+
+def _matching(view: ContextView, directory: Item, pattern: Sequence[str]) -> Iterator[Path]:
+    """What is below a directory and matches; nothing below what does."""
+    for child in view.children(directory):
+        rests = list(_rests(pattern, text_of(child.path[-1:])))
+        if any(not rest for rest in rests):
+            if view.is_there(child):
+                yield child.path
+        elif child.is_directory:
+            yield from dict.fromkeys(
+                path for rest in rests for path in _matching(view, child, rest)
+            )
+
+
+def _rests(pattern: Sequence[str], name: str) -> Iterator[Sequence[str]]:
+    """What of a pattern is left for what is below a name, in each way that it matches."""
+    if not pattern:
+        return
+    if pattern[0] == _ANY_DIRECTORIES:
+        if len(pattern) == 1:
+            yield ()
+            return
+        yield pattern
+        yield from _rests(pattern[1:], name)
+    elif matches(pattern[0], name):
+        yield pattern[1:]
+
+
+def _find(view: ContextView, path: Path) -> Item | None:
+    try:
+        return _way(view, path, follow_last=True)[-1]
+    except FileNotFoundError:
+        return None
+
+
+def _way(view: ContextView, path: Path, *, follow_last: bool) -> list[Item]:
+    return link_walk.follow(
+        view.context.root,
+        path,
+        view.require,
+        lambda item: view.context.read_link(item) if item.is_symlink else None,
+        follow_last=follow_last,
+    )
+
+
+def _follow(view: ContextView, path: Path, source: str, *, follow_last: bool = True) -> Item:
+    """Return what is at a path of the context; a link leads nowhere out of it."""
+    try:
+        item = _way(view, path, follow_last=follow_last)[-1]
+    except FileNotFoundError:
+        raise SourceNotFound(source, why_missing(view, path)) from None
+    except OSError as error:
+        if isinstance(error, SourceNotFound) or error.errno is None:
+            raise
+        raise SourceNotFound(source, error.strerror or "") from None
+    if not view.is_there(item):
+        raise SourceNotFound(source, why_missing(view, item.path))
+    return item
+
+
+class _Walk:
+    """One source, and what is in it."""
+
+    def __init__(
+        self, view: ContextView, exclude: Rules | None, include: Sequence[str] | None = None
+    ) -> None:
+        self._view = view
+        self._exclude = exclude
+        self._include = include
+        self._pending: list[Entry] = []  # directories that nothing of has been copied yet
+
+    def run(self, source: Item) -> Iterator[Entry]:
+        yield Entry((), source)
+        if source.is_directory:
+            rests = () if self._include is None else (self._include,)
+            yield from self._below(source, (), "", rests, included=self._include is None)
+
+    def _below(
+        self,
+        directory: Item,
+        below: Path,
+        text: str,
+        rests: Sequence[Sequence[str]],
+        *,
+        included: bool,
+    ) -> Iterator[Entry]:
+        """What is in a directory: all of it where the directory is `included`, else by pattern."""
+        for child in self._view.children(directory):
+            name = child.path[-1]
+            here = f"{text}/{text_of((name,))}" if text else text_of((name,))
+            left = [] if included else [r for rest in rests for r in _rests(rest, text_of((name,)))]
+            wanted = included or any(not rest for rest in left)
+            if not wanted and not (child.is_directory and left):
+                continue
+            is_excluded, below_too = self._excluded(here, is_directory=child.is_directory)
+            entry = Entry((*below, name), child)
+            if wanted and not is_excluded and not self._view.is_hidden(child):
+                yield from self._pending
+                self._pending.clear()
+                yield entry
+                if child.is_directory:
+                    yield from self._below(child, entry.below, here, left, included=True)
+            elif child.is_directory and not below_too and self._view.may_have(child):
+                self._pending.append(entry._replace(is_implied=True))
+                yield from self._below(child, entry.below, here, left, included=wanted)
+                del self._pending[-1:]
+
+    def _excluded(self, path: str, *, is_directory: bool) -> tuple[bool, bool]:
+        """Whether `--exclude` leaves a path out, and surely all that is below it."""
+        if self._exclude is None:
+            return False, False
+        rule = self._exclude.match(path, is_directory)
+        if rule is None or not rule.excludes:
+            return False, False
+        return True, not self._exclude.has_exceptions

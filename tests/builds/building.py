@@ -1,0 +1,67 @@
+"""A COPY, ADD or WORKDIR done as the engine does it, from its text."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from overlayfs_py.builds.copying import CopyOptions, write_copy, write_directory
+from overlayfs_py.builds.host_context import HostContext
+from overlayfs_py.builds.layers_context import LayersContext
+from overlayfs_py.builds.modes import AS_IT_IS, parse_mode
+from overlayfs_py.builds.selection import select
+from overlayfs_py.packs.from_directory import pack_directory
+from overlayfs_py.transfer.made_layers import add_packed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.store import Store
+
+
+def layer_of(addition: Addition, directory: Path) -> StoredLayer:
+    """A host directory as a layer."""
+    return add_packed(addition, lambda writer: pack_directory(bytes(directory), writer))
+
+
+@dataclass
+class Build:
+    """A base and a context, on which instructions are carried out."""
+
+    store: Store
+    addition: Addition
+    context: Path
+    base: tuple[StoredLayer, ...] = ()
+    stages: Mapping[str, tuple[StoredLayer, ...]] = field(default_factory=dict)
+    latest_ns: int | None = None
+
+    def run(self, instruction: str) -> StoredLayer:
+        """Carry one out; returns its layer."""
+        name, *words = shlex.split(instruction)
+        flags = dict(
+            word.removeprefix("--").partition("=")[::2] for word in words if word.startswith("--")
+        )
+        words = [word for word in words if not word.startswith("--")]
+        if name == "WORKDIR":
+            user = flags.get("user", "")
+            return write_directory(self.addition, self.base, words[0], user, self.latest_ns)
+        with ExitStack() as stack:
+            if "from" in flags:
+                layers = self.stages[flags["from"]]
+                context = stack.enter_context(LayersContext(layers, flags["from"]))
+            else:
+                context = stack.enter_context(HostContext(bytes(self.context), "the context"))
+            selected = select(context, words[:-1], parents="parents" in flags)
+            options = CopyOptions(
+                owner=flags.get("chown", ""),
+                mode=parse_mode(flags["chmod"]) if "chmod" in flags else AS_IT_IS,
+                unpack=name == "ADD",
+                latest_ns=self.latest_ns,
+            )
+            base = () if "link" in flags else self.base
+            return write_copy(self.addition, selected, base, words[-1], options)
