@@ -59,8 +59,9 @@ _OPTIONS = (
                  help="Let root have a capability more; ALL: each there is."),
     click.option("--cap-drop", "cap_drop", multiple=True, metavar="NAME",
                  help="Take one away; ALL: each that is not added."),
-    click.option("--security-opt", "security", multiple=True, metavar="no-new-privileges[=BOOL]",
-                 help="Whether set-user-ID programs give no rights.  [default: true]"),
+    click.option("--security-opt", "security", multiple=True, metavar="WORD[=VALUE]",
+                 help="no-new-privileges[=BOOL]: whether set-user-ID programs give no rights (as by"
+                 " default). seccomp=unconfined|FILE: filter no system calls, or as FILE says."),
     click.option("--ulimit", "ulimits", multiple=True, metavar="NAME=SOFT[:HARD]",
                  help="A limit of setrlimit(2)."),
     click.option("--shm-size", "shm_size", metavar="BYTES", default="64m", show_default=True,
@@ -159,6 +160,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
     from overlayfs_py.containers.creation import Asked
 
     _require_consistent(options)
+    security = rights_arguments.security(options["security"])
     return Asked(
         image,
         words,
@@ -197,7 +199,8 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         ),
         read_only=options["read_only"],
         privileged=options["privileged"],
-        new_privileges=rights_arguments.new_privileges(options["security"]),
+        new_privileges=security.new_privileges,
+        seccomp=security.seccomp,
         cap_add=rights_arguments.capabilities("--cap-add", options["cap_add"]),
         cap_drop=rights_arguments.capabilities("--cap-drop", options["cap_drop"]),
         ulimits=rights_arguments.limits(options["ulimits"]),

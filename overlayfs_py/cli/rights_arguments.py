@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.backends.option_values import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_NO_NEW = re.compile(r"no-new-privileges(?:[=:](true|false))?")
+_SECURITY = re.compile(r"([a-z-]+)(?:[=:](.*))?", re.DOTALL)
 _SIZE = re.compile(r"([0-9]{1,15})(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)
 _SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
+_SECURITY_WORDS = (
+    "no-new-privileges[=BOOL], seccomp=unconfined|builtin|FILE, apparmor=unconfined, label=disable"
+)
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253})[:=](.+)")
 _GATEWAY = "host-gateway"
 
@@ -28,15 +32,51 @@ def capabilities(option: str, names: Sequence[str]) -> tuple[str, ...]:
         raise OptionError(option, str(error)) from None
 
 
-def new_privileges(texts: Sequence[str]) -> bool:
-    """Whether set-user-ID programs give rights: not without a word about it."""
-    gives = False
+class Security(NamedTuple):
+    """What `--security-opt` says."""
+
+    new_privileges: bool = False  # whether set-user-ID programs give rights
+    seccomp: str = ""  # as records have it
+
+
+def security(texts: Sequence[str]) -> Security:
+    """Return what the words of `--security-opt` mean; the last of a kind counts."""
+    found = Security()
     for text in texts:
-        found = _NO_NEW.fullmatch(text)
-        if found is None:
-            raise OptionError("--security-opt", f"{text}: only no-new-privileges[=true|false]")
-        gives = found[1] == "false"
-    return gives
+        form = _SECURITY.fullmatch(text)
+        match (form[1], form[2]) if form is not None else (text, None):
+            case ("no-new-privileges", None | "true" | "false" as value):
+                found = found._replace(new_privileges=value == "false")
+            case ("seccomp", str(value)) if value:
+                found = found._replace(seccomp=_seccomp(value))
+            case ("apparmor", "unconfined") | ("label", "disable"):
+                continue  # as they are
+            case ("apparmor" | "label", _):
+                why = "neither AppArmor's profiles nor SELinux's labels are set here"
+                raise OptionError("--security-opt", f"{text}: {why}")
+            case _:
+                raise OptionError("--security-opt", f"{text}: none of {_SECURITY_WORDS}")
+    return found
+
+
+def _seccomp(value: str) -> str:
+    if value == "unconfined":
+        return value
+    if value == "builtin":
+        return ""
+    from overlayfs_py.containers import seccomp_file, seccomp_profile
+
+    if not seccomp_profile.is_known_here():
+        raise OptionError(
+            "--security-opt", f"seccomp={value}: only x86_64 and aarch64 have filters"
+        )
+    raw = Path(value).read_bytes()
+    try:
+        text = raw.decode()
+        seccomp_file.parse(text, ())
+    except ValueError as error:
+        raise OptionError("--security-opt", f"seccomp={value}: {error}") from None
+    return text
 
 
 def limits(texts: Sequence[str]) -> tuple[str, ...]:

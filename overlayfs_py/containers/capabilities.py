@@ -50,3 +50,8 @@ def kept(added: Iterable[str], dropped: Iterable[str]) -> frozenset[int]:
     if _ALL in dropped:
         return more
     return (_DEFAULT - less) | more
+
+
+def number_of(name: str) -> int:
+    """The number of a capability; its name is normal."""
+    return _NUMBERS[name]

@@ -67,6 +67,7 @@ class Asked(NamedTuple):
     read_only: bool = False
     privileged: bool = False
     new_privileges: bool = False
+    seccomp: str = ""
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
@@ -158,6 +159,7 @@ def _record(image: StoredImage, asked: Asked) -> ContainerRecord:
         read_only=asked.read_only,
         privileged=asked.privileged,
         new_privileges=asked.new_privileges,
+        seccomp=asked.seccomp,
         cap_add=asked.cap_add,
         cap_drop=asked.cap_drop,
         devices=asked.devices,

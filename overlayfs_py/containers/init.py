@@ -83,8 +83,9 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     container.process.directory.enter()
     container.rights.take()
     if container.is_first:
-        process.become(container.process, account, terminal, mask, report)
-    pid = process.fork(container.process, account, terminal, mask, report)
+        process.become(container.process, container.rights, account, terminal, mask, report)
+    pid = process.fork(container.process, container.rights, account, terminal, mask, report)
+    container.rights.confine()
     report.close()
     return signals.run_init(pid)
 

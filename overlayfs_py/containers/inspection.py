@@ -170,7 +170,7 @@ def _host_config(record: ContainerRecord) -> dict[str, Json]:
         "ExtraHosts": list(record.extra_hosts) or None,
         "Privileged": record.privileged,
         "ReadonlyRootfs": record.read_only,
-        "SecurityOpt": None if record.new_privileges else ["no-new-privileges"],
+        "SecurityOpt": _security(record) or None,
         "Ulimits": [_limit(text) for text in record.ulimits] or None,
         "Tmpfs": {m.target: m.options for m in record.mounts if m.kind is MountKind.TMPFS},
         "ShmSize": record.shm_bytes,
@@ -178,6 +178,11 @@ def _host_config(record: ContainerRecord) -> dict[str, Json]:
         "Memory": record.memory_bytes,
         "Init": record.init,
     }
+
+
+def _security(record: ContainerRecord) -> list[Json]:
+    filtered = [f"seccomp={record.seccomp}"] if record.seccomp else []
+    return [*([] if record.new_privileges else ["no-new-privileges"]), *filtered]
 
 
 def _limit(text: str) -> dict[str, Json]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from overlayfs_py.containers.accounts import Account
+    from overlayfs_py.containers.rights import Rights
     from overlayfs_py.containers.working_directory import WorkingDirectory
     from overlayfs_py.mounts.children import Report
 
@@ -56,20 +57,33 @@ class Terminal(NamedTuple):
 
 
 def fork(
-    process: Process, account: Account, terminal: Terminal | None, mask: set[int], report: Report
+    process: Process,
+    rights: Rights,
+    account: Account,
+    terminal: Terminal | None,
+    mask: set[int],
+    report: Report,
 ) -> int:
     """Start it in a session of its own, and return its pid."""
     pid = os.fork()
     if not pid:
         os.setsid()
-        become(process, account, terminal, mask, report)
+        become(process, rights, account, terminal, mask, report)
     return pid
 
 
 def become(
-    process: Process, account: Account, terminal: Terminal | None, mask: set[int], report: Report
+    process: Process,
+    rights: Rights,
+    account: Account,
+    terminal: Terminal | None,
+    mask: set[int],
+    report: Report,
 ) -> NoReturn:
-    """Become it, or report why that cannot be and end; this process leads its session."""
+    """Become it, or report why that cannot be and end; this process leads its session.
+
+    `rights` have been taken; they are what it is confined to.
+    """
     try:
         if terminal is not None:
             os.fchown(terminal.slave, account.uid, -1)
@@ -79,6 +93,7 @@ def become(
         # The kernel forgets it where ids change (commit_creds of kernel/cred.c).
         namespaces.signal_when_parent_dies(signal.SIGKILL)
         signals.restore_for_command(mask)
+        rights.confine()
         _execute(process, account)
     except Failure as failure:
         report.failed(failure)

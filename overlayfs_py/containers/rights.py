@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.containers import capabilities
 from overlayfs_py.errors import Failure
 from overlayfs_py.syscalls import capabilities as capability_calls
-from overlayfs_py.syscalls import namespaces
+from overlayfs_py.syscalls import namespaces, seccomp
 
 if TYPE_CHECKING:
+    from overlayfs_py.containers.seccomp_profile import Profile
     from overlayfs_py.store.containers import ContainerRecord
 
+UNCONFINED = "unconfined"  # as a seccomp profile: no filter
 _UNLIMITED = ("-1", "unlimited")
 _LIMITS = {
     name.removeprefix("RLIMIT_").lower(): getattr(resource, name)
@@ -67,28 +69,80 @@ class Rights(NamedTuple):
     kept: frozenset[int] | None = None  # capabilities; None: all
     new_privileges: bool = True  # whether set-user-ID programs and file capabilities give any
     limits: tuple[Limit, ...] = ()
+    filter: bytes | None = None  # of system calls, as `syscalls.seccomp` takes it
 
     @classmethod
     def of(cls, record: ContainerRecord, *, privileged: bool) -> Rights:
         """Those of a container's processes, or with `privileged` all."""
         limits = tuple(map(Limit.parse, record.ulimits))
         if privileged:
-            return cls(limits=limits)
+            return cls(limits=limits, filter=_filter(record))
         kept = capabilities.kept(record.cap_add, record.cap_drop)
-        return cls(kept, record.new_privileges, limits)
+        return cls(kept, record.new_privileges, limits, _filter(record))
 
     def take(self) -> None:
-        """Let them be this process's, for good; its user comes after that.
+        """Let them be this process's, for good; its user comes after that, then `confine`.
 
         Raises:
-            Failure: a limit cannot be had.
+            Failure: a limit cannot be had, or system calls cannot be filtered.
         """
         for limit in self.limits:
             limit.set()
+        if self.new_privileges:
+            self._filter_calls()  # which takes a capability
         if self.kept is not None:
             capability_calls.keep_only(self.kept)
         if not self.new_privileges:
             namespaces.forbid_new_privileges()
+
+    def confine(self) -> None:
+        """Let no call remain that the filter forbids; to be called last.
+
+        Raises:
+            Failure: system calls cannot be filtered.
+        """
+        if not self.new_privileges:
+            self._filter_calls()
+
+    def _filter_calls(self) -> None:
+        if self.filter is None:
+            return
+        try:
+            seccomp.install(self.filter)
+        except OSError as error:
+            raise Failure(
+                f"seccomp: {error.strerror}: system calls cannot be filtered here"
+                " (--security-opt seccomp=unconfined does without)"
+            ) from error
+
+
+def _filter(record: ContainerRecord) -> bytes | None:
+    """The program that the container's processes have, whatever else they are given."""
+    if record.seccomp == UNCONFINED or (record.privileged and not record.seccomp):
+        return None
+    from overlayfs_py.containers import seccomp_profile
+
+    if not seccomp_profile.is_known_here():
+        return None
+    from overlayfs_py.containers import seccomp_program
+
+    return seccomp_program.compiled(profile_of(record))
+
+
+def profile_of(record: ContainerRecord) -> Profile:
+    """The rules on system calls of a container that has a filter.
+
+    Raises:
+        ValueError: its file makes no sense.
+    """
+    kept = capabilities.kept(("ALL",) if record.privileged else record.cap_add, record.cap_drop)
+    if record.seccomp:
+        from overlayfs_py.containers import seccomp_file
+
+        return seccomp_file.parse(record.seccomp, kept)
+    from overlayfs_py.containers import seccomp_default
+
+    return seccomp_default.default_profile(kept)
 
 
 def _number(text: str) -> int:

@@ -256,7 +256,7 @@ def _become(
     account = extra.process.account()
     extra.process.directory.enter()
     extra.rights.take()
-    process.become(extra.process, account, terminal, mask, report)
+    process.become(extra.process, extra.rights, account, terminal, mask, report)
 
 
 def _terminal(extra: Extra, to: socket.socket) -> Terminal:

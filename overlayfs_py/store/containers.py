@@ -109,6 +109,7 @@ class ContainerRecord(Record, frozen=True, kw_only=True):
     read_only: bool = False
     privileged: bool = False
     new_privileges: bool = False  # whether set-user-ID programs give any
+    seccomp: str = ""  # a profile's text, or `unconfined`; empty: docker's
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()

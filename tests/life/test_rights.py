@@ -67,6 +67,41 @@ def test_exec_has_the_same(engine: Engine) -> None:
     assert host["Ulimits"] == [{"Name": "nofile", "Soft": 100, "Hard": 200}]
 
 
+_OWN_PROFILE = {
+    "defaultAction": "SCMP_ACT_ALLOW",
+    "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}],
+}
+
+
+@pytest.mark.parametrize("privileges", ["true", "false"])
+def test_system_calls_are_filtered(engine: Engine, privileges: str) -> None:
+    profile = engine.directory / "profile.json"
+    profile.write_text(json.dumps(_OWN_PROFILE))
+    options = ("--security-opt", f"no-new-privileges={privileges}")
+    script = "mkdir /x; busybox unshare -U true && echo parted; grep Seccomp: /proc/self/status"
+
+    def said(*security: str) -> tuple[str, str]:
+        made = engine.attempt("run", "--rm", *options, *security, "small:1", "sh", "-c", script)
+        return made.stderr, " ".join(made.stdout.split())
+
+    own = ("--security-opt", f"seccomp={profile}")
+    no_namespace = "unshare: unshare(0x10000000): Operation not permitted\n"
+    no_directory = "mkdir: can't create directory '/x': No space left on device\n"
+    assert said() == (no_namespace, "Seccomp: 2")
+    assert said(*own) == (no_directory, "parted Seccomp: 2")
+    assert said("--security-opt", "seccomp=unconfined") == ("", "parted Seccomp: 0")
+    assert said("--privileged") == ("", "parted Seccomp: 0")
+    assert said("--privileged", *own) == (no_directory, "parted Seccomp: 2")
+
+
+def test_what_runs_later_is_filtered_too(engine: Engine) -> None:
+    engine("run", "-d", "--name", "web", "--init", "small:1", "sleep", "1000")
+
+    for options in ([], ["--privileged"]):
+        shown = engine("exec", *options, "web", "cat", "/proc/self/status", "/proc/1/status")
+        assert shown.count("Seccomp:\t2\n") == 2
+
+
 def test_limits_and_shared_memory(engine: Engine) -> None:
     options = ("--ulimit", "nofile=100:200", "--ulimit", "core=0", "--shm-size", "1m")
     script = "ulimit -n; ulimit -Hn; ulimit -c; dd if=/dev/zero of=/dev/shm/x bs=1k count=2k"
@@ -94,7 +129,11 @@ def test_names_of_ones_own(engine: Engine) -> None:
     [
         ["--cap-add", "NOSUCH"],
         ["--cap-drop", "CAP_"],
-        ["--security-opt", "seccomp=x.json"],
+        ["--security-opt", "seccomp=/etc/passwd"],
+        ["--security-opt", "apparmor=docker-default"],
+        ["--security-opt", "label=type:spc_t"],
+        ["--security-opt", "nosuch=1"],
+        ["--security-opt", "seccomp="],
         ["--ulimit", "nosuch=1"],
         ["--ulimit", "nofile=2:1"],
         ["--shm-size", "much"],
