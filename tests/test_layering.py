@@ -28,7 +28,7 @@ _ROWS = (
     {"packs"},
     {"layers", "tars", "image", "dockerfile"},
     {"syscalls"},
-    {"errors", "late_import", "link_walk"},
+    {"errors", "late_import", "link_walk", "durations"},
     {"terminal_text"},
 )
 _ROW_OF = {package: row for row, packages in enumerate(_ROWS) for package in packages}

@@ -33,7 +33,7 @@ def healthcheck(
 
 
 def _time(name: str, text: str | None) -> int:
-    from overlayfs_py.cli.image_filters import parse_duration
+    from overlayfs_py.durations import parse_duration
 
     option = f"--health-{name.replace('_', '-')}"
     if text is None or text == "0":

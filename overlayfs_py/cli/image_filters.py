@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from overlayfs_py.cli.flag_values import TRUTHS
+from overlayfs_py.durations import is_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     Fits = Callable[[StoredImage], bool]
 
 _SECOND_NS = 1_000_000_000
-_UNITS_NS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000, "s": _SECOND_NS} | {
-    "m": 60 * _SECOND_NS,
-    "h": 3600 * _SECOND_NS,
-}
-_PART = r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)"
-_DURATION = re.compile(rf"(?:{_PART})+", re.ASCII)
 _UNIX_TIME = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 
 
@@ -103,20 +98,9 @@ def _created_ns(image: StoredImage) -> int:
     return 0 if created_ns is None else created_ns
 
 
-def parse_duration(text: str) -> int:
-    """Return the nanoseconds of `1h30m`, as Go reads it.
-
-    Raises:
-        ValueError: it is no duration.
-    """
-    if not _DURATION.fullmatch(text):
-        raise ValueError(text)
-    return sum(int(float(size) * _UNITS_NS[unit]) for size, unit in re.findall(_PART, text))
-
-
 def parse_until(text: str) -> int:
     """A moment: so long ago (`1h30m`), seconds since the epoch, or a date as in RFC 3339."""
-    if _DURATION.fullmatch(text):
+    if is_duration(text):
         return time.time_ns() - parse_duration(text)
     if _UNIX_TIME.fullmatch(text):
         whole, _, fraction = text.partition(".")
