@@ -153,6 +153,43 @@ class Container:
             raise failure(done.stderr, done.returncode)  # else it is the command's own code
         return Result(done.returncode, _text(done.stdout), _text(done.stderr))
 
+    def copy_in(
+        self,
+        source: str | os.PathLike[str],
+        destination: str,
+        *,
+        keep_owners: bool = False,
+        follow: bool = False,
+    ) -> None:
+        """Copy a file or directory of the host's to a path in the container, as `cp` does.
+
+        The container need not run. What is copied belongs to root there, with `keep_owners` to the
+        same numbers as here; `follow` copies what a link at `source` leads to.
+
+        Raises:
+            OverlayError: naming what cannot be read or made.
+        """
+        inside = f"{self.id}:{destination}"
+        self._copy(_local(source), inside, keep_owners=keep_owners, follow=follow)
+
+    def copy_out(
+        self,
+        source: str,
+        destination: str | os.PathLike[str],
+        *,
+        keep_owners: bool = False,
+        follow: bool = False,
+    ) -> None:
+        """Copy a file or directory of the container's to a path of the host; as `copy_in`."""
+        inside = f"{self.id}:{source}"
+        self._copy(inside, _local(destination), keep_owners=keep_owners, follow=follow)
+
+    def _copy(self, source: str, destination: str, *, keep_owners: bool, follow: bool) -> None:
+        self._state()  # raises where it was removed
+        flags = ["--archive"] * keep_owners + ["--follow-link"] * follow
+        root = f"--root={self._store.root.absolute()}"
+        run_command("cp", root, *flags, "--", source, destination)
+
     @overload
     def logs(self, *, follow: Literal[False] = False) -> str: ...
 
@@ -297,6 +334,12 @@ class Container:
 def words_of(command: str | Sequence[str]) -> list[str]:
     """A command as words; a text is a line for the shell."""
     return ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+
+
+def _local(path: str | os.PathLike[str]) -> str:
+    """A path that `cp` cannot take for a container's; what its end says stays."""
+    text = os.fspath(path)
+    return text if text.startswith(("/", ".")) else f"./{text}"
 
 
 def _text(data: bytes) -> str:

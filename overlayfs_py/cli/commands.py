@@ -28,7 +28,7 @@ _MODULES = {
                 "layer",
                 "logs",
             ),
-            *("commit", "diff", "export", "port"),
+            *("commit", "cp", "diff", "export", "port"),
             *(
                 "mount",
                 "ps",

@@ -6,9 +6,12 @@ from overlayfs_py.cli.lazy import LazyGroup
 
 MODULES = {
     "attach": "attach",
+    "commit": "commit",
+    "cp": "cp",
     "create": "create",
     "diff": "diff",
     "exec": "exec_",
+    "export": "export",
     "inspect": "image_inspect",
     "kill": "kill",
     "logs": "logs",

@@ -12,6 +12,7 @@ SUMMARIES = {
     "completion": "Print a script that completes commands on the TAB key.",
     "container": "Docker's longer words for what there is to do with containers.",
     "container_prune": "Remove all containers that do not run.",
+    "cp": "Copy files out of a container, or into one.",
     "create": "Make a container, to be started later.",
     "diff": "Say what a container has changed.",
     "doctor": "Say what this machine offers, and what to install.",

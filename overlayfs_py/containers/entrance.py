@@ -58,6 +58,36 @@ class Entrance(NamedTuple):
             os.close(fd)
 
 
+def enter_monitor(directory: Path, record: ContainerRecord) -> None:
+    """Take this process, which has one thread, to where a running container's monitor is.
+
+    That is the user namespace of the container, and the mount namespace that has its union.
+
+    Raises:
+        NotRunning: it does not run.
+        Failure: another user has started it, or another pid namespace has its processes.
+    """
+    with _connected(directory, record) as sock:
+        monitor = _monitor_at(sock, record)
+        try:
+            pidfd = os.pidfd_open(monitor)
+        except ProcessLookupError:
+            raise NotRunning(record.name) from None
+        try:
+            user, mount = _open_foreign(monitor, "user"), _open_foreign(monitor, "mnt")
+            if _has_ended(pidfd) or mount is None:
+                raise NotRunning(record.name)
+        except (FileNotFoundError, ProcessLookupError):
+            raise NotRunning(record.name) from None
+        finally:
+            os.close(pidfd)
+    if user is not None:
+        namespaces.setns(user, namespaces.CLONE_NEWUSER)
+        os.close(user)
+    namespaces.setns(mount, namespaces.CLONE_NEWNS)
+    os.close(mount)
+
+
 def open_entrance(directory: Path, record: ContainerRecord) -> Entrance:
     """Open the namespaces of the container in `directory`.
 
@@ -65,11 +95,7 @@ def open_entrance(directory: Path, record: ContainerRecord) -> Entrance:
         NotRunning: it does not run.
         Failure: it is paused, or restarts, or its processes cannot be seen or entered from here.
     """
-    try:
-        connection = door.connect(directory)
-    except (FileNotFoundError, ConnectionRefusedError):
-        raise NotRunning(record.name) from None
-    with connection as sock:
+    with _connected(directory, record) as sock:
         monitor = _monitor_at(sock, record)
         first = state.read(directory)
         if first.status in (Status.PAUSED, Status.RESTARTING):
@@ -80,6 +106,13 @@ def open_entrance(directory: Path, record: ContainerRecord) -> Entrance:
             return _open(record, monitor, first.pid)
         except (FileNotFoundError, ProcessLookupError):
             raise NotRunning(record.name) from None
+
+
+def _connected(directory: Path, record: ContainerRecord) -> socket.socket:
+    try:
+        return door.connect(directory)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise NotRunning(record.name) from None
 
 
 def _monitor_at(sock: socket.socket, record: ContainerRecord) -> int:

@@ -34,10 +34,11 @@ class Filesystem:
         self._door = MountDoor(loop, launch.directory, launch.layers[0])
         self._daemon: Child | None = None
 
-    def mount(self, names: Names) -> None:
+    def mount(self, names: Names, callers_fds: frozenset[int] = frozenset()) -> None:
         """Mount the union; `names` go into /etc/hosts and its like.
 
-        In a mount namespace of this process's own from now on.
+        In a mount namespace of this process's own from now on. The daemon keeps none of
+        `callers_fds`.
 
         Raises:
             OSError: it cannot be mounted.
@@ -60,7 +61,7 @@ class Filesystem:
             served = plan._replace(door_fd=self._door.give())
             service.serve(spec, served, driver=launch.record.driver, on_ready=on_ready)
 
-        server = daemon.start(serve, daemon.Until.CALLER_ENDS, frozenset())
+        server = daemon.start(serve, daemon.Until.CALLER_ENDS, callers_fds)
         self._door.take()
         server.ready()
         self._daemon = server

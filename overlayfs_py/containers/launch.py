@@ -97,6 +97,10 @@ class Launch(NamedTuple):
             network_fd=network_fd,
         )
 
+    def file_volumes(self) -> tuple[Volume, ...]:
+        """Those that no union serves, since they are single files."""
+        return self._volumes().files
+
     def _process(self) -> Process:
         record = self.record
         return Process(

@@ -30,7 +30,8 @@ from overlayfs_py.containers.state import State, Status
 from overlayfs_py.containers.streams import Streams
 from overlayfs_py.errors import Failure, OverlayError, describe, exit_code_of
 from overlayfs_py.mounts import daemon
-from overlayfs_py.store.containers import LOCK
+from overlayfs_py.store import locks
+from overlayfs_py.store.containers import LOCK, VISITORS
 from overlayfs_py.store.failures import InUse
 from overlayfs_py.syscalls import signal_fds, terminals
 
@@ -88,6 +89,8 @@ def _lock(launch: Launch) -> int:
     except BlockingIOError:
         os.close(fd)
         raise InUse(launch.record.name, "the container is running already") from None
+    # A process that has the files mounted meanwhile, for `cp`, is waited for.
+    locks.acquire(launch.directory / VISITORS, locks.Mode.EXCLUSIVE).close()
     return fd
 
 

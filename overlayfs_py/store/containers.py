@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 RECORD = "container.json"
 LOCK = "lock"
+VISITORS = "visitors"  # held while a process has the files of one that does not run mounted
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # docker's RestrictedNameChars
 _ID = re.compile("[0-9a-f]{64}")
 
@@ -195,6 +196,8 @@ class Containers:
         Raises:
             InUse: it runs.
         """
+        with suppress(FileNotFoundError):  # nobody has ever looked at it
+            locks.wait_for(self._places.container(record.id) / VISITORS)
         with self._lock.exclusive():
             gone = take_away(self._places, record)
         leases.discard(gone)
@@ -315,6 +318,8 @@ def take_away(places: Places, record: ContainerRecord) -> Path:
     """
     if is_running(places, record.id):
         raise InUse(record.name, "the container is running (stop it first, or use --force)")
+    if locks.is_held(places.container(record.id) / VISITORS):
+        raise InUse(record.name, "files are being copied from or to it")
     gone = places.staging / f"gone-{secrets.token_hex(8)}"
     places.container(record.id).rename(gone)
     durable.sync_directory(places.containers)

@@ -39,6 +39,7 @@ UMOUNT_NOFOLLOW = 1 << 3
 _OPEN_TREE_CLONE = 1 << 0
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 1 << 2
+_MOVE_MOUNT_T_EMPTY_PATH = 1 << 6
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
@@ -111,10 +112,14 @@ def mount_setattr(
         _mount_setattr(mount_fd, b"", flags, packed, len(packed))
 
 
-def move_mount(mount_fd: int, target: bytes) -> None:
-    """Attach the detached mount of `mount_fd` at `target`."""
+def move_mount(mount_fd: int, target: bytes | int) -> None:
+    """Attach the detached mount of `mount_fd` at a path, or at what a descriptor is of."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH
     with _about(target):
-        _move_mount(mount_fd, b"", _AT_FDCWD, target, _MOVE_MOUNT_F_EMPTY_PATH)
+        if isinstance(target, int):
+            _move_mount(mount_fd, b"", target, b"", flags | _MOVE_MOUNT_T_EMPTY_PATH)
+        else:
+            _move_mount(mount_fd, b"", _AT_FDCWD, target, flags)
 
 
 def detached_clone(path: bytes, *, read_only: bool, noatime: bool, submounts: bool = False) -> int:

@@ -152,6 +152,29 @@ def test_files(engine: Engine) -> None:
     ]
 
 
+def test_copies(engine: Engine) -> None:
+    said = run_script(
+        engine,
+        """
+        import pathlib, tempfile
+        with overlayfs_py.run("small:1", ["sleep", "100"]) as c, tempfile.TemporaryDirectory() as d:
+            here = pathlib.Path(d)
+            (here / "tree/sub").mkdir(parents=True)
+            (here / "tree/sub/file").write_text("text")
+            os.chdir(d)
+            c.copy_in("tree/.", "/srv")
+            c.copy_out("/srv/sub", here / "back")
+            print((c.fs / "srv/sub/file").stat().st_uid, (here / "back/file").read_text())
+            try:
+                c.copy_out("/absent", here)
+            except OverlayError as error:
+                print(str(error).partition(":")[2], error.exit_code)
+        """,
+    )
+
+    assert said.splitlines() == ["0 text", "/absent: No such file or directory 1"]
+
+
 def test_no_link_leads_out_of_the_container(engine: Engine) -> None:
     secret = engine.directory / "secret"
     secret.write_text("of the host\n")
