@@ -64,6 +64,13 @@ _OPTIONS = (
                  " default). seccomp=unconfined|FILE: filter no system calls, or as FILE says."),
     click.option("--ulimit", "ulimits", multiple=True, metavar="NAME=SOFT[:HARD]",
                  help="A limit of setrlimit(2)."),
+    click.option("-m", "--memory", "memory", metavar="BYTES",
+                 help="What its processes may use of memory; with k, m or g."),
+    click.option("--memory-swap", "memory_swap", metavar="BYTES",
+                 help="Of memory and swap; -1: as much swap as there is.  [default: twice -m]"),
+    click.option("--cpus", metavar="N", help="So many processors' time."),
+    click.option("--pids-limit", "pids", type=int, metavar="N",
+                 help="So many processes and threads."),
     click.option("--shm-size", "shm_size", metavar="BYTES", default="64m", show_default=True,
                  help="What /dev/shm may hold; with k, m or g."),
     click.option("--add-host", "extra_hosts", multiple=True, metavar="NAME:ADDRESS",
@@ -130,6 +137,10 @@ class CreateOptions(TypedDict):
     cap_drop: tuple[str, ...]
     security: tuple[str, ...]
     ulimits: tuple[str, ...]
+    memory: str | None
+    memory_swap: str | None
+    cpus: str | None
+    pids: int | None
     shm_size: str
     extra_hosts: tuple[str, ...]
     dns: tuple[str, ...]
@@ -160,6 +171,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
     from overlayfs_py.containers.creation import Asked
 
     _require_consistent(options)
+    memory = rights_arguments.memory_bytes(options["memory"])
     security = rights_arguments.security(options["security"])
     return Asked(
         image,
@@ -204,7 +216,11 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         cap_add=rights_arguments.capabilities("--cap-add", options["cap_add"]),
         cap_drop=rights_arguments.capabilities("--cap-drop", options["cap_drop"]),
         ulimits=rights_arguments.limits(options["ulimits"]),
-        shm_bytes=rights_arguments.shm_bytes(options["shm_size"]),
+        memory_bytes=memory,
+        memory_swap_bytes=rights_arguments.memory_swap_bytes(options["memory_swap"], memory),
+        nano_cpus=rights_arguments.nano_cpus(options["cpus"]),
+        pids=rights_arguments.most_pids(options["pids"]),
+        shm_bytes=rights_arguments.size_bytes("--shm-size", options["shm_size"]),
         extra_hosts=rights_arguments.hosts(options["extra_hosts"], _network(options)),
         dns=rights_arguments.servers(options["dns"]),
         init=options["init"],

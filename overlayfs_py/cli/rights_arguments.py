@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.backends.option_values import OptionError
+from overlayfs_py.containers.cgroup_limits import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +20,9 @@ _SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SECURITY_WORDS = (
     "no-new-privileges[=BOOL], seccomp=unconfined|builtin|FILE, apparmor=unconfined, label=disable"
 )
+_LEAST_MEMORY = 6 << 20  # docker's
+_LEAST_NANO_CPUS = 10**7
+_CPUS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}")
 _HOST = re.compile(r"([A-Za-z0-9._-]{1,253})[:=](.+)")
 _GATEWAY = "host-gateway"
 
@@ -89,13 +94,50 @@ def limits(texts: Sequence[str]) -> tuple[str, ...]:
         raise OptionError("--ulimit", str(error)) from None
 
 
-def shm_bytes(text: str) -> int:
+def size_bytes(option: str, text: str) -> int:
     """A number of bytes."""
     found = _SIZE.fullmatch(text)
     size = 0 if found is None else int(found[1]) << _SHIFTS[(found[2] or "").lower()]
     if not 0 < size < 1 << 62:
-        raise OptionError("--shm-size", f"{text}: not a size as 67108864, 64m or 1g")
+        raise OptionError(option, f"{text}: not a size as 67108864, 64m or 1g")
     return size
+
+
+def memory_bytes(text: str | None) -> int:
+    """What `--memory` allows; 0: as much as there is."""
+    size = 0 if text in {None, "0"} else size_bytes("--memory", text or "")
+    if 0 < size < _LEAST_MEMORY:
+        raise OptionError("--memory", f"{text}: at least 6m")
+    return size
+
+
+def memory_swap_bytes(text: str | None, memory: int) -> int:
+    """What `--memory-swap` allows of memory and swap; 0: as docker."""
+    if text in {None, "0"}:
+        return 0
+    if not memory:
+        raise OptionError("--memory-swap", "has no meaning without --memory")
+    size = UNLIMITED if text == "-1" else size_bytes("--memory-swap", text or "")
+    if 0 < size < memory:
+        raise OptionError("--memory-swap", f"{text}: less than --memory, which it includes")
+    return size
+
+
+def nano_cpus(text: str | None) -> int:
+    """What `--cpus` allows of a second, in nanoseconds; 0: as much as there is."""
+    if text is None:
+        return 0
+    found = _CPUS.fullmatch(text)
+    nano = 0 if found is None else int(float(text) * 10**9)
+    most = os.cpu_count() or 1
+    if found is None or (nano and not _LEAST_NANO_CPUS <= nano <= most * 10**9):
+        raise OptionError("--cpus", f"{text}: not a number from 0.01 to {most}")
+    return nano
+
+
+def most_pids(value: int | None) -> int:
+    """What `--pids-limit` allows; 0: as many as there are."""
+    return max(value or 0, 0)
 
 
 def hosts(texts: Sequence[str], network: str) -> tuple[str, ...]:

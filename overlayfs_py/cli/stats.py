@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _HELP = """Show what containers use: all that run, or those that are named.
 
-CPU is the share of one processor; memory that processes share counts once.
+CPU is the share of one processor; memory is what the container's cgroup counts, or where it has
+none that of its processes, what they share once.
 
 \b
 --format takes `json`, a Go template, or `table` before one. Fields:
@@ -73,14 +74,15 @@ def command(
 def _rows(
     store: Store, known: list[ContainerRecord], *, named: bool, in_full: bool
 ) -> Iterator[Mapping[str, str]]:
-    from overlayfs_py.containers import life, usage
+    from overlayfs_py.containers import cgroup, life, usage
     from overlayfs_py.containers.processes import Use, use_of
 
     firsts = {record.id: life.state_of(store, record).pid for record in known}
+    own = {ident: cgroup.of(store.containers.directory(ident)) for ident in firsts}
     before: dict[str, Use] = {ident: use_of(pid) for ident, pid in firsts.items() if pid}
     then = time.monotonic()
     time.sleep(_BETWEEN_S)
-    after = {ident: use_of(pid) for ident, pid in firsts.items() if pid}
+    after = {ident: use_of(pid, own[ident]) for ident, pid in firsts.items() if pid}
     passed_s = time.monotonic() - then
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for record in known:

@@ -7,7 +7,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import init
+from overlayfs_py.containers import cgroup, init
 from overlayfs_py.containers.frames import Kind
 from overlayfs_py.containers.streams import Ends
 from overlayfs_py.errors import Failure
@@ -15,7 +15,8 @@ from overlayfs_py.mounts import children
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from overlayfs_py.containers.init import Container
     from overlayfs_py.containers.launch import Launch
@@ -53,7 +54,8 @@ def start(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
 
     def fork(stdio: tuple[int, ...], terminal_to: socket.socket | None) -> Child:
         numbers = _STDIO if terminal_to else ()
-        return _fork(launch.container(numbers, terminal_to, network_fd), mask, stdio)
+        container = launch.container(numbers, terminal_to, network_fd)
+        return _fork(container, cgroup.of(launch.directory), mask, stdio)
 
     return wired(fork, tty=launch.record.tty, has_stdin=launch.record.stdin_open)
 
@@ -103,11 +105,14 @@ def _close(ends: Ends) -> None:
         os.close(fd)
 
 
-def _fork(container: Container, mask: set[int], stdio: tuple[int, ...]) -> Child:
+def _fork(
+    container: Container, own_cgroup: Iterable[Path], mask: set[int], stdio: tuple[int, ...]
+) -> Child:
     monitor_fd = os.pidfd_open(os.getpid())
 
     def be_first(report: Report) -> int:
         children.die_with(monitor_fd, signal.SIGKILL)
+        cgroup.enter(own_cgroup)
         for number, fd in zip(_STDIO, stdio, strict=True):
             os.dup2(fd, number)
         return init.run(container, mask, report)

@@ -75,6 +75,9 @@ class Asked(NamedTuple):
     dns: tuple[str, ...] = ()
     ulimits: tuple[str, ...] = ()
     memory_bytes: int = 0
+    memory_swap_bytes: int = 0
+    nano_cpus: int = 0
+    pids: int = 0
     shm_bytes: int = 64 << 20
     upper_bytes: int = 0
     init: bool = False
@@ -167,6 +170,9 @@ def _record(image: StoredImage, asked: Asked) -> ContainerRecord:
         dns=asked.dns,
         ulimits=asked.ulimits,
         memory_bytes=asked.memory_bytes,
+        memory_swap_bytes=asked.memory_swap_bytes,
+        nano_cpus=asked.nano_cpus,
+        pids=asked.pids,
         shm_bytes=asked.shm_bytes,
         upper_bytes=asked.upper_bytes,
         init=asked.init,

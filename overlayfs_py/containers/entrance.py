@@ -14,7 +14,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import door, state
+from overlayfs_py.containers import cgroup, door, state
 from overlayfs_py.containers.state import NotRunning, Status
 from overlayfs_py.errors import Failure
 from overlayfs_py.syscalls import namespaces
@@ -40,6 +40,7 @@ class Entrance(NamedTuple):
 
     user: int | None
     others: dict[str, int]
+    cgroup: tuple[Path, ...] = ()  # to be entered while the host's files are in sight
 
     def enter_outside(self) -> None:
         """Take the rights that entering takes; the next child is in the pid namespace."""
@@ -103,9 +104,10 @@ def open_entrance(directory: Path, record: ContainerRecord) -> Entrance:
         if first.status is not Status.RUNNING:
             raise NotRunning(record.name)
         try:
-            return _open(record, monitor, first.pid)
+            opened = _open(record, monitor, first.pid)
         except (FileNotFoundError, ProcessLookupError):
             raise NotRunning(record.name) from None
+        return opened._replace(cgroup=cgroup.of(directory))
 
 
 def _connected(directory: Path, record: ContainerRecord) -> socket.socket:

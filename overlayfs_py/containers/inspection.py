@@ -81,7 +81,7 @@ def _state(state: State) -> dict[str, Json]:
         "Running": state.status in _RUNNING,
         "Paused": state.status is Status.PAUSED,
         "Restarting": state.status is Status.RESTARTING,
-        "OOMKilled": False,
+        "OOMKilled": state.out_of_memory,
         "Dead": False,
         "Pid": state.pid,
         "ExitCode": state.exit_code,
@@ -176,6 +176,9 @@ def _host_config(record: ContainerRecord) -> dict[str, Json]:
         "ShmSize": record.shm_bytes,
         "Runtime": record.runtime or DRIVER,
         "Memory": record.memory_bytes,
+        "MemorySwap": record.memory_swap_bytes or 2 * record.memory_bytes,
+        "NanoCpus": record.nano_cpus,
+        "PidsLimit": record.pids or None,
         "Init": record.init,
     }
 

@@ -264,6 +264,7 @@ def _wait_for_lock(store: Store, record: ContainerRecord) -> None:
 
 
 def _remove_here(store: Store, record: ContainerRecord, *, with_volumes: bool) -> None:
+    state_of(store, record)  # which cleans up after a monitor that was killed
     try:
         store.containers.remove(record)
     except FileNotFoundError:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from overlayfs_py.containers import command, output_log, signals, state, user_namespace
+from overlayfs_py.containers import cgroup, command, output_log, signals, state, user_namespace
 from overlayfs_py.containers.audience import Audience
+from overlayfs_py.containers.cgroup_limits import Limits
 from overlayfs_py.containers.door import Client, Door
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
 from overlayfs_py.containers.filesystem import Filesystem
@@ -38,6 +39,7 @@ from overlayfs_py.syscalls import signal_fds, terminals
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
+    from pathlib import Path
 
     from overlayfs_py.containers.command import Command
     from overlayfs_py.containers.event_loop import Timer
@@ -113,6 +115,8 @@ class Monitor:
         self._frozen: Frozen | None = None
         self._health: HealthCheck | None = None
         self._is_over = False
+        self._cgroup: tuple[Path, ...] = ()
+        self._killed_before = 0  # for want of memory, in earlier runs of the command
         self._size: tuple[int, int] | None = None
 
     def run(self, first_client: socket.socket | None, on_ready: Callable[[], None]) -> None:
@@ -122,6 +126,8 @@ class Monitor:
             OSError: it could not be started.
         """
         try:
+            limits = Limits.of(self._launch.record)
+            self._cgroup = cgroup.make(self._launch.directory, self._launch.record.id, limits)
             self._network.open()
             self._filesystem.mount(self._network.names)
             door = Door(self._loop, self._launch.directory, self)
@@ -142,6 +148,7 @@ class Monitor:
         finally:
             self._filesystem.close()
             self._network.close()
+            cgroup.remove(self._launch.directory)
 
     def _await_attachment(self, client: Client) -> None:
         self._loop.run_until(lambda: client in self._audience.attached or client.is_closed)
@@ -161,6 +168,7 @@ class Monitor:
         self._streams.listeners += self._audience.attached
         if self._size is not None:
             self._resize(*self._size)
+        self._killed_before = cgroup.out_of_memory_kills(self._cgroup)
         self._change(
             status=Status.RUNNING,
             pid=self._command.child.pid,
@@ -168,6 +176,7 @@ class Monitor:
             finished_ns=0,
             exit_code=0,
             error="",
+            out_of_memory=False,
             ports=self._network.ports,
         )
 
@@ -229,7 +238,12 @@ class Monitor:
         streams.close()
         self._streams = self._command = None
         self._change(
-            status=Status.EXITED, pid=0, exit_code=status, finished_ns=time.time_ns(), ports=()
+            status=Status.EXITED,
+            pid=0,
+            exit_code=status,
+            finished_ns=time.time_ns(),
+            ports=(),
+            out_of_memory=cgroup.out_of_memory_kills(self._cgroup) > self._killed_before,
         )
         self._frozen = None
         if self._health is not None:

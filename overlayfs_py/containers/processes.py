@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from overlayfs_py.containers import cgroup
+
 _PROC = Path("/proc")
 _GONE = (FileNotFoundError, ProcessLookupError)
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -67,20 +69,27 @@ class Use(NamedTuple):
     pids: int = 0
 
 
-def use_of(first: int) -> Use:
-    """What a container uses; memory that processes share counts once (Pss of proc(5))."""
+def use_of(first: int, own_cgroup: tuple[Path, ...] = ()) -> Use:
+    """What a container uses.
+
+    Its cgroup says how much memory, if there is one that counts it; otherwise memory that processes
+    share counts once (Pss of proc(5)).
+    """
+    counted = cgroup.memory_bytes(own_cgroup)
     pids = inside(first)
     cpu_s, memory, read, written = 0.0, 0, 0, 0
     for pid in pids:
         with suppress(*_GONE, PermissionError):
             fields = _fields(pid)
             cpu_s += (int(fields[11]) + int(fields[12])) / _TICKS
-            memory += _kilobytes(pid) * 1024
+            memory += _kilobytes(pid) * 1024 if counted is None else 0
             io = dict(line.split(": ") for line in (_PROC / f"{pid}/io").read_text().splitlines())
             read += int(io["read_bytes"])
             written += int(io["write_bytes"])
     received, sent = _traffic(first)
-    return Use(cpu_s, memory, read, written, received, sent, len(pids))
+    return Use(
+        cpu_s, memory if counted is None else counted, read, written, received, sent, len(pids)
+    )
 
 
 def _kilobytes(pid: int) -> int:

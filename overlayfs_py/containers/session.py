@@ -19,7 +19,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from overlayfs_py.containers import command, process, signals, streams
+from overlayfs_py.containers import cgroup, command, process, signals, streams
 from overlayfs_py.containers.door import Client
 from overlayfs_py.containers.entrance import open_entrance
 from overlayfs_py.containers.event_loop import READABLE, EventLoop
@@ -245,6 +245,7 @@ def _become(
 ) -> NoReturn:
     """Become the command, in a process that is in the container's pid namespace only."""
     os.setsid()
+    cgroup.enter(entrance.cgroup)
     entrance.enter()
     os.chdir("/")
     for number, fd in zip(_STDIO, stdio, strict=True):

@@ -7,11 +7,13 @@ holder of the lock is what a killed monitor left: the kernel ended the container
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from overlayfs_py.containers import cgroup
 from overlayfs_py.errors import Failure
 from overlayfs_py.store import durable, locks
 from overlayfs_py.store.containers import LOCK
@@ -64,6 +66,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""  # why it could not be started
     restarts: int = 0
     was_stopped: bool = False  # by a person: `unless-stopped` leaves it so
+    out_of_memory: bool = False  # whether the kernel killed a process for want of memory
     health: HealthState = HealthState.NONE
     failing_streak: int = 0
     ports: tuple[str, ...] = ()  # as bound: ADDRESS:PORT->PORT/tcp
@@ -84,6 +87,7 @@ def read(directory: Path) -> State:
         # It is written without waiting for the disk: a power cut may have left an empty one.
         return State(status=Status.EXITED, exit_code=KILLED_STATUS)
     if state.status in _LIVING and not locks.is_held(directory / LOCK):
+        _clean_up(directory)
         return msgspec.structs.replace(
             state,
             status=Status.EXITED,
@@ -101,6 +105,16 @@ def write(directory: Path, state: State) -> None:
     temporary = directory / f".{FILE}"
     temporary.write_bytes(msgspec.json.encode(state))
     temporary.rename(directory / FILE)
+
+
+def _clean_up(directory: Path) -> None:
+    """Remove what the kernel has not, when it ended all that the monitor had started."""
+    if not (directory / cgroup.FILE).exists():
+        return
+    held = locks.try_acquire(directory / LOCK, locks.Mode.EXCLUSIVE)
+    if held is not None:  # else another monitor has its own there by now
+        with held, suppress(OSError):
+            cgroup.remove(directory)
 
 
 def _changed_ns(directory: Path) -> int:

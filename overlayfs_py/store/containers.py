@@ -118,6 +118,9 @@ class ContainerRecord(Record, frozen=True, kw_only=True):
     dns: tuple[str, ...] = ()
     ulimits: tuple[str, ...] = ()  # NAME=SOFT[:HARD]
     memory_bytes: int = 0  # 0: unlimited
+    memory_swap_bytes: int = 0  # of memory and swap; 0: twice the memory, -1: unlimited
+    nano_cpus: int = 0
+    pids: int = 0
     shm_bytes: int = 64 << 20
     upper_bytes: int = 0  # what its upper may hold; 0: unlimited
     init: bool = False
