@@ -4,62 +4,41 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from overlayfs_py.builds.context import Context, Item, Path
-
-
-class Rule(Protocol):
-    """One line that decided about a path."""
-
-    @property
-    def excludes(self) -> bool:
-        """Whether it hides the path; a line with `!` shows it."""
-
-    @property
-    def text(self) -> str:
-        """The line as it was written."""
-
-    @property
-    def line(self) -> int:
-        """Its number in its file."""
-
-
-class Rules(Protocol):
-    """Lines of which the last that matches a path, or a directory above it, decides."""
-
-    @property
-    def has_exceptions(self) -> bool:
-        """Whether a line shows something again."""
-
-    def match(self, path: str, is_directory: bool) -> Rule | None:
-        """Return the line that decides about a path below the root."""
+    from overlayfs_py.dockerfile.ignore import Ignored, IgnoreRules
 
 
 class ContextView:
     """What a build sees of a context."""
 
-    def __init__(self, context: Context, ignore: Rules | None) -> None:
+    def __init__(self, context: Context, ignore: IgnoreRules | None) -> None:
         self.context = context
-        self._ignore = ignore
+        self._told: dict[Path, Ignored] = {} if ignore is None else {(): ignore.root}
 
-    def rule_of(self, item: Item) -> Rule | None:
-        """Return the rule that hides an object, taken by itself."""
-        if self._ignore is None or not item.path:
-            return None
-        rule = self._ignore.match(text_of(item.path), item.is_directory)
-        return rule if rule is not None and rule.excludes else None
+    def told_of(self, item: Item) -> Ignored | None:
+        """Return what the rules say of an object, None if there are none."""
+        return self._told_of(item.path, keep=item.is_directory) if self._told else None
+
+    def _told_of(self, path: Path, *, keep: bool = True) -> Ignored:
+        told = self._told.get(path)
+        if told is None:
+            told = self._told_of(path[:-1]).below(text_of(path))
+            if keep:
+                self._told[path] = told
+        return told
 
     def is_hidden(self, item: Item) -> bool:
         """Whether a rule hides an object; of a directory something may show all the same."""
-        return self.rule_of(item) is not None
+        told = self.told_of(item)
+        return told is not None and told.excluded
 
     def may_have(self, directory: Item) -> bool:
         """Whether there may be anything below a directory that is not hidden."""
-        if self._ignore is None or self._ignore.has_exceptions:
-            return True
-        return not self.is_hidden(directory)
+        told = self.told_of(directory)
+        return told is None or not told.excluded or told.may_show(text_of(directory.path))
 
     def is_there(self, item: Item) -> bool:
         """Whether an object shows: itself, or a directory for what is in it."""
@@ -72,7 +51,7 @@ class ContextView:
     def children(self, directory: Item) -> list[Item]:
         """Return what is in a directory but for hidden files; hidden directories may show."""
         found = self.context.children(directory)
-        if self._ignore is None:
+        if not self._told:
             return found
         return [child for child in found if not self.is_hidden(child) or self._is_way(child)]
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.builds.draft import Content, Draft, Node
 from overlayfs_py.builds.failures import CannotPlace
-from overlayfs_py.builds.modes import AS_IT_IS, Mode
+from overlayfs_py.builds.modes import AS_IT_IS, DIRECTORY_MODE, Mode
 from overlayfs_py.builds.owners import ROOT, Owner, find_owner
+from overlayfs_py.builds.unpacking import Spool, is_archive, unpack
 from overlayfs_py.containers.image_files import ImageFiles
 from overlayfs_py.packs.values import shown
 from overlayfs_py.store.layer_writing import write_made_layer
@@ -38,7 +39,6 @@ class CopyOptions:
 
     owner: str = ""  # USER[:GROUP] of `--chown`; empty: as the context has it
     mode: Mode = AS_IT_IS
-    unpack: bool = False  # archives are unpacked, as ADD does
     latest_ns: int | None = None  # SOURCE_DATE_EPOCH: no time of the layer is later
 
 
@@ -70,9 +70,21 @@ def write_copy(
         owner = None
         if options.owner:
             owner = find_owner(options.owner, files, f"--chown={options.owner}")
+        spool = Spool(stack.enter_context(addition.scratch_file()))
         for each in selected:
-            _Copy(draft, options, owner).run(each, destination)
+            if each.unpacks and is_archive(each.context, each.source):
+                _unpack(draft, each, destination, owner, spool)
+            else:
+                _Copy(draft, options, owner).run(each, destination)
         return _write(addition, draft)
+
+
+def _unpack(
+    draft: Draft, selected: Selected, destination: str, owner: Owner | None, spool: Spool
+) -> None:
+    place = draft.resolve(components(destination))
+    draft.make_directories(place, DIRECTORY_MODE, *(owner or ROOT))
+    unpack(draft, place, selected.context, selected.source, owner, spool)
 
 
 def write_directory(
@@ -95,7 +107,7 @@ def write_directory(
         files = stack.enter_context(ImageFiles(base)) if base else None
         draft = Draft(files, latest_ns)
         ids = find_owner(owner, files, f"USER {owner}") if owner else ROOT
-        draft.make_directories(draft.resolve(components(path)), 0o755, *ids)
+        draft.make_directories(draft.resolve(components(path)), DIRECTORY_MODE, *ids)
         return _write(addition, draft)
 
 
@@ -130,8 +142,6 @@ class _Copy:
         for entry in selected.entries:
             path = (*place, *entry.below)
             item = entry.item
-            if stat.S_ISSOCK(item.mode):
-                continue  # no layer has a place for it
             before = self._draft.find(path)
             if item.is_directory:
                 self._put_directory(path, before, entry, context)
@@ -190,6 +200,8 @@ class _Copy:
         node.mode = stat.S_IFMT(item.mode) | self._mode.applied(item.mode)
         if item.is_file:
             node.content = self._content(item, context)
+        elif stat.S_ISSOCK(item.mode):  # no tar has a place for one: an empty file, as BuildKit
+            node.mode, node.content = stat.S_IFREG | stat.S_IMODE(node.mode), Content(0, tuple)
         return node
 
     def _content(self, item: Item, context: Context) -> Content:

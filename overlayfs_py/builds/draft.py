@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import stat
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py import link_walk
 from overlayfs_py.builds.failures import CannotPlace
 from overlayfs_py.layers.reserved_xattrs import disk_name
-from overlayfs_py.packs.values import Metadata, shown
+from overlayfs_py.packs.values import Hole, Metadata, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from overlayfs_py.containers.image_files import ImageFile, ImageFiles
     from overlayfs_py.packs.layer_writer import LayerWriter
@@ -45,7 +46,7 @@ class Node:
     rdev: int = 0
     target: bytes = b""  # of a symbolic link
     content: Content | None = None
-    below: ImageFile | None = None  # what the base has here: a directory that shows through
+    below: ImageFile | None = None  # of the base, and shows: a directory, or the file itself
     covers: bool = False  # the base has a directory in this place, which does not show
     is_changed: bool = False
     is_way: bool = False  # something below has changed
@@ -82,7 +83,7 @@ class Draft:
     def child(self, directory: Node, name: bytes) -> Node | None:
         """Return what a directory has under a name."""
         known = directory.children.get(name)
-        if known is not None or directory.below is None:
+        if known is not None or directory.below is None or not directory.is_directory:
             return known
         assert self._base is not None
         found = self._base.look(directory.below, name)
@@ -127,16 +128,15 @@ class Draft:
         assert self._base is not None
         seen = file.attributes
         is_link = stat.S_ISLNK(seen.mode)
-        is_directory = stat.S_ISDIR(seen.mode)
         return Node(
             seen.mode,
             seen.uid,
             seen.gid,
             seen.mtime_ns,
-            self._base.xattrs(file) if is_directory else {},
+            self._base.xattrs(file) if stat.S_ISDIR(seen.mode) else {},
             seen.rdev,
             self._base.read_link(file) if is_link else b"",
-            below=file if is_directory else None,
+            below=file,
         )
 
     # Changing.
@@ -145,9 +145,36 @@ class Draft:
         """Put an object in its place, in a directory that is there; what was there is replaced."""
         parent = self._changing(path)
         before = self.child(parent, path[-1])
-        node.covers = before is not None and (before.below is not None or before.covers)
+        if before is not None:
+            is_base_directory = before.is_directory and before.below is not None
+            node.covers = is_base_directory or before.covers
         node.is_changed = True
         parent.children[path[-1]] = node
+
+    def link(self, path: Path, target: Path) -> None:
+        """Give what is at `target`, which is no directory, another name.
+
+        A file of the base is then one of this layer, too: links cannot lead from one to another.
+
+        Raises:
+            CannotPlace: nothing is there, or a directory.
+        """
+        node = self.find(target)
+        if node is None or node.is_directory:
+            why = "is a directory" if node is not None else "is not there"
+            raise CannotPlace(shown(path), f"a hard link to {shown(target)}, which {why}")
+        if node.below is not None:
+            node = self._copied_up(node, node.below)
+            self.put(target, node)
+        self.put(path, replace(node, covers=False))
+
+    def _copied_up(self, node: Node, file: ImageFile) -> Node:
+        base = self._base
+        assert base is not None
+        content = None
+        if stat.S_ISREG(node.mode):
+            content = Content(file.attributes.size, partial(_pieces, base, file))
+        return replace(node, xattrs=base.xattrs(file), content=content, below=None)
 
     def describe(self, path: Path, like: Node) -> None:
         """Give a directory that is there the metadata of another."""
@@ -221,6 +248,11 @@ class Draft:
                 layer.add_file(path, meta, node.content.size, node.content.data())
         else:
             layer.add_special(path, kind, meta, node.rdev)
+
+
+def _pieces(base: ImageFiles, file: ImageFile) -> Iterator[DataOrHole]:
+    for piece in base.pieces(file):
+        yield Hole(piece) if isinstance(piece, int) else piece
 
 
 def _link_target(place: _Place) -> bytes | None:

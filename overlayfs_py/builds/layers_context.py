@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from typing import TYPE_CHECKING, Self, cast
 
@@ -23,12 +24,12 @@ class LayersContext:
     Layers never change, so that nothing is ever `ChangedMeanwhile`.
     """
 
-    def __init__(
-        self, layers: Sequence[StoredLayer], name: str, *, owned: bool = True, stats_name: str = ""
-    ) -> None:
+    def __init__(self, layers: Sequence[StoredLayer], name: str, *, owned: bool = True) -> None:
         """Open the layers, lowest first, which the caller keeps in the store meanwhile."""
         self.name = name
-        self.stats_name = stats_name
+        # Inode numbers are those of this very stack.
+        stack = "".join(layer.diff_id for layer in layers)
+        self.stats_name = f"layers-{hashlib.sha256(stack.encode()).hexdigest()[:32]}"
         self._owned = owned
         self._files = ImageFiles(layers)
         self.root = self._item(self._files.root()) if layers else _EMPTY_ROOT
@@ -64,8 +65,7 @@ class LayersContext:
             yield Hole(piece) if isinstance(piece, int) else piece
 
     def stamp(self, item: Item) -> tuple[int, ...]:
-        layer = _file(item).layer or ""
-        return (hash_of(layer), cast("int", item.inode), item.size, item.mode)
+        return (cast("int", item.inode), item.size, item.mode)
 
     def is_at_rest(self, item: Item, since_ns: int) -> bool:
         del item, since_ns
@@ -88,11 +88,6 @@ class LayersContext:
 
 
 _EMPTY_ROOT = Item((), stat.S_IFDIR | 0o755, 0, 0, 0, 0, 0, 2, 0)
-
-
-def hash_of(layer: str) -> int:
-    """A layer's digest as a number."""
-    return int(layer.partition(":")[2][:15] or "0", 16)
 
 
 def _file(item: Item) -> ImageFile:

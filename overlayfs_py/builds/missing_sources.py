@@ -22,8 +22,8 @@ def why_missing(view: ContextView, path: Path) -> str:
         found = view.context.look(here, name) if here.is_directory else None
         if found is None:
             return _why_absent(view, here, path, at)
-        if (rule := view.rule_of(found)) is not None and not _shows(view, found):
-            return f"not in the context: line {rule.line} of .dockerignore hides it: {rule.text}"
+        if view.is_hidden(found) and not (found.is_directory and view.may_have(found)):
+            return _why_hidden(view, found)
         if found.is_symlink:
             target = text_of((view.context.read_link(found),))
             return f"not found: {shown(found.path)} is a link to {target}, which is not there"
@@ -31,8 +31,12 @@ def why_missing(view: ContextView, path: Path) -> str:
     return "not found"
 
 
-def _shows(view: ContextView, item: Item) -> bool:
-    return item.is_directory and view.may_have(item)
+def _why_hidden(view: ContextView, item: Item) -> str:
+    told = view.told_of(item)
+    rule = None if told is None else told.rule
+    assert rule is not None  # what is hidden is hidden by one
+    place = f"{rule.position.file}:{rule.position.line}"
+    return f"not in the context: {place} hides it: {rule.text}"
 
 
 def _why_absent(view: ContextView, directory: Item, path: Path, at: int) -> str:

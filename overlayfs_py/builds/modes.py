@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _LARGEST = 0o7777
-_MADE_DIRECTORY = 0o755  # what no source has a mode for
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[rwxXst]*|[ugo]))+)")
-_ACTION = re.compile(r"([-+=])([rwxXst]*|[ugo])")
+DIRECTORY_MODE = 0o755  # of what no source has a mode for
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _OF_CLASS = {"u": 0o700, "g": 0o070, "o": 0o007}
 _SHIFT = {"u": 6, "g": 3, "o": 0}
 _SET_ID = {"u": stat.S_ISUID, "g": stat.S_ISGID, "o": 0}
@@ -32,7 +32,7 @@ class Mode:
     @property
     def of_made_directories(self) -> int:
         """Return the mode of the directories on the way to a destination."""
-        return _MADE_DIRECTORY if self.octal is None else self.octal & 0o777
+        return DIRECTORY_MODE if self.octal is None else self.octal & 0o777
 
     def applied(self, mode: int) -> int:
         """Return the permission bits of something with these type and permission bits."""

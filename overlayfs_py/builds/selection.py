@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from overlayfs_py.builds.context import Context, Item, Path
-    from overlayfs_py.builds.context_view import Rules
+    from overlayfs_py.dockerfile.ignore import Ignored, IgnoreRules
 
 _ANY_DIRECTORIES = "**"
 _PIVOT = "/./"
@@ -37,6 +37,7 @@ class Selected(NamedTuple):
     context: Context
     name: bytes  # what it is called in a directory that it is copied to
     entries: tuple[Entry, ...]  # itself first, each directory before what is in it, by name
+    unpacks: bool = False  # an archive is unpacked, as ADD does
 
     @property
     def source(self) -> Item:
@@ -48,9 +49,10 @@ def select(
     context: Context,
     sources: Sequence[str],
     *,
-    ignore: Rules | None = None,
-    exclude: Rules | None = None,
+    ignore: IgnoreRules | None = None,
+    exclude: IgnoreRules | None = None,
     parents: bool = False,
+    unpacks: bool = False,
 ) -> tuple[Selected, ...]:
     """Return what the sources name, in their order; a pattern may name nothing.
 
@@ -60,6 +62,7 @@ def select(
         ignore: the rules of a .dockerignore: what they hide is not there.
         exclude: rules of `--exclude`, on paths below each source.
         parents: keep the directories on the way to a source, or from `/./` in it on.
+        unpacks: archives are to be unpacked.
 
     Raises:
         SourceNotFound: a source names nothing; it says what is near, or which rule hides it.
@@ -75,17 +78,28 @@ def select(
                 found += _sources(view, source, exclude)
         except BadPattern:
             raise SourceNotFound(source, "this cannot be a pattern") from None
-    return tuple(found)
+    return tuple(each._replace(unpacks=unpacks) for each in found)
 
 
-def _sources(view: ContextView, source: str, exclude: Rules | None) -> Iterator[Selected]:
+def select_all(context: Context, *, unpacks: bool = False) -> tuple[Selected, ...]:
+    """Return all that lies in a context's root, each as a source of its own."""
+    view = ContextView(context, None)
+    return tuple(
+        Selected(context, item.path[-1], tuple(_Walk(view, None).run(item)), unpacks)
+        for item in context.children(context.root)
+    )
+
+
+def _sources(view: ContextView, source: str, exclude: IgnoreRules | None) -> Iterator[Selected]:
     for path in _resolved(view, source):
         item = _follow(view, path, source)
         name = path[-1] if path else b""
         yield Selected(view.context, name, tuple(_Walk(view, exclude).run(item)))
 
 
-def _with_parents(view: ContextView, source: str, exclude: Rules | None) -> Iterator[Selected]:
+def _with_parents(
+    view: ContextView, source: str, exclude: IgnoreRules | None
+) -> Iterator[Selected]:
     base, pivot, text = source.partition(_PIVOT)
     if not pivot:
         base, text = "/", source
@@ -121,8 +135,8 @@ def _resolved(view: ContextView, source: str) -> list[Path]:
     fixed = next((at for at, each in enumerate(components) if has_wildcards(each)), None)
     if fixed is None:
         return [tuple(map(_name, components))]
-    start = _find(view, tuple(map(_name, components[:fixed])))
-    if start is None or not start.is_directory:
+    start = _follow(view, tuple(map(_name, components[:fixed])), source)
+    if not start.is_directory:
         return []
     return list(_matching(view, start, components[fixed:]))
 
@@ -154,13 +168,6 @@ def _rests(pattern: Sequence[str], name: str) -> Iterator[Sequence[str]]:
         yield pattern[1:]
 
 
-def _find(view: ContextView, path: Path) -> Item | None:
-    try:
-        return _way(view, path, follow_last=True)[-1]
-    except FileNotFoundError:
-        return None
-
-
 def _way(view: ContextView, path: Path, *, follow_last: bool) -> list[Item]:
     return link_walk.follow(
         view.context.root,
@@ -190,54 +197,59 @@ class _Walk:
     """One source, and what is in it."""
 
     def __init__(
-        self, view: ContextView, exclude: Rules | None, include: Sequence[str] | None = None
+        self, view: ContextView, exclude: IgnoreRules | None, include: Sequence[str] | None = None
     ) -> None:
         self._view = view
-        self._exclude = exclude
+        self._exclude = None if exclude is None else exclude.root
         self._include = include
         self._pending: list[Entry] = []  # directories that nothing of has been copied yet
 
     def run(self, source: Item) -> Iterator[Entry]:
         yield Entry((), source)
         if source.is_directory:
-            rests = () if self._include is None else (self._include,)
-            yield from self._below(source, (), "", rests, included=self._include is None)
+            rests = None if self._include is None else (self._include,)
+            yield from self._below(source, (), rests, self._exclude)
 
     def _below(
         self,
         directory: Item,
         below: Path,
-        text: str,
-        rests: Sequence[Sequence[str]],
-        *,
-        included: bool,
+        rests: Sequence[Sequence[str]] | None,
+        told: Ignored | None,
     ) -> Iterator[Entry]:
-        """What is in a directory: all of it where the directory is `included`, else by pattern."""
+        """What is in a directory.
+
+        Args:
+            directory: which one.
+            below: where it is, seen from the source.
+            rests: what of the pattern is left for what is in it; None: all is wanted.
+            told: what `--exclude` says of it.
+        """
         for child in self._view.children(directory):
             name = child.path[-1]
-            here = f"{text}/{text_of((name,))}" if text else text_of((name,))
-            left = [] if included else [r for rest in rests for r in _rests(rest, text_of((name,)))]
-            wanted = included or any(not rest for rest in left)
-            if not wanted and not (child.is_directory and left):
-                continue
-            is_excluded, below_too = self._excluded(here, is_directory=child.is_directory)
             entry = Entry((*below, name), child)
-            if wanted and not is_excluded and not self._view.is_hidden(child):
+            left = rests
+            if rests is not None:
+                left = [more for rest in rests for more in _rests(rest, text_of((name,)))]
+                if any(not rest for rest in left):
+                    left = None
+            if left is not None and not (child.is_directory and left):
+                continue
+            here = None if told is None else told.below(text_of(entry.below))
+            is_out = here is not None and here.excluded
+            if left is None and not is_out and not self._view.is_hidden(child):
                 yield from self._pending
                 self._pending.clear()
                 yield entry
                 if child.is_directory:
-                    yield from self._below(child, entry.below, here, left, included=True)
-            elif child.is_directory and not below_too and self._view.may_have(child):
+                    yield from self._below(child, entry.below, None, here)
+            elif child.is_directory and self._may_have(entry, here):
                 self._pending.append(entry._replace(is_implied=True))
-                yield from self._below(child, entry.below, here, left, included=wanted)
+                yield from self._below(child, entry.below, left, here)
                 del self._pending[-1:]
 
-    def _excluded(self, path: str, *, is_directory: bool) -> tuple[bool, bool]:
-        """Whether `--exclude` leaves a path out, and surely all that is below it."""
-        if self._exclude is None:
-            return False, False
-        rule = self._exclude.match(path, is_directory)
-        if rule is None or not rule.excludes:
-            return False, False
-        return True, not self._exclude.has_exceptions
+    def _may_have(self, entry: Entry, told: Ignored | None) -> bool:
+        """Whether something below a directory may be wanted, though it is not itself."""
+        if told is not None and told.excluded and not told.may_show(text_of(entry.below)):
+            return False
+        return self._view.may_have(entry.item)

@@ -7,6 +7,7 @@ blobs and layers that the next one finds, or that gc removes.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
@@ -21,6 +22,7 @@ from overlayfs_py.store.records import Form, ImageEntry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
+    from typing import BinaryIO
 
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.manifest import Manifest
@@ -119,6 +121,10 @@ class Addition:
         with self._own(facts.diff_id, wait=True):
             found = self.find_layer(facts.diff_id)
             return self._place(ingest, facts) if found is None else found
+
+    def scratch_file(self) -> BinaryIO:
+        """Return an empty file without a name, on the store's disk; the caller closes it."""
+        return tempfile.TemporaryFile(dir=self._lease.directory)
 
     def note_blob(self, diff_id: Digest, blob: LayerBlob) -> None:
         """Note what else a layer of the store is compressed as, or where else it can be had."""

@@ -12,6 +12,7 @@ from overlayfs_py.builds.host_context import HostContext
 from overlayfs_py.builds.layers_context import LayersContext
 from overlayfs_py.builds.modes import AS_IT_IS, parse_mode
 from overlayfs_py.builds.selection import select
+from overlayfs_py.dockerfile.ignore import IgnoreRules
 from overlayfs_py.packs.from_directory import pack_directory
 from overlayfs_py.transfer.made_layers import add_packed
 
@@ -29,6 +30,10 @@ def layer_of(addition: Addition, directory: Path) -> StoredLayer:
     return add_packed(addition, lambda writer: pack_directory(bytes(directory), writer))
 
 
+def _rules(file: Path) -> IgnoreRules | None:
+    return IgnoreRules.parse(file.read_bytes()) if file.exists() else None
+
+
 @dataclass
 class Build:
     """A base and a context, on which instructions are carried out."""
@@ -43,9 +48,11 @@ class Build:
     def run(self, instruction: str) -> StoredLayer:
         """Carry one out; returns its layer."""
         name, *words = shlex.split(instruction)
-        flags = dict(
+        pairs = [
             word.removeprefix("--").partition("=")[::2] for word in words if word.startswith("--")
-        )
+        ]
+        flags = dict(pairs)
+        excluded = [value for flag, value in pairs if flag == "exclude"]
         words = [word for word in words if not word.startswith("--")]
         if name == "WORKDIR":
             user = flags.get("user", "")
@@ -56,11 +63,18 @@ class Build:
                 context = stack.enter_context(LayersContext(layers, flags["from"]))
             else:
                 context = stack.enter_context(HostContext(bytes(self.context), "the context"))
-            selected = select(context, words[:-1], parents="parents" in flags)
+            unpacks = name == "ADD" and flags.get("unpack") != "false"
+            selected = select(
+                context,
+                words[:-1],
+                ignore=_rules(self.context / ".dockerignore"),
+                exclude=IgnoreRules.parse("\n".join(excluded).encode()) if excluded else None,
+                parents="parents" in flags,
+                unpacks=unpacks,
+            )
             options = CopyOptions(
                 owner=flags.get("chown", ""),
                 mode=parse_mode(flags["chmod"]) if "chmod" in flags else AS_IT_IS,
-                unpack=name == "ADD",
                 latest_ns=self.latest_ns,
             )
             base = () if "link" in flags else self.base

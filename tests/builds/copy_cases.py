@@ -5,13 +5,18 @@ All of it is also built by buildkitd and buildah, see `scripts/compare-copies`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+import stat
+import tarfile
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.support.trees import Dir, File, Node, Symlink
+from tests.support.trees import Device, Dir, Fifo, File, HardLink, Socket, Symlink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tests.support.trees import Node
 
 
 @dataclass(frozen=True)
@@ -20,8 +25,10 @@ class Case:
     instruction: str
     shows: Mapping[str, str] | str  # an error's text is a string
     context: Mapping[str, Node] | None = None  # None: CONTEXT
+    differs: Mapping[str, str] = field(default_factory=dict)  # by builder, why another does else
 
 
+CAPABILITY = bytes.fromhex("0100000200200000000000000000000000000000")  # cap_net_raw+ep
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\nann:x:1001:1002:Ann:/home/ann:/bin/sh\n"
 GROUP = b"root:x:0:\nann:x:1002:\nstaff:x:50:ann\n"
 
@@ -57,85 +64,573 @@ CONTEXT: Mapping[str, Node] = {
     "out": Symlink("/etc/shadow"),
 }
 
+
+def tar(*members: tuple[str, str] | tuple[str, str, dict[str, object]], gz: str = "") -> bytes:
+    """A tar of (name, data); a name that ends in a slash is a directory's.
+
+    A third part sets fields of the entry.
+    """
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=f"w:{gz}", format=tarfile.PAX_FORMAT) as made:
+        for name, data, *more in members:
+            info = tarfile.TarInfo(name.rstrip("/"))
+            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            info.mode = 0o755 if name.endswith("/") else 0o644
+            info.size = len(data)
+            for fields in more:
+                for field, value in fields.items():
+                    setattr(info, field, value)
+            made.addfile(info, io.BytesIO(data.encode()))
+    return out.getvalue()
+
+
+def link(target: str, kind: bytes = tarfile.SYMTYPE) -> dict[str, object]:
+    return {"type": kind, "linkname": target}
+
+
+TAR = tar(("t/", ""), ("t/f", "data", {"uid": 3, "gid": 4, "mode": 0o4755}))
+SRC = {
+    "/new": "d 755 0:0",
+    "/new/deep": "d 755 0:0",
+    "/new/deep/z.txt": "f 644 0:0 z",
+    "/new/empty": "d 755 0:0",
+    "/new/x": "f 644 0:0 x",
+    "/new/y.txt": "f 644 0:0 y",
+}
+NEW = {"/new": "d 755 0:0"}
+A = "f 644 0:0 a"
+
 CASES = (
-    Case("a file under another name", "COPY a /b", {"/b": "f 644 0:0 a"}),
-    Case("a file into a directory that is there", "COPY a /dir", {"/dir/a": "f 644 0:0 a"}),
-    Case("a file into a directory, by its slash", "COPY a /dir/", {"/dir/a": "f 644 0:0 a"}),
-    Case(
-        "a file into a new directory",
-        "COPY a /new/",
-        {"/new": "d 755 0:0", "/new/a": "f 644 0:0 a"},
-    ),
+    # Where a file goes.
+    Case("a file under another name", "COPY a /b", {"/b": A}),
+    Case("a file into the root", "COPY a /", {"/a": A}),
+    Case("a file into a directory that is there", "COPY a /dir", {"/dir/a": A}),
+    Case("a file into a directory by its slash", "COPY a /dir/", {"/dir/a": A}),
+    Case("a file into a directory by a dot", "COPY a /dir/.", {"/dir/a": A}),
+    Case("a file into a new directory", "COPY a /new/", {**NEW, "/new/a": A}),
+    Case("a file into a new directory by a dot", "COPY a /new/.", {**NEW, "/new/a": A}),
     Case(
         "a file into new directories",
         "COPY a /new/er/name",
-        {"/new": "d 755 0:0", "/new/er": "d 755 0:0", "/new/er/name": "f 644 0:0 a"},
+        {**NEW, "/new/er": "d 755 0:0", "/new/er/name": A},
     ),
-    Case("a file over a file", "COPY a /file", {"/file": "f 644 0:0 a"}),
-    Case("a file through a link to a file", "COPY a /to-file", {"/file": "f 644 0:0 a"}),
-    Case("a file into a link to a directory", "COPY a /to-dir", {"/dir/a": "f 644 0:0 a"}),
-    Case("a file below a link", "COPY a /to-dir/sub/n", {"/dir/sub/n": "f 644 0:0 a"}),
-    Case("a link leads not above the root", "COPY a /up/n", {"/dir/n": "f 644 0:0 a"}),
+    Case("several files", "COPY a b.txt /new/", {**NEW, "/new/a": A, "/new/b.txt": "f 600 0:0 b"}),
+    Case("a later source replaces", "COPY a run /new", {"/new": "f 755 0:0 run"}),
+    Case("a file over a file", "COPY a /file", {"/file": A}),
+    Case("a file over a link in a directory", "COPY link /", {"/link": "f 644 0:0 x"}),
+    Case("a file through a link to a file", "COPY a /to-file", {"/file": A}),
+    Case("a file into a link to a directory", "COPY a /to-dir", {"/dir/a": A}),
+    Case("a file into a link by its slash", "COPY a /to-dir/", {"/dir/a": A}),
+    Case("a file below a link", "COPY a /to-dir/sub/n", {"/dir/sub/n": A}),
+    Case("a link leads not above the root", "COPY a /up/n", {"/dir/n": A}),
     Case(
         "a link that leads nowhere yet",
         "COPY a /to-nothing",
-        {"/not": "d 755 0:0", "/not/there": "f 644 0:0 a"},
+        {"/not": "d 755 0:0", "/not/there": A},
+    ),
+    Case(
+        "a directory by a link that leads nowhere yet",
+        "COPY a /to-nothing/",
+        {"/not": "d 755 0:0", "/not/there": "d 755 0:0", "/not/there/a": A},
     ),
     Case("links without an end", "COPY a /loop/x", "/loop: Too many levels of symbolic links"),
+    Case("a file below a file", "COPY a /file/x", "/file: cannot be made: it is no directory"),
     Case(
-        "a file below a file",
-        "COPY a /file/x",
+        "a file by a slash over a file",
+        "COPY a /file/",
         "/file: cannot be made: it is no directory",
     ),
+    Case("a destination that goes up", "COPY a /dir/../b", {"/b": A}),
+    Case("a destination above the root", "COPY a /../../b", {"/b": A}),
     Case(
-        "a file over a directory",
-        "COPY a /dir/../",
-        {"/a": "f 644 0:0 a"},
+        "a link is replaced in a directory", "COPY to-dir /", {"/to-dir": A}, {"to-dir": File(b"a")}
     ),
+    # What a file is like.
     Case(
-        "its mode is kept",
+        "modes are kept",
         "COPY b.txt run /dir/",
-        {
-            "/dir/b.txt": "f 600 0:0 b",
-            "/dir/run": "f 755 0:0 run",
-        },
+        {"/dir/b.txt": "f 600 0:0 b", "/dir/run": "f 755 0:0 run"},
+    ),
+    Case("set-id bits are kept", "COPY s /", {"/s": "f 6755 0:0"}, {"s": File(mode=0o6755)}),
+    Case("a context is root's", "COPY f /", {"/f": "f 644 0:0"}, {"f": File(uid=12, gid=13)}),
+    Case("an empty file", "COPY e /", {"/e": "f 644 0:0"}, {"e": File()}),
+    Case(
+        "hard links",
+        "COPY . /h/",
+        {"/h": "d 755 0:0", "/h/one": "f 644 0:0 1", "/h/two": "= /h/one"},
+        {"one": File(b"1"), "two": HardLink("one")},
     ),
     Case(
-        "a directory's contents",
-        "COPY src /new",
-        {
-            "/new": "d 755 0:0",
-            "/new/deep": "d 755 0:0",
-            "/new/deep/z.txt": "f 644 0:0 z",
-            "/new/empty": "d 755 0:0",
-            "/new/x": "f 644 0:0 x",
-            "/new/y.txt": "f 644 0:0 y",
-        },
+        "hard links by themselves",
+        "COPY one two /h/",
+        {"/h": "d 755 0:0", "/h/one": "f 644 0:0 1", "/h/two": "f 644 0:0 1"},
+        {"one": File(b"1"), "two": HardLink("one")},
     ),
     Case(
-        "a directory into one that is there",
+        "capabilities",
+        "COPY c /",
+        {"/c": f"f 755 0:0 c security.capability={CAPABILITY!r}"},
+        {"c": File(b"c", mode=0o755, xattrs={"security.capability": CAPABILITY})},
+    ),
+    Case(
+        "xattrs of users",
+        "COPY c /",
+        {"/c": "f 644 0:0 c user.x=b'1'"},
+        {"c": File(b"c", xattrs={"user.x": b"1"})},
+    ),
+    Case("a FIFO", "COPY . /p/", {"/p": "d 755 0:0", "/p/q": "p 640 0:0"}, {"q": Fifo(mode=0o640)}),
+    Case(
+        "a device",
+        "COPY . /p/",
+        {"/p": "d 755 0:0", "/p/q": "c 600 0:0 1:3"},
+        {"q": Device(stat.S_IFCHR, 1, 3)},
+    ),
+    Case(
+        "a block device",
+        "COPY . /p/",
+        {"/p": "d 755 0:0", "/p/q": "b 600 0:0 7:1"},
+        {"q": Device(stat.S_IFBLK, 7, 1)},
+        differs={"buildkit": "makes a character device of it"},
+    ),
+    Case("a socket", "COPY . /p/", {"/p": "d 755 0:0", "/p/q": "f 755 0:0"}, {"q": Socket()}),
+    Case(
+        "a name with a newline",
+        "COPY . /n/",
+        {"/n": "d 755 0:0", "/n/a\nb": A},
+        {"a\nb": File(b"a")},
+    ),
+    Case(
+        "a name of 255 bytes",
+        "COPY . /n/",
+        {"/n": "d 755 0:0", f"/n/{'n' * 255}": A},
+        {"n" * 255: File(b"a")},
+    ),
+    # Directories.
+    Case("a directory's contents", "COPY src /new", SRC),
+    Case("a directory's contents by a slash", "COPY src/ /new/", SRC),
+    Case("a directory's contents by a dot", "COPY src/. /new", SRC),
+    Case(
+        "a directory that is there keeps what it is",
         "COPY src/deep /private",
         {"/private/z.txt": "f 644 0:0 z"},
     ),
+    Case(
+        "a directory in it becomes the new one",
+        "COPY d /",
+        {"/private": "d 711 0:0", "/private/n": "f 644 0:0"},
+        {"d/private": Dir(mode=0o711), "d/private/n": File()},
+    ),
+    Case(
+        "a directory over a file",
+        "COPY src /file",
+        "/file: cannot copy a directory to what is none",
+    ),
+    Case(
+        "a directory in it over a file",
+        "COPY d /",
+        "/file: cannot copy a directory to what is none",
+        {"d/file/x": File()},
+    ),
+    Case(
+        "a directory in it over a link",
+        "COPY d /",
+        "/to-dir: cannot copy a directory to what is none",
+        {"d/to-dir/x": File()},
+    ),
+    Case(
+        "a file in it over a directory",
+        "COPY d /",
+        "/dir: cannot replace a directory with a file",
+        {"d/dir": File()},
+    ),
+    Case("a file in it over a link", "COPY d /", {"/to-dir": A}, {"d/to-dir": File(b"a")}),
+    Case(
+        "a link in it stays one", "COPY d /", {"/l": "l 0:0 ../../x"}, {"d/l": Symlink("../../x")}
+    ),
+    Case("a link in it over a file", "COPY d /", {"/file": "l 0:0 x"}, {"d/file": Symlink("x")}),
+    Case("the whole context", "COPY . /new", {**NEW, "/new/x": A}, {"x": File(b"a")}),
+    Case("the whole context by a slash", "COPY / /new", {**NEW, "/new/x": A}, {"x": File(b"a")}),
+    Case("an empty directory", "COPY d /new", NEW, {"d": Dir(mode=0o700)}),
+    Case(
+        "modes of directories",
+        "COPY . /new",
+        {**NEW, "/new/d": "d 1777 0:0"},
+        {"d": Dir(mode=0o1777)},
+    ),
+    # What is found.
     Case("a pattern", "COPY src/*.txt /dir/", {"/dir/y.txt": "f 644 0:0 y"}),
+    Case(
+        "a pattern takes hidden files",
+        "COPY * /n/",
+        {"/n": "d 755 0:0", "/n/.h": A, "/n/v": A},
+        {".h": File(b"a"), "v": File(b"a")},
+    ),
+    Case(
+        "a pattern of directories takes their contents",
+        "COPY d* /n/",
+        {"/n": "d 755 0:0", "/n/x": A, "/n/y": A},
+        {"d1/x": File(b"a"), "d2/y": File(b"a")},
+    ),
+    Case("a question mark", "COPY ?.txt /dir/", {"/dir/b.txt": "f 600 0:0 b"}),
+    Case("a class", "COPY [a-c].txt /dir/", {"/dir/b.txt": "f 600 0:0 b"}),
+    Case("a class that is not", "COPY [^a-c].txt /dir/", {}),
+    Case("a pattern over directories", "COPY */*.txt /dir/", {"/dir/y.txt": "f 644 0:0 y"}),
+    Case("a backslash", r"COPY a\\*b /n", {"/n": A}, {"a*b": File(b"a"), "axb": File()}),
     Case("a pattern that names nothing", "COPY *.none /dir/", {}),
+    Case(
+        "a pattern below what is not there",
+        "COPY none/*.txt /dir/",
+        "none/*.txt: not found in the context",
+    ),
+    Case("a pattern below a file", "COPY a/*.txt /dir/", {}),
     Case("a link is followed", "COPY link /dir/", {"/dir/link": "f 644 0:0 x"}),
+    Case("a link of a pattern is followed", "COPY lin? /dir/", {"/dir/link": "f 644 0:0 x"}),
+    Case("a link to a directory is followed", "COPY link-dir /new", SRC),
+    Case("a path through a link", "COPY link-dir/x /new", {"/new": "f 644 0:0 x"}),
+    Case(
+        "a link that leads out",
+        "COPY out /x",
+        "out: not found: out is a link to /etc/shadow, which is not there",
+    ),
+    Case("a source above the root", "COPY ../../a /b", {"/b": A}),
+    Case("a source by a slash", "COPY /a /b", {"/b": A}),
     Case(
         "a source that is not there",
         "COPY b.tx /dir/",
         "b.tx: not found in the context (did you mean b.txt?)",
     ),
+    Case(
+        "a source of another case",
+        "COPY SRC/x /dir/",
+        "SRC/x: not found in the context (did you mean src?)",
+    ),
+    Case(
+        "a source below a file",
+        "COPY a/x /dir/",
+        "a/x: not found in the context: a is no directory",
+    ),
+    Case(
+        "a source in a directory",
+        "COPY src/yy.txt /dir/",
+        "src/yy.txt: not found in the context: src has no yy.txt (did you mean src/y.txt?)",
+    ),
+    # .dockerignore
+    Case(
+        "an ignored file",
+        "COPY . /n/",
+        {"/n": "d 755 0:0", "/n/.dockerignore": "f 644 0:0 a", "/n/b": A},
+        {".dockerignore": File(b"a"), "a": File(b"a"), "b": File(b"a")},
+    ),
+    Case(
+        "an ignored source",
+        "COPY a /n/",
+        "a: not in the context: .dockerignore:2 hides it: a*",
+        {".dockerignore": File(b"# no\na*\n"), "a": File()},
+    ),
+    Case(
+        "an exception below an ignored directory",
+        "COPY . /n/",
+        {"/n": "d 755 0:0", "/n/d": "d 700 0:0", "/n/d/keep": A},
+        {
+            ".dockerignore": File(b"*\n!d/keep\n"),
+            "d": Dir(mode=0o700),
+            "d/keep": File(b"a"),
+            "d/x": File(),
+            "e/x": File(),
+        },
+    ),
+    Case(
+        "an ignored directory as source",
+        "COPY d /n/",
+        {"/n": "d 755 0:0", "/n/keep": A},
+        {".dockerignore": File(b"d\n!d/keep\n"), "d/keep": File(b"a"), "d/x": File()},
+    ),
+    Case(
+        "a pattern sees no ignored files",
+        "COPY *.c /n/",
+        {"/n": "d 755 0:0", "/n/a.c": A},
+        {".dockerignore": File(b"b.c"), "a.c": File(b"a"), "b.c": File()},
+    ),
+    # Flags.
     Case("owner by name", "COPY --chown=ann a /b", {"/b": "f 644 1001:1002 a"}),
     Case("owner and group", "COPY --chown=ann:staff a /b", {"/b": "f 644 1001:50 a"}),
     Case("owner by number", "COPY --chown=7 a /b", {"/b": "f 644 7:7 a"}),
+    Case("owner and group by number", "COPY --chown=7:8 a /b", {"/b": "f 644 7:8 a"}),
+    Case("owner and an empty group", "COPY --chown=ann: a /b", {"/b": "f 644 1001:1002 a"}),
+    Case("root and a group", "COPY --chown=root:staff a /b", {"/b": "f 644 0:50 a"}),
+    Case(
+        "an owner that is not there",
+        "COPY --chown=bob a /b",
+        "--chown=bob: no user 'bob' in the image's /etc/passwd",
+        differs={"buildkit": "takes root"},
+    ),
+    Case(
+        "a group that is not there",
+        "COPY --chown=ann:bobs a /b",
+        "--chown=ann:bobs: no group 'bobs' in the image's /etc/group",
+        differs={"buildkit": "takes the user's"},
+    ),
     Case(
         "owner of made directories",
         "COPY --chown=7:8 a /n/b",
         {"/n": "d 755 7:8", "/n/b": "f 644 7:8 a"},
     ),
+    Case(
+        "owner of all below",
+        "COPY --chown=7:8 src/deep /n",
+        {"/n": "d 755 7:8", "/n/z.txt": "f 644 7:8 z"},
+    ),
+    Case(
+        "owner of a link",
+        "COPY --chown=7:8 d /n",
+        {"/n": "d 755 7:8", "/n/l": "l 7:8 x"},
+        {"d/l": Symlink("x")},
+    ),
+    Case(
+        "a directory that is there keeps its owner",
+        "COPY --chown=7:8 a /dir/",
+        {"/dir/a": "f 644 7:8 a"},
+    ),
     Case("an octal mode", "COPY --chmod=4711 a /b", {"/b": "f 4711 0:0 a"}),
+    Case(
+        "an octal mode of directories",
+        "COPY --chmod=711 src /new",
+        {path: told.replace("644", "711").replace("755", "711") for path, told in SRC.items()},
+    ),
+    Case(
+        "an octal mode of made directories",
+        "COPY --chmod=711 a /n/b",
+        {"/n": "d 711 0:0", "/n/b": "f 711 0:0 a"},
+    ),
+    Case("a mode and its zeros", "COPY --chmod=0640 a /b", {"/b": "f 640 0:0 a"}),
     Case("a symbolic mode", "COPY --chmod=go=,u+x a /b", {"/b": "f 700 0:0 a"}),
+    Case(
+        "a symbolic mode of directories",
+        "COPY --chmod=u=rwX,go=rX d /n",
+        {"/n": "d 755 0:0", "/n/e": "d 755 0:0", "/n/e/x": "f 644 0:0", "/n/e/y": "f 755 0:0"},
+        {"d/e": Dir(mode=0o700), "d/e/x": File(mode=0o600), "d/e/y": File(mode=0o700)},
+    ),
+    Case("a symbolic mode that takes away", "COPY --chmod=a-w,o= run /b", {"/b": "f 550 0:0 run"}),
+    Case("a symbolic mode that copies", "COPY --chmod=g=u,o=g run /b", {"/b": "f 777 0:0 run"}),
+    Case("symbolic set-id bits", "COPY --chmod=ug+s,+t run /b", {"/b": "f 7755 0:0 run"}),
+    Case(
+        "a mode that is none",
+        "COPY --chmod=999 a /b",
+        "--chmod=999: not an octal number between 0 and 7777",
+    ),
+    Case(
+        "a mode that is a word",
+        "COPY --chmod=rwx a /b",
+        "--chmod=rwx: neither octal nor symbolic (u=rwX,go=rX)",
+    ),
+    Case(
+        "a mode of a link",
+        "COPY --chmod=600 d /n/",
+        {"/n": "d 600 0:0", "/n/l": "l 0:0 x"},
+        {"d/l": Symlink("x")},
+    ),
+    Case("linked", "COPY --link a /dir/b", {"/dir/b": A}),
+    Case("linked over a link", "COPY --link a /to-dir/b", {"/to-dir": "d 755 0:0", "/to-dir/b": A}),
+    Case(
+        "linked takes directories for its own",
+        "COPY --link a /private/b",
+        {"/private": "d 755 0:0", "/private/b": A},
+    ),
+    Case(
+        "excluded",
+        "COPY --exclude=*.txt --exclude=deep src /new",
+        {**NEW, "/new/empty": "d 755 0:0", "/new/x": "f 644 0:0 x"},
+    ),
+    Case(
+        "excluded anywhere",
+        "COPY --exclude=**/*.txt src /new",
+        {**NEW, "/new/deep": "d 755 0:0", "/new/empty": "d 755 0:0", "/new/x": "f 644 0:0 x"},
+    ),
+    Case(
+        "excluded but for",
+        "COPY --exclude=* --exclude=!deep/z.txt src /new",
+        {**NEW, "/new/deep": "d 755 0:0", "/new/deep/z.txt": "f 644 0:0 z"},
+    ),
+    Case("a source is not excluded", "COPY --exclude=a a /b", {"/b": A}),
+    Case(
+        "parents",
+        "COPY --parents src/deep/z.txt /new/",
+        {
+            **NEW,
+            "/new/src": "d 750 0:0",
+            "/new/src/deep": "d 755 0:0",
+            "/new/src/deep/z.txt": "f 644 0:0 z",
+        },
+    ),
+    Case(
+        "parents from a pivot on",
+        "COPY --parents ./src/./deep/z.txt /new/",
+        {**NEW, "/new/deep": "d 755 0:0", "/new/deep/z.txt": "f 644 0:0 z"},
+    ),
+    Case(
+        "parents of a pattern",
+        "COPY --parents src/**/*.txt /new/",
+        {
+            **NEW,
+            "/new/src": "d 750 0:0",
+            "/new/src/deep": "d 755 0:0",
+            "/new/src/deep/z.txt": "f 644 0:0 z",
+            "/new/src/y.txt": "f 644 0:0 y",
+        },
+    ),
+    Case(
+        "parents of a directory",
+        "COPY --parents src/deep /new/",
+        {
+            **NEW,
+            "/new/src": "d 750 0:0",
+            "/new/src/deep": "d 755 0:0",
+            "/new/src/deep/z.txt": "f 644 0:0 z",
+        },
+    ),
+    Case(
+        "parents of several",
+        "COPY --parents a src/x /new/",
+        {**NEW, "/new/a": A, "/new/src": "d 750 0:0", "/new/src/x": "f 644 0:0 x"},
+    ),
+    Case(
+        "parents of what is not there",
+        "COPY --parents src/none /new/",
+        "src/none: not found in the context: src has no none",
+    ),
+    Case(
+        "parents and excluded",
+        "COPY --parents --exclude=**/deep src /new/",
+        {
+            **NEW,
+            "/new/src": "d 750 0:0",
+            "/new/src/empty": "d 755 0:0",
+            "/new/src/x": "f 644 0:0 x",
+            "/new/src/y.txt": "f 644 0:0 y",
+        },
+    ),
+    Case("parents of a pattern that names nothing", "COPY --parents src/*.none /new/", NEW),
+    # ADD.
+    Case("an added file", "ADD a /b", {"/b": A}),
+    Case(
+        "a tar",
+        "ADD t.tar /new",
+        {**NEW, "/new/t": "d 755 0:0", "/new/t/f": "f 4755 3:4 data"},
+        {"t.tar": File(TAR)},
+    ),
+    Case(
+        "a copied tar",
+        "COPY t.tar /new/",
+        {**NEW, "/new/t.tar": f"f 644 0:0 {TAR.decode()}"},
+        {"t.tar": File(TAR)},
+    ),
+    Case(
+        "a tar that is not unpacked",
+        "ADD --unpack=false t.tar /new/",
+        {**NEW, "/new/t.tar": f"f 644 0:0 {TAR.decode()}"},
+        {"t.tar": File(TAR)},
+    ),
+    *(
+        Case(
+            f"a tar of {kind}",
+            "ADD any /new/",
+            {**NEW, "/new/t": "d 755 0:0", "/new/t/f": "f 644 0:0 1"},
+            {"any": File(tar(("t/", ""), ("t/f", "1"), gz=kind))},
+        )
+        for kind in ("gz", "bz2", "xz")
+    ),
+    Case(
+        "what only begins as a gzip",
+        "ADD g.gz /new/",
+        {**NEW, "/new/g.gz": "f 644 0:0 gz"},
+        {"g.gz": File(b"gz")},
+    ),
+    Case(
+        "an owner of a tar",
+        "ADD --chown=7:8 t.tar /new",
+        {"/new": "d 755 7:8", "/new/t": "d 755 7:8", "/new/t/f": "f 4755 7:8 data"},
+        {"t.tar": File(TAR)},
+    ),
+    Case(
+        "a mode of a tar means nothing",
+        "ADD --chmod=600 t.tar /new",
+        {**NEW, "/new/t": "d 755 0:0", "/new/t/f": "f 4755 3:4 data"},
+        {"t.tar": File(TAR)},
+    ),
+    Case(
+        "a tar over what is there",
+        "ADD t.tar /",
+        {
+            "/dir/old": "f 644 0:0 new",
+            "/file": "d 755 0:0",
+            "/file/x": "f 644 0:0 1",
+            "/to-dir": "f 644 0:0 2",
+            "/dir/sub": "f 644 0:0 3",
+            "/dir/sub/old": "gone",
+        },
+        {
+            "t.tar": File(
+                tar(
+                    ("dir/old", "new"),
+                    ("file/", ""),
+                    ("file/x", "1"),
+                    ("to-dir", "2"),
+                    ("dir/sub", "3"),
+                )
+            )
+        },
+    ),
+    Case(
+        "a tar into a link of the image",
+        "ADD t.tar /",
+        {"/dir/x": "f 644 0:0 1"},
+        {"t.tar": File(tar(("to-dir/x", "1")))},
+    ),
+    Case(
+        "a tar with a link in its way",
+        "ADD t.tar /new/",
+        {**NEW, "/new/l": "l 0:0 d", "/new/d": "d 755 0:0", "/new/d/x": "f 644 0:0 1"},
+        {"t.tar": File(tar(("d/", ""), ("l", "", link("d")), ("l/x", "1")))},
+    ),
+    Case(
+        "a tar's hard links",
+        "ADD t.tar /new/",
+        {**NEW, "/new/a": "f 644 0:0 1", "/new/b": "= /new/a"},
+        {"t.tar": File(tar(("a", "1"), ("b", "", link("a", tarfile.LNKTYPE))))},
+    ),
+    Case(
+        "a tar's hard link to a file of the image",
+        "ADD t.tar /",
+        {"/linked": "= /file"},
+        {"t.tar": File(tar(("linked", "", link("file", tarfile.LNKTYPE))))},
+    ),
+    Case(
+        "a tar of which a directory replaces itself",
+        "ADD t.tar /",
+        {"/dir": "d 700 1:1"},
+        {"t.tar": File(tar(("dir/", "", {"mode": 0o700, "uid": 1, "gid": 1})))},
+    ),
+    Case(
+        "a directory that was a file for a while",
+        "ADD t.tar /",
+        {"/dir/sub": "d 700 0:0", "/dir/sub/old": "gone"},
+        {"t.tar": File(tar(("dir/sub", ""), ("dir/sub/", "", {"mode": 0o700})))},
+    ),
+    Case(
+        "a damaged tar",
+        "ADD t.tar /new/",
+        "t.tar: bad tar at byte 1536: it ends at byte 1600, in the middle of an entry",
+        {"t.tar": File(TAR[:1600])},
+    ),
+    # WORKDIR.
     Case("a working directory", "WORKDIR /w/x", {"/w": "d 755 0:0", "/w/x": "d 755 0:0"}),
-    Case("a working directory that is there", "WORKDIR /dir", {}),
+    Case("a working directory that is there", "WORKDIR /private", {}),
+    Case("a working directory by a link", "WORKDIR /to-dir/n", {"/dir/n": "d 755 0:0"}),
     Case("a working directory of a user", "WORKDIR --user=ann /w", {"/w": "d 755 1001:1002"}),
+    Case("a working directory of a number", "WORKDIR --user=7 /w", {"/w": "d 755 7:7"}),
+    Case(
+        "a working directory over a file",
+        "WORKDIR /file",
+        "/file: cannot be made: it is no directory",
+    ),
 )
