@@ -76,7 +76,8 @@ class ContainerFiles:
         above = [upper] if os.path.isdir(upper) else []
         self.before = ImageFiles(layers, below=below)
         try:
-            self.after = ImageFiles(layers, above=above, below=below)
+            work = os.fsencode(directory / "work") if above else None
+            self.after = ImageFiles(layers, above=above, below=below, copies=work)
         except BaseException:
             self.before.close()
             raise
@@ -146,6 +147,12 @@ class _Walk:
         self._before = files.before
         self._after = files.after
         self._by_name = by_name
+        # Names of layers' files that the container has changed under another name, by directory;
+        # and the names that lead there.
+        self._more: dict[Path, set[bytes]] = {}
+        for file in self._after.copied_elsewhere():
+            for end in range(len(file.path)):
+                self._more.setdefault(file.path[:end], set()).add(file.path[end])
 
     def run(self) -> Iterator[Change]:
         # No recursion: trees may be deeper than Python's stack.
@@ -173,7 +180,11 @@ class _Walk:
         if before is None:
             return Change(Kind.ADDED, after.path, None, after), True
         are_directories = _is_directory(before) and _is_directory(after)
-        merges = are_directories and within.merges and _merges(before, after)
+        merges = (
+            are_directories
+            and within.merges
+            and (_merges(before, after) or _is_untouched(before, after))
+        )
         hides = are_directories and not merges
         change = Change(Kind.CHANGED, after.path, before, after, merges, hides)
         return change, self._files.differ(change) or (hides and not self._by_name)
@@ -185,7 +196,8 @@ class _Walk:
         if before is None or not _is_directory(before):
             return ((None, child) for child in self._after.children(after))
         if directory.merges:
-            names: Iterable[bytes] = sorted(_upper_names(after))
+            more = self._more.get(after.path, set())
+            names: Iterable[bytes] = sorted(_upper_names(after) | more)
         elif self._by_name:
             olds = (child.path[-1] for child in self._before.children(before))
             news = (child.path[-1] for child in self._after.children(after))
@@ -218,6 +230,12 @@ def _merges(before: ImageFile, after: ImageFile) -> bool:
     return [each.position + 1 for each in old] == [each.position for each in new[1:]]
 
 
+def _is_untouched(before: ImageFile, after: ImageFile) -> bool:
+    """Whether the upper has nothing in a directory of the layers, where the one around merges."""
+    old, new = _backings(before), _backings(after)
+    return [each.position + 1 for each in old] == [each.position for each in new]
+
+
 def _backings(file: ImageFile) -> tuple[Backing, ...]:
     assert isinstance(file.node, DirectoryNode)
     return file.node.lowers
@@ -225,4 +243,6 @@ def _backings(file: ImageFile) -> tuple[Backing, ...]:
 
 def _upper_names(directory: ImageFile) -> set[bytes]:
     """The names that the upper shows or deletes in a directory."""
+    if _backings(directory)[0].position:
+        return set()  # it is the layers' alone
     return {entry.name for entry in _backings(directory)[0].directory.entries()}

@@ -44,10 +44,12 @@ class ImageFiles:
         *,
         above: Sequence[bytes] = (),
         below: Sequence[bytes] = (),
+        copies: bytes | None = None,
     ) -> None:
         """Open the layers, lowest first; the caller keeps them in the store meanwhile.
 
-        Directories `above` and `below` them are a container's: its upper may hold metacopies.
+        Directories `above` and `below` them are a container's: its upper may hold metacopies, and
+        the workdir `copies` more of what it has changed.
         """
         # One that is there twice only once, as `LayersInUse.lower`.
         stored = {layer.path: layer.diff_id for layer in reversed(layers)}
@@ -55,8 +57,10 @@ class ImageFiles:
         by_path |= stored
         by_path |= dict.fromkeys(below)
         self._ids = list(by_path.values())
-        spec = stack_of(tuple(by_path))._replace(metacopy=bool(above))
+        spec = stack_of(tuple(by_path))._replace(metacopy=bool(above), copies=copies)
         self._union = Union(spec) if by_path else None
+        # The numbers of files of which names show that are not the upper's.
+        self._copied = set() if self._union is None else self._union.copies_elsewhere()
 
     def close(self) -> None:
         """Close the layers."""
@@ -173,7 +177,17 @@ class ImageFiles:
         sighting = find_lower(directory.node, name)
         assert sighting is not None  # nothing but layers can have shown it
         position = directory.node.lowers[sighting.at].position
-        return ImageFile((*directory.path, name), *seen, self._ids[position])
+        is_copied = seen[1].ino in self._copied
+        layer = None if is_copied else self._ids[position]
+        return ImageFile((*directory.path, name), *seen, layer)
+
+    def copied_elsewhere(self) -> Iterator[ImageFile]:
+        """Yield files that a container has changed, under whatever names.
+
+        All of the image is looked at, where it has changed a file that has more names than it used.
+        """
+        if self._copied:
+            yield from (file for file in self.walk() if file.attributes.ino in self._copied)
 
     @property
     def _opened(self) -> Union:

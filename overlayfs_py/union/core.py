@@ -197,6 +197,14 @@ class Union:
         """Return the directory above a directory; the root's is the root."""
         return node.parent or self._state.root
 
+    def copies_elsewhere(self) -> set[int]:
+        """The numbers of files of the topmost layer that names of other layers may show, too.
+
+        Where that is an upper, and the union's specification names its workdir.
+        """
+        copies = self._state.copies
+        return set() if copies is None else copies.shown_elsewhere()
+
     def names(self, node: Node) -> list[bytes]:
         """Return a directory's names without "." and "..", each once."""
         return listing.names(_directory(node))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _NAME = b"index"
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_COUNTS = (b"trusted.overlay.nlink", b"user.overlay.nlink")
+_NOWHERE_ELSE = b"U-1"  # the name in the index is the only one that does not show
 _COUNT = re.compile(rb"([UL])([+-]?\d{1,10})")
 
 
@@ -121,9 +123,20 @@ class Index:
         status = os.stat(name, dir_fd=self._directory.fd(), follow_symlinks=False)
         if status.st_nlink == 1 and self.key:
             value = find_xattr(HostFile(self._directory, name), self.key)
-            if value == b"U-1":
+            if value == _NOWHERE_ELSE:
                 os.unlink(name, dir_fd=self._directory.fd())
                 self._names.discard(name)
+
+    def shown_elsewhere(self) -> set[int]:
+        """The numbers of the copies that may show under names that the upper does not have."""
+        found = set()
+        for name in self._names:
+            assert self._directory is not None
+            copy = HostFile(self._directory, name)
+            with suppress(FileNotFoundError, IsADirectoryError):
+                if not any(find_xattr(copy, key) == _NOWHERE_ELSE for key in _COUNTS):
+                    found.add(copy.attributes().ino)
+        return found
 
     def find(self, origin: bytes) -> IndexEntry | None:
         """Return the copy of `origin`, if there is one."""

@@ -73,8 +73,11 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
     sighting = find_lower(parent, name)
     if sighting is None:
         return None
-    if sighting.attributes.nlink > 1:
-        copied = _copied_by_another_name(state, parent, name, sighting)
+    if sighting.attributes.nlink > 1 and not stat.S_ISDIR(sighting.attributes.mode):
+        if state.copies is None:
+            copied = _copied_by_another_name(state, parent, name, sighting)
+        else:
+            copied = _copied_in_top_layer(state, parent, name, sighting)
         if copied is not None:
             return copied
     node = _lower_node(state, parent, name, sighting)
@@ -177,7 +180,7 @@ def _copied_by_another_name(
 ) -> Seen | None:
     """Return the copy of a file that shows from below, and was copied up under another name."""
     found, upper = sighting.attributes, state.upper
-    if upper is None or upper.index.is_empty or stat.S_ISDIR(found.mode):
+    if upper is None or upper.index.is_empty:
         return None
     backing = parent.lowers[sighting.at]
     entry = upper.index.find(backing.directory.file(name).origin().to_bytes())
@@ -204,6 +207,26 @@ def _copied_by_another_name(
         node.index.read_count(found.nlink)
         state.keep_index(node, node.index)
     return Seen(node, copy, in_upper=False)
+
+
+def _copied_in_top_layer(
+    state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting
+) -> Seen | None:
+    """As `_copied_by_another_name`, where the upper is the topmost layer."""
+    backing, copies = parent.lowers[sighting.at], state.copies
+    if copies is None or copies.is_empty or backing.position == 0:
+        return None
+    entry = copies.find(backing.directory.file(name).origin().to_bytes())
+    if entry is None:
+        return None
+    copy = entry.attributes()
+    known = _known(state, parent, name, copy)
+    if known is not None:
+        return Seen(known, copy, in_upper=False)
+    below = None
+    if state.follows_metacopies and stat.S_ISREG(copy.mode):
+        below = _data_below(state, parent, entry, name, 0)
+    return Seen(FileNode(copy, parent, name, lower=entry, below=below), copy, in_upper=False)
 
 
 def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting) -> Node:

@@ -23,6 +23,7 @@ from overlayfs_py.layers.volume import VolumeTree
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls.credentials import has_trusted_xattrs, in_initial_user_namespace
 from overlayfs_py.union import inodes, volume_nodes
+from overlayfs_py.union.index import Index
 from overlayfs_py.union.nameless import Nameless, ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
 from overlayfs_py.union.overlaps import about, require_apart
@@ -78,6 +79,7 @@ class State:
             self.upper, self._upper_undo = self._open_upper(spec)
             self.mark_names = self._choose_marks()
             self.roots = self._open_layers()
+            self.copies = self._open_copies(spec)
             self.data_roots = self._open_data_layers()
             self.numbering.close()
             # Whether a file's data may be elsewhere than its attributes.
@@ -221,6 +223,21 @@ class State:
             paths = [path_of(volume) for volume in self.spec.volumes]
             roots.append(SkeletonDirectory(self.numbering.new_slot(), paths))
         return tuple(roots)
+
+    def _open_copies(self, spec: StackSpec) -> Index | None:
+        """Open the index of an upper that is a layer here, to read it; None where it has none."""
+        if spec.copies is None or not isinstance(self.layers[0], HostTree):
+            return None
+        try:
+            work_fd = _open_directory("workdir", spec.copies)
+        except FileNotFoundError:  # a container that was never started
+            return None
+        try:
+            index = Index(self.layers[0], work_fd)
+        finally:
+            os.close(work_fd)
+        self._undo.callback(index.close)
+        return index
 
     def _open_layer(self, position: int) -> Layer:
         path = self.spec.lower[position]

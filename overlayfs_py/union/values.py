@@ -132,12 +132,15 @@ class StackSpec(NamedTuple):
     metacopy: bool = False
     static_nlink: bool = False  # st_nlink of every directory is 1
     noatime: bool = False  # reading moves no access time, in the upper and in volumes either
+    # The workdir of an upper that is the topmost layer: its copies of files with several names.
+    copies: bytes | None = None
 
 
 def view_of(spec: StackSpec) -> StackSpec:
     """Return what shows the same and writes nothing: the upper is the topmost layer."""
     assert spec.upper is not None
-    return spec._replace(lower=(spec.upper, *spec.lower), upper=None, work=None)
+    lower = (spec.upper, *spec.lower)
+    return spec._replace(lower=lower, upper=None, work=None, copies=spec.work)
 
 
 def path_of(volume: Volume) -> tuple[bytes, ...]:

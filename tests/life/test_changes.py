@@ -95,6 +95,72 @@ def test_every_kind_of_change(engine: Engine, image: str) -> None:
     assert engine("diff", "one") == EXPECTED
 
 
+LINKED = """
+mkdir -p /w/far/away
+for f in one gone data mode
+do echo $f > /w/$f; ln /w/$f /w/far/away/$f; ln /w/$f /w/far/third-$f; done
+"""
+LINK_STEPS = """
+echo more >> /w/one
+echo more >> /w/far/away/gone; rm /w/gone
+chmod 600 /w/far/third-mode
+mv /w/data /w/moved; echo more >> /w/moved
+"""
+LINKS = "cd /w; for f in $(find . -type f | sort); do stat -c '%n %i %h %a' $f; cat $f; done"
+
+
+def test_the_other_names_of_a_changed_file(engine: Engine, trees: Path) -> None:
+    """The upper has the names that were used; the workdir says what else shows the file."""
+    engine("import", _linked(engine, trees), "tree:1")
+    script = LINK_STEPS + LINKS
+    before = engine("run", "--name", "one", "tree:1", "sh", "-ec", script)
+
+    assert engine("diff", "one").splitlines() == [
+        "C /w",
+        "D /w/data",
+        "C /w/far",
+        *("C /w/far/away", *(f"C /w/far/away/{name}" for name in ("data", "gone", "mode", "one"))),
+        *(f"C /w/far/third-{name}" for name in ("data", "gone", "mode", "one")),
+        "D /w/gone",
+        "C /w/mode",
+        "A /w/moved",
+        "C /w/one",
+    ]
+    engine("commit", "one", "linked:1")
+    assert _alike(engine("run", "--rm", "linked:1", "sh", "-c", LINKS)) == _alike(before)
+    engine("export", "-o", engine.directory / "tmp/all.tar", "one")
+    engine("import", engine.directory / "tmp/all.tar", "exported:1")
+    (engine.directory / "tmp/all.tar").unlink()
+    assert _alike(engine("run", "--rm", "exported:1", "sh", "-c", LINKS)) == _alike(before)
+
+
+def _linked(engine: Engine, trees: Path) -> Path:
+    """A tar with files that have several names."""
+    root = engine.directory / "linked"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    run(["tar", "-C", root, "-xf", trees])
+    shutil.rmtree(root / "w")
+    run(["sh", "-ec", LINKED.replace("/w/", f"{root}/w/")])
+    archive = engine.directory / "linked.tar"
+    run(["tar", "--owner=0", "--group=0", "-C", root, "-cf", archive, "."])
+    shutil.rmtree(root)
+    archive.chmod(0o644)
+    return archive
+
+
+def _alike(shown: str) -> list[tuple[str, ...]]:
+    """Lines of `LINKS`, inode numbers by the order in which they come."""
+    numbers: dict[str, int] = {}
+    lines = []
+    for line in shown.splitlines():
+        name, *rest = line.split()
+        if len(rest) == 3:
+            rest[0] = str(numbers.setdefault(rest[0], len(numbers)))
+        lines.append((name, *rest))
+    return lines
+
+
 def test_a_container_that_changed_nothing(engine: Engine, image: str) -> None:
     engine("create", "--name", "one", image, "true")
     assert engine("diff", "one") == ""
@@ -272,7 +338,7 @@ def test_a_bad_instruction_makes_nothing(engine: Engine, image: str) -> None:
 
     assert code != 0
     assert "RUN" in line
-    assert "bad" not in engine("images")
+    assert engine("images", "-q", "bad") == ""
 
 
 def test_all_files_as_a_tar(engine: Engine, image: str) -> None:
