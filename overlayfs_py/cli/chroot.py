@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from overlayfs_py.cli.base_stack import BaseStack
+    from overlayfs_py.containers.tmpfs import Tmpfs
     from overlayfs_py.union.values import Volume
 
 _HELP = """Run CMD (or /bin/sh) in an image or a stack of layers, and throw its changes away.
@@ -119,7 +120,11 @@ class _CommandLine(click.Command):
 @click.option("--rm", "thrown_away", is_flag=True, help="Accepted for docker: it is always so.")
 @click.option("--read-only", is_flag=True, help="Nothing but volumes and tmpfs can be written to.")
 @click.option(
-    "--tmpfs", "tmpfs", multiple=True, metavar="PATH", help="An empty directory in memory at PATH."
+    "--tmpfs",
+    "tmpfs",
+    multiple=True,
+    metavar="PATH[:OPTIONS]",
+    help="An empty directory in memory at PATH.",
 )
 @click.option(
     "--privileged",
@@ -213,8 +218,9 @@ def _parse_volume(text: str) -> Volume:
         raise OptionError("-v", str(error)) from None
 
 
-def _parse_tmpfs(text: str) -> bytes:
-    path = text.partition(":")[0]  # docker's options of the mount: those that it has are fine
-    if not path.startswith("/") or not path.strip("/") or "\0" in path:
-        raise OptionError("--tmpfs", f"{path!r}: not an absolute path below /")
-    return os.fsencode(path)
+def _parse_tmpfs(text: str) -> Tmpfs:
+    from overlayfs_py.cli.mount_arguments import parse_tmpfs
+    from overlayfs_py.containers import tmpfs
+
+    mount = parse_tmpfs(text)
+    return tmpfs.Tmpfs.parse(os.fsencode(mount.target), mount.options)

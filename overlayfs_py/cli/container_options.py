@@ -36,6 +36,8 @@ _OPTIONS = (
                  help="Show a named volume, or something of the host, at PATH."),
     click.option("--mount", "mounts", multiple=True, metavar="type=...,src=...,dst=...",
                  help="The same in docker's long form: volume, bind or tmpfs."),
+    click.option("--volumes-from", "volumes_from", multiple=True, metavar="CONTAINER[:ro]",
+                 help="Show what another container has of volumes and of the host."),
     click.option("--tmpfs", "tmpfs", multiple=True, metavar="PATH[:OPTIONS]",
                  help="An empty directory in memory at PATH."),
     click.option("-w", "--workdir", "directory", metavar="DIR", help="Start in DIR (inside)."),
@@ -48,6 +50,8 @@ _OPTIONS = (
     click.option("-p", "--publish", "published", multiple=True,
                  metavar="[IP:][PORT]:INSIDE[/udp]",
                  help="Let a port of the host lead to one inside."),
+    click.option("--expose", "exposed", multiple=True, metavar="PORT[/udp]",
+                 help="A port more that the image exposes."),
     click.option("-P", "--publish-all", is_flag=True,
                  help="Do so for each that the image exposes."),
     click.option("-t", "--tty", is_flag=True, help="Give it a terminal."),
@@ -62,6 +66,21 @@ _OPTIONS = (
     click.option("--security-opt", "security", multiple=True, metavar="WORD[=VALUE]",
                  help="no-new-privileges[=BOOL]: whether set-user-ID programs give no rights (as by"
                  " default). seccomp=unconfined|FILE: filter no system calls, or as FILE says."),
+    click.option("--device", "devices", multiple=True, metavar="HOST[:PLACE]",
+                 help="Give it a device of the host, or a directory of them, below /dev."),
+    click.option("--group-add", "groups", multiple=True, metavar="GROUP",
+                 help="A group of the image, or a number, more."),
+    click.option("--ipc", metavar="private|none|host",
+                 help="Shared memory and queues: its own, without /dev/shm, the host's."),
+    click.option("--pid", metavar="private", help="Its processes are its own."),
+    click.option("--uts", metavar="private|host", help="The host name: its own, or the host's."),
+    click.option("--userns", metavar="host", help="Whose ids it has."),
+    click.option("--cgroupns", metavar="private|host",
+                 help="Whether it sees cgroups from its own on.  [default: host]"),
+    click.option("--sysctl", "sysctls", multiple=True, metavar="NAME=VALUE",
+                 help="A value of its network's or its IPC namespace."),
+    click.option("--oom-score-adj", "oom_score", type=int, metavar="N",
+                 help="End it sooner, or with less than 0 later, when memory runs out."),
     click.option("--ulimit", "ulimits", multiple=True, metavar="NAME=SOFT[:HARD]",
                  help="A limit of setrlimit(2)."),
     click.option("-m", "--memory", "memory", metavar="BYTES",
@@ -136,6 +155,17 @@ class CreateOptions(TypedDict):
     cap_add: tuple[str, ...]
     cap_drop: tuple[str, ...]
     security: tuple[str, ...]
+    devices: tuple[str, ...]
+    groups: tuple[str, ...]
+    ipc: str | None
+    pid: str | None
+    uts: str | None
+    userns: str | None
+    cgroupns: str | None
+    sysctls: tuple[str, ...]
+    oom_score: int | None
+    exposed: tuple[str, ...]
+    volumes_from: tuple[str, ...]
     ulimits: tuple[str, ...]
     memory: str | None
     memory_swap: str | None
@@ -167,10 +197,24 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         OptionError: one makes no sense, or contradicts another.
         OSError: a file that one names cannot be read.
     """
-    from overlayfs_py.cli import health_arguments, mount_arguments, rights_arguments
+    from overlayfs_py.cli import (
+        health_arguments,
+        isolation_arguments,
+        mount_arguments,
+        rights_arguments,
+    )
     from overlayfs_py.containers.creation import Asked
 
     _require_consistent(options)
+    network = _network(options)
+    modes = isolation_arguments.modes(
+        ipc=options["ipc"],
+        pid=options["pid"],
+        uts=options["uts"],
+        userns=options["userns"],
+        cgroupns=options["cgroupns"],
+        hostname=options["hostname"],
+    )
     memory = rights_arguments.memory_bytes(options["memory"])
     security = rights_arguments.security(options["security"])
     return Asked(
@@ -195,7 +239,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
             none=options["no_healthcheck"],
         ),
         no_healthcheck=options["no_healthcheck"],
-        network=_network(options),
+        network=network,
         ports=tuple(port for text in options["published"] for port in _published(text)),
         publish_all=options["publish_all"],
         tty=options["tty"],
@@ -215,13 +259,22 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         seccomp=security.seccomp,
         cap_add=rights_arguments.capabilities("--cap-add", options["cap_add"]),
         cap_drop=rights_arguments.capabilities("--cap-drop", options["cap_drop"]),
+        devices=isolation_arguments.devices(options["devices"]),
+        groups=isolation_arguments.groups(options["groups"]),
+        exposed=isolation_arguments.ports(options["exposed"]),
+        volumes_from=isolation_arguments.volumes_from(options["volumes_from"]),
+        ipc=modes.ipc,
+        uts=modes.uts,
+        cgroupns=modes.cgroupns,
+        sysctls=isolation_arguments.sysctls(options["sysctls"], network=network, ipc=modes.ipc),
+        oom_score=isolation_arguments.oom_score(options["oom_score"]),
         ulimits=rights_arguments.limits(options["ulimits"]),
         memory_bytes=memory,
         memory_swap_bytes=rights_arguments.memory_swap_bytes(options["memory_swap"], memory),
         nano_cpus=rights_arguments.nano_cpus(options["cpus"]),
         pids=rights_arguments.most_pids(options["pids"]),
         shm_bytes=rights_arguments.size_bytes("--shm-size", options["shm_size"]),
-        extra_hosts=rights_arguments.hosts(options["extra_hosts"], _network(options)),
+        extra_hosts=rights_arguments.hosts(options["extra_hosts"], network),
         dns=rights_arguments.servers(options["dns"]),
         init=options["init"],
         driver=options["driver"],

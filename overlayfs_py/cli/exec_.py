@@ -111,6 +111,7 @@ def _extra(
         WorkingDirectory(os.fsencode(record.directory if directory is None else directory)),
         record.user if user is None else user,
         user_is_wish=user is None and record.user_is_wish,
+        groups=record.groups,
     )
     rights = Rights.of(record, privileged=record.privileged)
     return Extra(record, process, rights, tty=tty, size=_size() if tty else None)

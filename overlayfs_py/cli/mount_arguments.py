@@ -72,7 +72,7 @@ def parse_mount(text: str) -> ContainerMount:
     read_only = any(_is_set(fields, name) for name in _FLAG)
     if kind == "tmpfs":
         options = ",".join(f"{_TMPFS[name]}={fields[name]}" for name in _TMPFS if name in fields)
-        return ContainerMount(kind=MountKind.TMPFS, target=target, options=options)
+        return _tmpfs("--mount", target, options)
     if kind == "bind":
         if not source.startswith("/"):
             raise OptionError("--mount", f"{source!r}: a bind's source is an absolute path")
@@ -98,7 +98,17 @@ def parse_tmpfs(text: str) -> ContainerMount:
         OptionError: it makes no sense.
     """
     path, _, options = text.partition(":")
-    return ContainerMount(kind=MountKind.TMPFS, target=_target("--tmpfs", path), options=options)
+    return _tmpfs("--tmpfs", _target("--tmpfs", path), options)
+
+
+def _tmpfs(option: str, target: str, options: str) -> ContainerMount:
+    from overlayfs_py.containers.tmpfs import Tmpfs
+
+    try:
+        Tmpfs.parse(os.fsencode(target), options)
+    except ValueError as error:
+        raise OptionError(option, f"{target}: {error}") from None
+    return ContainerMount(kind=MountKind.TMPFS, target=target, options=options)
 
 
 def _is_set(fields: Mapping[str, str], name: str) -> bool:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.errors import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _USERS = "/etc/passwd"
 _GROUPS = "/etc/group"
@@ -31,6 +30,7 @@ class Account(NamedTuple):
     gid: int
     groups: tuple[int, ...]  # supplementary ones
     home: str
+    needs_groups: bool = False  # whether they were asked for
 
 
 class _User(NamedTuple):
@@ -46,10 +46,11 @@ class _Group(NamedTuple):
     members: tuple[str, ...]
 
 
-def find_account(text: str) -> Account:
+def find_account(text: str, more: Iterable[str] = ()) -> Account:
     """Return what `text` names in the root of this process; nothing at all means root.
 
-    A number need not be in the tables. To be called where / is the container's.
+    `more` are names or numbers of groups besides the user's own. A number need not be in the
+    tables. To be called where / is the container's.
 
     Raises:
         Failure: a name is not there, or a number is not an id.
@@ -57,10 +58,12 @@ def find_account(text: str) -> Account:
     wanted, colon, wanted_group = text.partition(":")
     user = _find_user(wanted or "0")
     groups = list(_groups())
+    extra = tuple(_find_gid(name, groups) for name in more)
     if colon and wanted_group:
-        return Account(user.uid, _find_gid(wanted_group, groups), (), user.home)
+        return Account(user.uid, _find_gid(wanted_group, groups), extra, user.home, bool(extra))
     joined = tuple(group.gid for group in groups if user.name and user.name in group.members)
-    return Account(user.uid, user.gid, joined[:_MOST_GROUPS], user.home)
+    found = (*extra, *joined)[:_MOST_GROUPS]
+    return Account(user.uid, user.gid, found, user.home, bool(extra))
 
 
 def _find_user(text: str) -> _User:
@@ -135,8 +138,14 @@ def become(account: Account) -> None:
         Failure: this user namespace has no such id.
     """
     # Refused in a namespace of few ids: what remains are the caller's own groups, as nobody's.
-    with suppress(OSError):
+    try:
         os.setgroups(account.groups)
+    except OSError as error:
+        if account.needs_groups:
+            raise Failure(
+                f"--group-add: {error.strerror}: the container has no such ids"
+                " (an ordinary user's has those that /etc/subuid and /etc/subgid give)"
+            ) from error
     try:
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)

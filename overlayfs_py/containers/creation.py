@@ -71,6 +71,14 @@ class Asked(NamedTuple):
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    volumes_from: tuple[tuple[str, bool], ...] = ()  # containers, and whether to read only
+    ipc: str = "private"
+    uts: str = "private"
+    cgroupns: str = "host"
+    sysctls: tuple[str, ...] = ()
+    oom_score: int = 0
     extra_hosts: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
     ulimits: tuple[str, ...] = ()
@@ -98,7 +106,8 @@ def create(store: Store, image: StoredImage, asked: Asked) -> ContainerRecord:
     if asked.name is not None and NAME.fullmatch(asked.name) is None:
         raise CannotCreate(asked.name, _WHAT_A_NAME_IS)
     record = _record(image, asked)
-    mounts = _with_image_volumes(record.mounts, image.config.run.volumes or ())
+    shared = _with_others_mounts(store, record.mounts, asked.volumes_from)
+    mounts = _with_image_volumes(shared, image.config.run.volumes or ())
     record = structs.replace(record, mounts=tuple(_named(store, mount) for mount in mounts))
     return _with_free_name(store, record, asked.name)
 
@@ -166,6 +175,13 @@ def _record(image: StoredImage, asked: Asked) -> ContainerRecord:
         cap_add=asked.cap_add,
         cap_drop=asked.cap_drop,
         devices=asked.devices,
+        groups=asked.groups,
+        exposed=(*(run.exposed_ports or ()), *asked.exposed),
+        ipc=asked.ipc,
+        uts=asked.uts,
+        cgroupns=asked.cgroupns,
+        sysctls=asked.sysctls,
+        oom_score=asked.oom_score,
         extra_hosts=asked.extra_hosts,
         dns=asked.dns,
         ulimits=asked.ulimits,
@@ -220,7 +236,9 @@ def _ports(asked: Asked, run: RunConfig) -> tuple[PublishedPort, ...]:
     from overlayfs_py.containers import published_ports  # seldom needed, and slow to load
 
     try:
-        exposed = published_ports.of_exposed(run.exposed_ports or (), asked.ports)
+        exposed = published_ports.of_exposed(
+            (*(run.exposed_ports or ()), *asked.exposed), asked.ports
+        )
         return (*asked.ports, *exposed)
     except ValueError as error:
         raise CannotCreate(asked.image, f"the image's exposed ports: {error}") from None
@@ -268,6 +286,21 @@ def _health(asked: Asked, images: Healthcheck | None) -> Health | None:
         start_interval_ns=own.start_interval_ns or images.start_interval_ns,
         retries=own.retries or images.retries,
     )
+
+
+def _with_others_mounts(
+    store: Store, mounts: tuple[ContainerMount, ...], others: tuple[tuple[str, bool], ...]
+) -> tuple[ContainerMount, ...]:
+    """The mounts that were asked for, and those of other containers at other places."""
+    found = {mount.target.rstrip("/"): mount for mount in mounts}
+    for name, read_only in others:
+        for mount in store.containers.get(name).mounts:
+            if mount.kind is not MountKind.TMPFS:
+                shared = structs.replace(
+                    mount, anonymous=False, read_only=mount.read_only or read_only
+                )
+                found.setdefault(mount.target.rstrip("/"), shared)
+    return tuple(found.values())
 
 
 def _with_image_volumes(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.containers import masks
 from overlayfs_py.syscalls import mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 # fuse: so that a container can stack layers itself. Who may open it is the host's decision.
 _DEVICES = (b"null", b"zero", b"full", b"random", b"urandom", b"tty", b"fuse")
@@ -27,8 +27,42 @@ _TTY_GROUP = b",gid=5"  # of Debian, Fedora and most others; a user namespace ma
 _NO_QUEUES = (errno.ENODEV, errno.EPERM)  # the kernel was built without them, or keeps them
 
 
-def mount(enter: Callable[[], None], *, privileged: bool, shm_bytes: int) -> None:
-    """Mount it on the working directory, in an IPC namespace of its own."""
+class Device(NamedTuple):
+    """One of the host's, and its place below /dev."""
+
+    source: bytes
+    place: bytes
+
+    @classmethod
+    def parse(cls, text: str) -> Device:
+        """Return what `HOST:/dev/PLACE` of a record means."""
+        source, _, place = text.rpartition(":")
+        return cls(os.fsencode(source), os.fsencode(place.removeprefix("/dev/")))
+
+    def show(self) -> None:
+        """Mount it; the container's /dev is the working directory, and the host is in sight.
+
+        A directory shows what is in it.
+        """
+        parent = os.path.dirname(self.place)
+        if parent:
+            os.makedirs(parent, 0o755, exist_ok=True)
+        if os.path.isdir(self.source):
+            os.makedirs(self.place, 0o755, exist_ok=True)
+        elif not os.path.lexists(self.place):
+            Path(os.fsdecode(self.place)).touch()
+        mounts.mount(self.source, self.place, None, mounts.MS_BIND)
+
+
+def mount(
+    enter: Callable[[], None],
+    devices: Iterable[Device],
+    *,
+    privileged: bool,
+    shm_bytes: int,
+    ipc: str,
+) -> None:
+    """Mount it on the working directory; `ipc` is as records have it."""
     # A device that the container makes there is none: those below are mounts of their own, which
     # have the flags of the host's /dev.
     flags = mounts.MS_NOSUID | mounts.MS_NOEXEC | (0 if privileged else mounts.MS_NODEV)
@@ -42,10 +76,24 @@ def mount(enter: Callable[[], None], *, privileged: bool, shm_bytes: int) -> Non
         Path(link).symlink_to(target)
     Path("pts").mkdir()
     _mount_pts()
-    Path("shm").mkdir()
-    size = b",size=%d" % shm_bytes if shm_bytes else b""
-    mounts.mount(b"tmpfs", b"shm", b"tmpfs", masks.QUIET, b"mode=1777" + size)
-    _mount_queues()
+    if ipc == "host":
+        _show_hosts(b"shm", b"mqueue")
+    else:
+        if ipc != "none":
+            Path("shm").mkdir()
+            size = b",size=%d" % shm_bytes if shm_bytes else b""
+            mounts.mount(b"tmpfs", b"shm", b"tmpfs", masks.QUIET, b"mode=1777" + size)
+        _mount_queues()
+    for device in devices:
+        device.show()
+
+
+def _show_hosts(*names: bytes) -> None:
+    """Show what belongs to the host's IPC namespace."""
+    for name in names:
+        if os.path.isdir(b"/dev/" + name):
+            os.mkdir(name)
+            mounts.mount(b"/dev/" + name, name, None, mounts.MS_BIND)
 
 
 def _mount_pts() -> None:

@@ -1,4 +1,7 @@
-"""Volumes that are single files: mounted over the container's, since a union serves directories."""
+"""Volumes that are mounted over the container's files, since its union cannot serve them.
+
+Those are single files, and directories below what is mounted over the union: /dev, /proc, /sys.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,14 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import Volume
 
 
+_SYSTEM_MOUNTS = (b"/dev/", b"/proc/", b"/sys/")
+
+
 class Parted(NamedTuple):
     """Volumes by what they are on the host."""
 
     directories: tuple[Volume, ...]  # and what is not there, which the union refuses by name
-    files: tuple[Volume, ...]
+    files: tuple[Volume, ...]  # and directories below system mounts
 
 
 class FileVolume(NamedTuple):
@@ -26,12 +32,15 @@ class FileVolume(NamedTuple):
 
     target: bytes
     clone_fd: int
+    is_directory: bool = False
 
     def show(self) -> None:
         """Mount it, on a file that is made where none is; / has to be the container's."""
         target = os.path.realpath(self.target)
         os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
-        if not os.path.exists(target):
+        if self.is_directory:
+            os.makedirs(target, 0o755, exist_ok=True)
+        elif not os.path.exists(target):
             os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
         mounts.move_mount(self.clone_fd, target)
         os.close(self.clone_fd)
@@ -39,7 +48,7 @@ class FileVolume(NamedTuple):
 
 def part(volumes: Iterable[Volume]) -> Parted:
     """Tell directories and files apart."""
-    found = [(volume, _is_file(volume.source)) for volume in volumes]
+    found = [(volume, _is_file(volume.source) or _is_covered(volume)) for volume in volumes]
     return Parted(
         tuple(volume for volume, is_file in found if not is_file),
         tuple(volume for volume, is_file in found if is_file),
@@ -51,10 +60,18 @@ def prepare(volumes: Iterable[Volume]) -> list[FileVolume]:
     return [
         FileVolume(
             volume.target,
-            mounts.detached_clone(volume.source, read_only=volume.read_only, noatime=False),
+            mounts.detached_clone(
+                volume.source, read_only=volume.read_only, noatime=False, submounts=is_directory
+            ),
+            is_directory,
         )
-        for volume in volumes
+        for volume, is_directory in ((each, os.path.isdir(each.source)) for each in volumes)
     ]
+
+
+def _is_covered(volume: Volume) -> bool:
+    place = os.path.normpath(volume.target) + b"/"
+    return place.startswith(_SYSTEM_MOUNTS) and os.path.isdir(volume.source)
 
 
 def _is_file(path: bytes) -> bool:

@@ -117,6 +117,7 @@ def _start(record: ContainerRecord, check: Health, directory: Path, mask: set[in
         WorkingDirectory(os.fsencode(record.directory)),
         record.user,
         user_is_wish=record.user_is_wish,
+        groups=record.groups,
     )
     extra = Extra(record, process, Rights.of(record, privileged=record.privileged))
     timeout_s = (check.timeout_ns or _TIMEOUT_NS) / _SECOND_NS

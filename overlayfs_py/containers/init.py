@@ -6,23 +6,28 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.containers import file_volumes, masks, name_files, process, signals
 from overlayfs_py.containers.process import Terminal
-from overlayfs_py.containers.system_mounts import about, enter_root
+from overlayfs_py.containers.system_mounts import SystemMounts, about, enter_root
+from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
 from overlayfs_py.syscalls import mounts, namespaces, terminals
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from overlayfs_py.containers.device_mounts import Device
     from overlayfs_py.containers.process import Process
     from overlayfs_py.containers.rights import Rights
+    from overlayfs_py.containers.tmpfs import Tmpfs
     from overlayfs_py.mounts.children import Report
     from overlayfs_py.union.values import Volume
 
-_NAMESPACES = namespaces.CLONE_NEWNS | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWIPC
+_SYSCTLS = "/proc/sys"
+_OOM_SCORE = "/proc/self/oom_score_adj"
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +45,13 @@ class Container(NamedTuple):
     read_only: bool = False
     volumes: tuple[bytes, ...] = ()  # places in the union that `read_only` leaves as they are
     files: tuple[Volume, ...] = ()  # of the host, each over one of the union
-    tmpfs: tuple[bytes, ...] = ()  # places that a tmpfs covers
+    tmpfs: tuple[Tmpfs, ...] = ()
+    devices: tuple[Device, ...] = ()  # besides those that each has
+    ipc: str = "private"  # as records have it
+    has_own_name: bool = True
+    has_own_cgroups: bool = False
+    sysctls: tuple[str, ...] = ()  # NAME=VALUE, of its own namespaces
+    oom_score: int = 0
     is_first: bool = False  # whether the command itself is the first process
     terminal_for: Collection[int] = ()  # of its stdin, stdout, stderr
     terminal_to: socket.socket | None = None  # gets the master
@@ -56,17 +67,24 @@ def run(container: Container, mask: set[int], report: Report) -> int:
         Failure: the container cannot be set up.
     """
     os.setsid()  # what a terminal sends comes from the supervisor, once
-    namespaces.unshare(_NAMESPACES)
+    namespaces.unshare(_namespaces(container))
     if container.network_fd is not None:
         namespaces.setns(container.network_fd, namespaces.CLONE_NEWNET)
-    _name_host(container.hostname)
+    if container.has_own_name:
+        _name_host(container.hostname)
+    _set_values(container)
     names = name_files.prepare(container.scratch)
     files = file_volumes.prepare(container.files)
     limit = enter_root(
         container.root,
-        privileged=container.privileged,
-        shm_bytes=container.shm_bytes,
-        has_own_network=container.network_fd is not None,
+        SystemMounts(
+            privileged=container.privileged,
+            shm_bytes=container.shm_bytes,
+            ipc=container.ipc,
+            devices=container.devices,
+            has_own_network=container.network_fd is not None,
+            has_own_cgroups=container.has_own_cgroups,
+        ),
     )
     if limit is not None:
         log.warning("%s", limit)
@@ -88,6 +106,30 @@ def run(container: Container, mask: set[int], report: Report) -> int:
     container.rights.confine()
     report.close()
     return signals.run_init(pid)
+
+
+def _namespaces(container: Container) -> int:
+    return (
+        namespaces.CLONE_NEWNS
+        | (namespaces.CLONE_NEWUTS if container.has_own_name else 0)
+        | (namespaces.CLONE_NEWIPC if container.ipc != "host" else 0)
+        | (namespaces.CLONE_NEWCGROUP if container.has_own_cgroups else 0)
+    )
+
+
+def _set_values(container: Container) -> None:
+    """Set what the kernel keeps for each process or namespace; /proc is the host's still."""
+    for text in container.sysctls:
+        name, _, value = text.partition("=")
+        try:
+            Path(_SYSCTLS, name.replace(".", "/")).write_text(value)
+        except OSError as error:
+            raise Failure(f"--sysctl {text}: {error.strerror}") from error
+    if container.oom_score:
+        try:
+            Path(_OOM_SCORE).write_text(str(container.oom_score))
+        except OSError as error:
+            raise Failure(f"--oom-score-adj {container.oom_score}: {error.strerror}") from error
 
 
 def _name_host(name: str) -> None:
@@ -123,10 +165,9 @@ def _give_size(candidates: Collection[int], slave: int) -> None:
 
 def _cover(container: Container) -> None:
     """Mount what lies over the union; / is the container's, and links lead nowhere else."""
-    for path in container.tmpfs:
-        with about(os.fsdecode(path)):
-            os.makedirs(path, 0o755, exist_ok=True)
-            mounts.mount(b"tmpfs", path, b"tmpfs", masks.QUIET, b"mode=1777")
+    for tmpfs in container.tmpfs:
+        with about(os.fsdecode(tmpfs.target)):
+            tmpfs.mount()
     if container.read_only:
         for path in container.volumes:
             mounts.mount(path, path, None, mounts.MS_BIND | mounts.MS_REC)

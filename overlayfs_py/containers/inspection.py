@@ -134,7 +134,7 @@ def _config(record: ContainerRecord) -> dict[str, Json]:
         "AttachStdin": record.stdin_open,
         "AttachStdout": True,
         "AttachStderr": True,
-        "ExposedPorts": {f"{port.container_port}/{port.protocol}": {} for port in record.ports},
+        "ExposedPorts": {text: {} for text in sorted(_exposed(record))},
         "Tty": record.tty,
         "OpenStdin": record.stdin_open,
         "StdinOnce": record.stdin_open,
@@ -149,6 +149,16 @@ def _config(record: ContainerRecord) -> dict[str, Json]:
         "StopSignal": record.stop_signal,
         "StopTimeout": record.stop_timeout_s,
     }
+
+
+def _exposed(record: ContainerRecord) -> set[str]:
+    with_protocol = (text if "/" in text else f"{text}/tcp" for text in record.exposed)
+    return {*with_protocol, *(f"{port.container_port}/{port.protocol}" for port in record.ports)}
+
+
+def _device(text: str) -> dict[str, Json]:
+    source, _, place = text.partition(":")
+    return {"PathOnHost": source, "PathInContainer": place, "CgroupPermissions": "rwm"}
 
 
 def _host_config(record: ContainerRecord) -> dict[str, Json]:
@@ -174,6 +184,13 @@ def _host_config(record: ContainerRecord) -> dict[str, Json]:
         "Ulimits": [_limit(text) for text in record.ulimits] or None,
         "Tmpfs": {m.target: m.options for m in record.mounts if m.kind is MountKind.TMPFS},
         "ShmSize": record.shm_bytes,
+        "Devices": [_device(text) for text in record.devices] or None,
+        "GroupAdd": list(record.groups) or None,
+        "IpcMode": record.ipc,
+        "UTSMode": "host" if record.uts == "host" else "",
+        "CgroupnsMode": record.cgroupns,
+        "Sysctls": dict(text.partition("=")[::2] for text in record.sysctls) or None,
+        "OomScoreAdj": record.oom_score,
         "Runtime": record.runtime or DRIVER,
         "Memory": record.memory_bytes,
         "MemorySwap": record.memory_swap_bytes or 2 * record.memory_bytes,

@@ -6,9 +6,11 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.containers import file_volumes
+from overlayfs_py.containers.device_mounts import Device
 from overlayfs_py.containers.init import Container
 from overlayfs_py.containers.process import Process
 from overlayfs_py.containers.rights import Rights
+from overlayfs_py.containers.tmpfs import Tmpfs
 from overlayfs_py.containers.working_directory import WorkingDirectory
 from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.store.containers import MountKind
@@ -90,7 +92,17 @@ class Launch(NamedTuple):
             read_only=record.read_only,
             volumes=tuple(volume.target for volume in volumes.directories),
             files=volumes.files,
-            tmpfs=tuple(os.fsencode(m.target) for m in record.mounts if m.kind is MountKind.TMPFS),
+            tmpfs=tuple(
+                Tmpfs.parse(os.fsencode(mount.target), mount.options)
+                for mount in record.mounts
+                if mount.kind is MountKind.TMPFS
+            ),
+            devices=tuple(Device.parse(text) for text in record.devices),
+            ipc=record.ipc,
+            has_own_name=record.uts != "host",
+            has_own_cgroups=record.cgroupns == "private",
+            sysctls=record.sysctls,
+            oom_score=record.oom_score,
             is_first=not record.init,
             terminal_for=terminal_for,
             terminal_to=terminal_to,
@@ -109,6 +121,7 @@ class Launch(NamedTuple):
             WorkingDirectory(os.fsencode(record.directory), is_made=record.directory_is_made),
             record.user,
             user_is_wish=record.user_is_wish,
+            groups=record.groups,
         )
 
     def _volume(self, mount: ContainerMount) -> Volume:

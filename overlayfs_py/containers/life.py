@@ -13,7 +13,7 @@ from overlayfs_py.containers.state import NotRunning as NotRunning  # callers ca
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
 from overlayfs_py.store.containers import MountKind
-from overlayfs_py.store.failures import NotInStore
+from overlayfs_py.store.failures import InUse, NotInStore
 from overlayfs_py.store.layers import size_on_disk
 
 if TYPE_CHECKING:
@@ -274,5 +274,5 @@ def _remove_here(store: Store, record: ContainerRecord, *, with_volumes: bool) -
             if mount.kind is MountKind.VOLUME and mount.anonymous:
                 try:
                     store.volumes.remove(mount.source)
-                except (NotInStore, FileNotFoundError):
+                except (NotInStore, InUse, FileNotFoundError):  # gone, or another container's too
                     continue

@@ -38,10 +38,11 @@ class Process(NamedTuple):
     user: str = ""  # as `accounts.find_account` takes it
     # An image's user is a wish: where a namespace has one id, that is what there is.
     user_is_wish: bool = False
+    groups: tuple[str, ...] = ()  # besides the user's own
 
     def account(self) -> Account:
         """Whom it runs as; to be called where / is the container's."""
-        return accounts.find_account(self.user)
+        return accounts.find_account(self.user, self.groups)
 
 
 class Terminal(NamedTuple):
@@ -105,7 +106,7 @@ def _take_account(process: Process, account: Account) -> None:
     try:
         accounts.become(account)
     except Failure as failure:
-        if not process.user_is_wish:
+        if not process.user_is_wish or process.groups:
             raise
         log.warning("%s; it runs as root instead", failure)
 

@@ -18,7 +18,9 @@ _CGROUPS = b"fs/cgroup"
 _SHOWN = frozenset({b"cgroup", b"cgroup2", b"tmpfs"})
 
 
-def mount(enter: Callable[[], None], *, privileged: bool, is_new: bool) -> None:
+def mount(
+    enter: Callable[[], None], *, privileged: bool, is_new: bool, has_own_cgroups: bool
+) -> None:
     """Mount it on the working directory.
 
     With `is_new` it shows the devices of this process's network namespace, where the kernel
@@ -27,6 +29,9 @@ def mount(enter: Callable[[], None], *, privileged: bool, is_new: bool) -> None:
     if not (is_new and _mount_new(enter)):
         mounts.mount(b"/sys", b".", None, mounts.MS_BIND | mounts.MS_REC)
         enter()
+    if has_own_cgroups and os.path.exists(os.path.join(_CGROUPS, b"cgroup.controllers")):
+        # Of version 2: what the namespace shows begins where this process is.
+        mounts.mount(b"cgroup2", _CGROUPS, b"cgroup2", masks.QUIET)
     if privileged:
         return
     for target in (*_others(os.getcwdb()), *_MASKED):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from overlayfs_py.containers import device_mounts, proc_mount, sys_mount
 from overlayfs_py.errors import Failure
@@ -18,18 +18,32 @@ from overlayfs_py.syscalls import mounts, namespaces
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from overlayfs_py.containers.device_mounts import Device
+
 _Result = TypeVar("_Result")
 
 
-def enter_root(
-    root: bytes, *, privileged: bool = False, shm_bytes: int = 0, has_own_network: bool = False
-) -> str | None:
+class SystemMounts(NamedTuple):
+    """What /proc, /dev and /sys of a container show."""
+
+    privileged: bool = False
+    shm_bytes: int = 0  # what /dev/shm may hold; 0: half of the memory
+    ipc: str = "private"  # or `none`: without /dev/shm; or `host`
+    devices: tuple[Device, ...] = ()
+    has_own_network: bool = False
+    has_own_cgroups: bool = False  # a namespace of them
+
+
+_PLAIN = SystemMounts()
+
+
+def enter_root(root: bytes, asked: SystemMounts = _PLAIN) -> str | None:
     """Make the mount at `root` the root of this process, with /proc, /dev and /sys in it.
 
     To be called as the first process of its pid namespace, in a mount namespace of its own. The
-    host's mounts are out of sight afterwards. Unless it is `privileged`, nothing of the kernel's
-    can be changed through /proc and /sys. Returns what the user has to know, if anything is
-    missing.
+    host's mounts are out of sight afterwards. Unless `privileged` is asked for, nothing of the
+    kernel's can be changed through /proc and /sys. Returns what the user has to know, if anything
+    is missing.
 
     Raises:
         Failure: the image has something else than a directory where one is needed, or the kernel
@@ -39,16 +53,29 @@ def enter_root(
     try:
         # /proc first, while the host's is in sight: without that the kernel refuses a new one in
         # a user namespace (fs/namespace.c, mount_too_revealing).
-        limit = _fill(root_fd, "proc", lambda again: proc_mount.mount(again, privileged=privileged))
+        limit = _fill(
+            root_fd, "proc", lambda again: proc_mount.mount(again, privileged=asked.privileged)
+        )
         _fill(
             root_fd,
             "sys",
-            lambda again: sys_mount.mount(again, privileged=privileged, is_new=has_own_network),
+            lambda again: sys_mount.mount(
+                again,
+                privileged=asked.privileged,
+                is_new=asked.has_own_network,
+                has_own_cgroups=asked.has_own_cgroups,
+            ),
         )
         _fill(
             root_fd,
             "dev",
-            lambda again: device_mounts.mount(again, privileged=privileged, shm_bytes=shm_bytes),
+            lambda again: device_mounts.mount(
+                again,
+                asked.devices,
+                privileged=asked.privileged,
+                shm_bytes=asked.shm_bytes,
+                ipc=asked.ipc,
+            ),
         )
         os.fchdir(root_fd)
     finally:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.containers.keep_directory import UpperPlace
     from overlayfs_py.containers.process import Process
+    from overlayfs_py.containers.tmpfs import Tmpfs
     from overlayfs_py.mounts.children import Child, Report
     from overlayfs_py.union.values import Volume
 
@@ -64,7 +65,7 @@ class Run:
     terminal: bool = False  # even where stdin, stdout and stderr are none
     privileged: bool = False
     read_only: bool = False
-    tmpfs: tuple[bytes, ...] = ()  # inside
+    tmpfs: tuple[Tmpfs, ...] = ()
 
 
 class _Places(NamedTuple):

@@ -113,7 +113,14 @@ class ContainerRecord(Record, frozen=True, kw_only=True):
     seccomp: str = ""  # a profile's text, or `unconfined`; empty: docker's
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()  # HOST:PLACE
+    groups: tuple[str, ...] = ()  # names or numbers, besides the user's own
+    exposed: tuple[str, ...] = ()  # PORT/PROTOCOL, the image's too
+    ipc: str = "private"  # or `none`: without /dev/shm; or `host`
+    uts: str = "private"  # or `host`
+    cgroupns: str = "host"  # or `private`
+    sysctls: tuple[str, ...] = ()  # NAME=VALUE
+    oom_score: int = 0
     extra_hosts: tuple[str, ...] = ()  # NAME:ADDRESS
     dns: tuple[str, ...] = ()
     ulimits: tuple[str, ...] = ()  # NAME=SOFT[:HARD]
