@@ -32,6 +32,7 @@ def read_healthcheck(call: Call) -> Healthcheck:
         raise call.error(f"HEALTHCHECK lacks a test: {_FORMS}")
     rest = stripped(Word(call.rest.text[len(kind) :], call.rest.offset + len(kind)))
     if kind == "NONE":
+        call.require_no_flags()
         if rest.text:
             raise call.error("HEALTHCHECK NONE takes nothing more", rest)
         return Healthcheck(**call.common(), test=("NONE",))

@@ -65,6 +65,7 @@ def _read_from(call: Call) -> Stage:
 
 
 def _read_arg(call: Call) -> Arg:
+    call.require_no_flags()
     words = split_quoted(call.rest, call.escape)
     if not words:
         raise call.error("ARG lacks a name: ARG NAME[=DEFAULT]")
@@ -73,7 +74,7 @@ def _read_arg(call: Call) -> Arg:
         name, equals, default = word.text.partition("=")
         if not name:
             raise call.error("ARG lacks a name before =", word)
-        call.require_readable(word)
+        _require_readable_pair(call, word, name, default)
         found.append(Argument(name, default if equals else None))
     return Arg(**call.common(), arguments=tuple(found))
 
@@ -111,8 +112,14 @@ def _pair(call: Call, word: Word) -> Pair:
         raise call.error(f"{quoted(word.text)} lacks =: each is NAME=VALUE", word)
     if not name:
         raise call.error(f"{call.name} lacks a name before =", word)
-    call.require_readable(word)
+    _require_readable_pair(call, word, name, value)
     return Pair(name, value)
+
+
+def _require_readable_pair(call: Call, word: Word, name: str, value: str) -> None:
+    # Each by itself: a quote that begins in the name does not end in the value.
+    call.require_readable(Word(name, word.offset))
+    call.require_readable(Word(value, word.offset + len(name) + len("=")))
 
 
 def _read_workdir(call: Call) -> Workdir:
