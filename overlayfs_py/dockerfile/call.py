@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypedDict
 
 from overlayfs_py.dockerfile.errors import ExpansionError
-from overlayfs_py.dockerfile.expansion import template
+from overlayfs_py.dockerfile.expansion import Template, template
 from overlayfs_py.dockerfile.flags import FlagNames, Flags
 from overlayfs_py.dockerfile.spaces import SPACES
 from overlayfs_py.dockerfile.words import NotStrings, Word, parse_json, split_flags
@@ -74,10 +74,10 @@ class Call:
             raise self.error(f"{self.name} lacks an argument: {self.name} {what}")
         return self.rest.text
 
-    def require_readable(self, word: Word) -> None:
-        """Refuse a word whose quotes or substitutions no value can make right."""
+    def template(self, word: Word) -> Template:
+        """Read a word; refuses one whose quotes or substitutions no value can make right."""
         try:
-            template(word.text, self.escape)
+            return template(word.text, self.escape)
         except ExpansionError as error:
             raise self.statement.error(word.offset + error.offset, error.reason) from None
 

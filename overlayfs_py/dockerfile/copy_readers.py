@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypedDict
 
-from overlayfs_py.dockerfile.expansion import template
+from overlayfs_py.dockerfile.expansion import Variable
 from overlayfs_py.dockerfile.flags import FlagNames
 from overlayfs_py.dockerfile.heredocs import parse_mark
 from overlayfs_py.dockerfile.instructions import Add, Copy
@@ -26,6 +26,9 @@ _ADD = FlagNames(
 )
 
 
+_WITH_VARIABLES = ("chown", "chmod", "checksum")
+
+
 class _Both(TypedDict):
     sources: tuple[str, ...]
     files: tuple[Heredoc, ...]
@@ -39,20 +42,25 @@ class _Both(TypedDict):
 def read_copy(call: Call) -> Copy:
     """Read a COPY."""
     flags = call.flags(_COPY)
-    origin = flags.word("from")
-    if origin is not None and any(part.quoting != "" for part in template(origin.text).parts):
-        origin = Word(template(origin.text).expand({}).text, origin.offset)
-    if origin is not None and "$" in origin.text:
-        raise call.error(
-            f"--from={quoted(origin.text)}: it takes no variables: name a stage with FROM ... AS",
-            origin,
-        )
     return Copy(
         **call.common(),
         **_both(call, flags),
-        origin=origin.text if origin is not None else "",
+        origin=_origin(call, flags),
         parents=flags.switch("parents") or False,
     )
+
+
+def _origin(call: Call, flags: Flags) -> str:
+    word = flags.word("from")
+    if word is None:
+        return ""
+    template = call.template(word)
+    if any(isinstance(part, Variable) for part in template.parts):
+        raise call.error(
+            f"--from={quoted(word.text)}: it takes no variables: name a stage with FROM ... AS",
+            word,
+        )
+    return template.expand({}).text
 
 
 def read_add(call: Call) -> Add:
@@ -78,8 +86,8 @@ def _both(call: Call, flags: Flags) -> _Both:
         raise call.error(f"{call.name} lacks a destination: {call.name} SOURCE DESTINATION")
     if parse_mark(destination.text) is not None:
         raise call.error(f"{call.name} cannot have a heredoc as its destination", destination)
-    for word in words:
-        call.require_readable(word)
+    for word in [*words, *filter(None, map(flags.word, _WITH_VARIABLES))]:
+        call.template(word)
     by_name = {heredoc.name: heredoc for heredoc in call.heredocs}
     paths: list[str] = []
     files: list[Heredoc] = []

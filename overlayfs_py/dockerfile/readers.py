@@ -47,7 +47,7 @@ def _read_from(call: Call) -> Stage:
         raise call.error("FROM lacks an image: FROM IMAGE [AS NAME]")
     if len(words) not in (1, 3) or (len(words) == 3 and words[1].text.lower() != "as"):
         raise call.error("expected FROM IMAGE or FROM IMAGE AS NAME", words[1])
-    call.require_readable(words[0])
+    call.template(words[0])
     name = words[2].text.lower() if len(words) == 3 else None
     if name is not None and _STAGE_NAME.fullmatch(name) is None:
         raise call.error(
@@ -101,8 +101,8 @@ def _old_pair(call: Call) -> Pair:
     name, value = split_first(call.rest)
     if not value.text and value.offset == name.end:
         raise call.error(f"{call.name} lacks a value: {call.name} NAME=VALUE", name)
-    call.require_readable(name)
-    call.require_readable(value)
+    call.template(name)
+    call.template(value)
     return Pair(name.text, value.text, old_form=True)
 
 
@@ -118,8 +118,8 @@ def _pair(call: Call, word: Word) -> Pair:
 
 def _require_readable_pair(call: Call, word: Word, name: str, value: str) -> None:
     # Each by itself: a quote that begins in the name does not end in the value.
-    call.require_readable(Word(name, word.offset))
-    call.require_readable(Word(value, word.offset + len(name) + len("=")))
+    call.template(Word(name, word.offset))
+    call.template(Word(value, word.offset + len(name) + len("=")))
 
 
 def _read_workdir(call: Call) -> Workdir:
@@ -136,7 +136,7 @@ def _read_stopsignal(call: Call) -> StopSignal:
 
 def _readable(call: Call, what: str) -> str:
     found = call.one_word(what)
-    call.require_readable(call.rest)
+    call.template(call.rest)
     return found
 
 
@@ -148,7 +148,7 @@ def _read_expose(call: Call) -> Expose:
     call.one_word("PORT[/PROTOCOL]")
     words = split_list(call.rest)
     for word in words:
-        call.require_readable(word)
+        call.template(word)
     return Expose(ports=tuple(sorted(word.text for word in words)), **call.common())
 
 
@@ -157,7 +157,7 @@ def _read_volume(call: Call) -> Volume:
     words = call.json
     if words is None:
         for word in split_list(call.rest):
-            call.require_readable(word)
+            call.template(word)
         words = tuple(word.text for word in split_list(call.rest))
     paths = tuple(word.strip(SPACES) for word in words)
     if not paths or "" in paths:
