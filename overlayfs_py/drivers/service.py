@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from overlayfs_py.drivers import mountinfo, mounting
 from overlayfs_py.drivers.idle_polling import Wakefulness
 from overlayfs_py.errors import UpperInUse
-from overlayfs_py.union.core import Union
+from overlayfs_py.union.core import Union, open_union
 from overlayfs_py.union.values import view_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _open(spec: StackSpec, mount: MountPlan) -> Union:
     deadline = time.monotonic() + (0 if mount.read_only else _ENDING_S)
     while True:
         try:
-            return Union(spec)
+            return open_union(spec)
         except UpperInUse as error:
             if not mount.shares_upper or _is_mounted(mount.target):
                 raise

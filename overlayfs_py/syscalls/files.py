@@ -26,6 +26,9 @@ RENAME_WHITEOUT = 4
 _FICLONE = 0x40049409
 FS_IOC_GETFLAGS = 0x80086601
 FS_IOC_SETFLAGS = 0x40086602
+_FS_IOC_FIEMAP = 0xC020660B
+# linux/fiemap.h, struct fiemap: start, length, flags, mapped extents, room for extents, reserved
+_FIEMAP = struct.Struct("=QQIIII")
 
 _AT_FDCWD = -100
 _SYNC_FILE_RANGE_WRITE = 2
@@ -94,6 +97,13 @@ def clone(source_fd: int, target_fd: int) -> None:
 def allocate(fd: int, mode: int, offset: int, length: int) -> None:
     """Allocate, punch or zero a range: fallocate(2) with all its modes."""
     _fallocate(fd, mode, offset, length)
+
+
+def count_extents(fd: int, offset: int, length: int) -> int:
+    """Return how many extents a range has, allocated ones without data too: FS_IOC_FIEMAP."""
+    request = bytearray(_FIEMAP.pack(offset, length, 0, 0, 0, 0))
+    fcntl.ioctl(fd, _FS_IOC_FIEMAP, request)
+    return int(_FIEMAP.unpack(request)[3])
 
 
 def begin_writing(fd: int, offset: int, length: int) -> None:

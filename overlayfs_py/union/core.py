@@ -458,6 +458,19 @@ class Union:
         copy.discard()
 
 
+def open_union(spec: StackSpec) -> Union:
+    """Return the union of a specification: one that keeps to a limit where there is one.
+
+    Raises:
+        OSError: see `Union`.
+    """
+    if spec.upper is None or spec.upper_limit is None:
+        return Union(spec)
+    from overlayfs_py.union.limited import LimitedUnion  # for those mounts alone
+
+    return LimitedUnion(spec)
+
+
 def _directory(node: Node) -> DirectoryNode:
     if not isinstance(node, DirectoryNode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), node.name)

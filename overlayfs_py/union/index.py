@@ -108,6 +108,11 @@ class Index:
             self._directory.let_go()
 
     @property
+    def directory(self) -> HostDirectory | None:
+        """Where the copies are; None before the first."""
+        return self._directory
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing needs to be looked for."""
         return not self._names

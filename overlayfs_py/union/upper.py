@@ -150,6 +150,11 @@ class Upper:
             raise OSError(errno.EINVAL, reason, named("upperdir", upper)) from error
         os.unlink(name, dir_fd=self.stage.fd())
 
+    @property
+    def work_fd(self) -> int:
+        """The workdir's descriptor, still this object's."""
+        return self._work_fd
+
     def close(self) -> None:
         """Leave the workdir as it was found and let others use it."""
         for name in os.listdir(self.stage.fd()):

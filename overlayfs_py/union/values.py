@@ -131,6 +131,7 @@ class StackSpec(NamedTuple):
     # leaves the data behind. Needs `redirect_dir`.
     metacopy: bool = False
     static_nlink: bool = False  # st_nlink of every directory is 1
+    upper_limit: int | None = None  # bytes that the upper and its workdir may take
     noatime: bool = False  # reading moves no access time, in the upper and in volumes either
     # The workdir of an upper that is the topmost layer: its copies of files with several names.
     copies: bytes | None = None
@@ -140,7 +141,7 @@ def view_of(spec: StackSpec) -> StackSpec:
     """Return what shows the same and writes nothing: the upper is the topmost layer."""
     assert spec.upper is not None
     lower = (spec.upper, *spec.lower)
-    return spec._replace(lower=lower, upper=None, work=None, copies=spec.work)
+    return spec._replace(lower=lower, upper=None, work=None, copies=spec.work, upper_limit=None)
 
 
 def path_of(volume: Volume) -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from overlayfs_py.union.core import Union
+from overlayfs_py.union.core import open_union
 from overlayfs_py.union.values import AttributeChange, Creator, StackSpec
 from tests.support.lowers import as_served
 from tests.support.snapshot import layer_digest
@@ -55,7 +55,7 @@ class World:
         self.spec = StackSpec(**(directories | options))
         self._digests = {lower: layer_digest(lower) for lower in self.lowers}
         self._holds: Counter[int] = Counter()
-        self.union = Union(self.spec)
+        self.union = open_union(self.spec)
         self.is_open = True
 
     def _layer(self, name: str, tree: Tree | Path) -> Path:
@@ -67,7 +67,7 @@ class World:
     def reopen(self) -> None:
         """Close and open again, as an unmount and a mount would."""
         self.close()
-        self.union = Union(self.spec)
+        self.union = open_union(self.spec)
         self.is_open = True
 
     def close(self) -> None:
