@@ -16,6 +16,7 @@ from overlayfs_py.backends.option_values import (
     parse_id,
     parse_id_ranges,
     parse_layers,
+    parse_size,
     parse_volume,
 )
 from overlayfs_py.drivers.idle_polling import IdlePolling
@@ -88,6 +89,7 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
     "datadir+": lambda spec, value: spec._replace(data_only=(*spec.data_only, _path(value))),
     "upperdir": lambda spec, value: spec._replace(upper=_path(value)),
     "workdir": lambda spec, value: spec._replace(work=_path(value)),
+    "upper_limit": lambda spec, value: spec._replace(upper_limit=parse_size(value)),
     "volume": lambda spec, value: spec._replace(volumes=(*spec.volumes, parse_volume(value))),
     "uidmapping": lambda spec, value: spec._replace(
         ids=spec.ids._replace(uids=parse_id_ranges(value))

@@ -34,6 +34,10 @@ OPTIONS = (
         "where changes go; without them the mount is read-only",
     ),
     Described(
+        ("upper_limit=2G",),
+        "bytes that upper and workdir may take; then all that needs room is ENOSPC",
+    ),
+    Described(
         ("volume=HOST:/path[:ro]",),
         "show a host directory at /path instead of the stack; may be repeated",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from overlayfs_py.backends.option_text import split_list
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _ID_LIMIT = 1 << 32  # ids are 32 bits wide
 _NO_ID = _ID_LIMIT - 1  # (uid_t) -1 means "none" to chown(2)
+_SIZE = re.compile(r"([0-9]{1,18})(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)
+_SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _VOLUME_MODES = {"ro": True, "rw": False}
 
 Value = TypeVar("Value")
@@ -114,6 +117,15 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a number")
     return int(text)
+
+
+def parse_size(text: str) -> int:
+    """Return a number of bytes above 0: `67108864`, `64m`, `1g`, by powers of 1024 as docker."""
+    found = _SIZE.fullmatch(text)
+    size = 0 if found is None else int(found[1]) << _SHIFTS[(found[2] or "").lower()]
+    if not 0 < size < 1 << 62:
+        raise ValueError(f"{text}: not a size as 67108864, 64m or 1g")
+    return size
 
 
 def parse_choice(value: str, choices: Mapping[str, Value]) -> Value:

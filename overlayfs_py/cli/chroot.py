@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.backends.mount_options import OptionError
-from overlayfs_py.backends.option_values import parse_volume
+from overlayfs_py.backends.option_values import parse_size, parse_volume
 from overlayfs_py.cli import base_stack, run_arguments
 from overlayfs_py.cli.arguments import PATH, driver_option
 from overlayfs_py.cli.run_arguments import CANNOT_START
@@ -138,6 +138,11 @@ class _CommandLine(click.Command):
     help="Write to DIR/upper and keep it; a second run goes on from there.",
 )
 @click.option(
+    "--upper-limit",
+    metavar="BYTES",
+    help="What CMD's files may take beside the layers' and volumes; with k, m or g.",
+)
+@click.option(
     "--pull",
     "when_to_pull",
     type=click.Choice(["never", "missing", "always"]),
@@ -161,6 +166,7 @@ def command(
     hostname: str | None,
     tmpfs: tuple[str, ...],
     keep: str | None,
+    upper_limit: str | None,
     when_to_pull: str,
     driver: str,
     root: Path | None,
@@ -191,6 +197,7 @@ def command(
             privileged=privileged,
             read_only=read_only,
             tmpfs=tuple(map(_parse_tmpfs, tmpfs)),
+            upper_limit=None if upper_limit is None else _parse_limit(upper_limit),
         )
         return run(asked)
     except OSError as error:
@@ -216,6 +223,13 @@ def _parse_volume(text: str) -> Volume:
         return parse_volume(text)
     except ValueError as error:
         raise OptionError("-v", str(error)) from None
+
+
+def _parse_limit(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise OptionError("--upper-limit", str(error)) from None
 
 
 def _parse_tmpfs(text: str) -> Tmpfs:

@@ -92,6 +92,8 @@ _OPTIONS = (
                  help="So many processes and threads."),
     click.option("--shm-size", "shm_size", metavar="BYTES", default="64m", show_default=True,
                  help="What /dev/shm may hold; with k, m or g."),
+    click.option("--upper-limit", metavar="BYTES",
+                 help="What its files may take beside the image's and volumes; with k, m or g."),
     click.option("--add-host", "extra_hosts", multiple=True, metavar="NAME:ADDRESS",
                  help="A line more in /etc/hosts."),
     click.option("--dns", multiple=True, metavar="ADDRESS",
@@ -172,6 +174,7 @@ class CreateOptions(TypedDict):
     cpus: str | None
     pids: int | None
     shm_size: str
+    upper_limit: str | None
     extra_hosts: tuple[str, ...]
     dns: tuple[str, ...]
     health_cmd: str | None
@@ -274,6 +277,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         nano_cpus=rights_arguments.nano_cpus(options["cpus"]),
         pids=rights_arguments.most_pids(options["pids"]),
         shm_bytes=rights_arguments.size_bytes("--shm-size", options["shm_size"]),
+        upper_bytes=_upper_bytes(options["upper_limit"]),
         extra_hosts=rights_arguments.hosts(options["extra_hosts"], network),
         dns=rights_arguments.servers(options["dns"]),
         init=options["init"],
@@ -281,6 +285,12 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         restart=options["restart"],
         auto_remove=options["auto_remove"],
     )
+
+
+def _upper_bytes(text: str | None) -> int:
+    from overlayfs_py.cli import rights_arguments
+
+    return 0 if text is None else rights_arguments.size_bytes("--upper-limit", text)
 
 
 def _require_consistent(options: CreateOptions) -> None:

@@ -34,11 +34,17 @@ Examples:
 )
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; ^C unmounts.")
 @click.option("-d", "--debug", is_flag=True, help="Stay in the foreground and log everything.")
+@click.option(
+    "--upper-limit",
+    metavar="BYTES",
+    help="What upper and workdir may take; with k, m or g: -o upper_limit=BYTES.",
+)
 @driver_option
 @click.argument("places", nargs=-1, metavar="[SOURCE] MNT", type=PATH)
 def command(
     options: tuple[str, ...],
     places: tuple[str, ...],
+    upper_limit: str | None,
     driver: str,
     *,
     foreground: bool,
@@ -46,4 +52,6 @@ def command(
 ) -> None:
     from overlayfs_py.cli.plain_mount import start
 
+    if upper_limit is not None:
+        options += (f"upper_limit={upper_limit}",)
     start(options, places, driver=driver, foreground=foreground, debug=debug)

@@ -8,15 +8,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.backends.option_values import OptionError
+from overlayfs_py.backends.option_values import OptionError, parse_size
 from overlayfs_py.containers.cgroup_limits import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SECURITY = re.compile(r"([a-z-]+)(?:[=:](.*))?", re.DOTALL)
-_SIZE = re.compile(r"([0-9]{1,15})(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)
-_SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _SECURITY_WORDS = (
     "no-new-privileges[=BOOL], seccomp=unconfined|builtin|FILE, apparmor=unconfined, label=disable"
 )
@@ -96,11 +94,10 @@ def limits(texts: Sequence[str]) -> tuple[str, ...]:
 
 def size_bytes(option: str, text: str) -> int:
     """A number of bytes."""
-    found = _SIZE.fullmatch(text)
-    size = 0 if found is None else int(found[1]) << _SHIFTS[(found[2] or "").lower()]
-    if not 0 < size < 1 << 62:
-        raise OptionError(option, f"{text}: not a size as 67108864, 64m or 1g")
-    return size
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise OptionError(option, str(error)) from None
 
 
 def memory_bytes(text: str | None) -> int:

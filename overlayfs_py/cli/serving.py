@@ -7,6 +7,7 @@ import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from overlayfs_py.backends.option_values import OptionError
 from overlayfs_py.cli.errors import say
 from overlayfs_py.mounts import daemon
 
@@ -43,6 +44,9 @@ def serve(
 
         remount(request.plan.target, request.remount)
         return
+    stack = request.stack
+    if stack.upper_limit is not None and stack.upper is None and scratch_below is None:
+        raise OptionError("upper_limit", "there is no upperdir that it could be the limit of")
     if debug:
         logging.getLogger().setLevel(logging.DEBUG)
     if foreground or debug:

@@ -191,6 +191,7 @@ def _host_config(record: ContainerRecord) -> dict[str, Json]:
         "CgroupnsMode": record.cgroupns,
         "Sysctls": dict(text.partition("=")[::2] for text in record.sysctls) or None,
         "OomScoreAdj": record.oom_score,
+        "StorageOpt": {"size": str(record.upper_bytes)} if record.upper_bytes else None,
         "Runtime": record.runtime or DRIVER,
         "Memory": record.memory_bytes,
         "MemorySwap": record.memory_swap_bytes or 2 * record.memory_bytes,

@@ -70,6 +70,7 @@ class Launch(NamedTuple):
             # A crash of the machine may take what was never synced; so it may in any container.
             volatile=True,
             metacopy=True,
+            upper_limit=self.record.upper_bytes or None,
         )
 
     def container(

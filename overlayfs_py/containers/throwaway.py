@@ -66,6 +66,7 @@ class Run:
     privileged: bool = False
     read_only: bool = False
     tmpfs: tuple[Tmpfs, ...] = ()
+    upper_limit: int | None = None  # bytes
 
 
 class _Places(NamedTuple):
@@ -117,6 +118,7 @@ def _start_daemon(asked: Run, places: _Places, terminal: UsersTerminal | None) -
         volatile=asked.keep is None,
         # The kernel reads an upper with metacopies only if it is told to: not one that is kept.
         metacopy=asked.keep is None,
+        upper_limit=asked.upper_limit,
     )
     # A device in there is none: there is no other guard against one of the host's disks.
     plan = MountPlan(places.root, dev=asked.privileged, shares_upper=False)
