@@ -19,7 +19,8 @@ from overlayfs_py.builds.draft import Content, Draft, Node
 from overlayfs_py.builds.failures import CannotPlace
 from overlayfs_py.builds.modes import AS_IT_IS, DIRECTORY_MODE, Mode
 from overlayfs_py.builds.owners import ROOT, Owner, find_owner
-from overlayfs_py.builds.unpacking import Spool, is_archive, unpack
+from overlayfs_py.builds.spool import Spool
+from overlayfs_py.builds.unpacking import is_archive, unpack
 from overlayfs_py.containers.image_files import ImageFiles
 from overlayfs_py.packs.values import shown
 from overlayfs_py.store.layer_writing import write_made_layer

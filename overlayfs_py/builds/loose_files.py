@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from overlayfs_py.builds.context import Item
 
@@ -30,13 +30,18 @@ class LooseFiles:
 
     stats_name = ""
 
-    def __init__(self, files: Sequence[LooseFile], name: str) -> None:
+    def __init__(
+        self, files: Sequence[LooseFile], name: str, held: Sequence[BinaryIO] = ()
+    ) -> None:
+        """Take over `held`, the files that data is in."""
         self.name = name
+        self._held = held
         self._items = [_item(at, file) for at, file in enumerate(files, 1)]
         self.root = Item((), stat.S_IFDIR | 0o755, 0, 0, 0, 0, 0, 2, 0)
 
     def close(self) -> None:
-        """Nothing is held."""
+        for file in self._held:
+            file.close()
 
     def children(self, directory: Item) -> list[Item]:
         return [] if directory.path else sorted(self._items)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from overlayfs_py.builds.draft import Content, Draft, Node
 from overlayfs_py.builds.failures import BadContext, CannotPlace
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.builds.context import Context, Item
     from overlayfs_py.builds.owners import Owner
+    from overlayfs_py.builds.spool import Spool
     from overlayfs_py.packs.values import DataOrHole, Path
     from overlayfs_py.tars.members import Member, Segment
 
@@ -40,32 +41,6 @@ _TYPES = {
     Kind.FIFO: stat.S_IFIFO,
 }
 _STEP = 1 << 20
-
-
-class Spool:
-    """Data that is read again later, one piece behind the other."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        """Write to a file that is empty, and the caller's."""
-        self._file = file
-        self._end = 0
-
-    def add(self, data: bytes | memoryview) -> None:
-        self._file.write(data)
-        self._end += len(data)
-
-    @property
-    def end(self) -> int:
-        """Return where the next piece will be."""
-        return self._end
-
-    def read(self, offset: int, size: int) -> Iterator[bytes]:
-        """Yield `size` bytes from `offset` on."""
-        self._file.flush()
-        while size > 0:
-            piece = os.pread(self._file.fileno(), min(_STEP, size), offset)
-            yield piece
-            offset, size = offset + len(piece), size - len(piece)
 
 
 def is_archive(context: Context, item: Item) -> bool:

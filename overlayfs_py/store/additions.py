@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from overlayfs_py.image.reference import require_tag_name
-from overlayfs_py.store import blobs, downloads, images, layers, locks, names
+from overlayfs_py.store import blobs, downloads, durable, images, layers, locks, names
 from overlayfs_py.store.failures import Busy
 from overlayfs_py.store.layers import LayerIngest, StoredLayer
 from overlayfs_py.store.leases import Kind, Lease
@@ -22,6 +22,7 @@ from overlayfs_py.store.records import Form, ImageEntry
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
     from typing import BinaryIO
 
     from overlayfs_py.image.digest import Digest
@@ -125,6 +126,16 @@ class Addition:
     def scratch_file(self) -> BinaryIO:
         """Return an empty file without a name, on the store's disk; the caller closes it."""
         return tempfile.TemporaryFile(dir=self._lease.directory)
+
+    @contextmanager
+    def scratch_directory(self) -> Iterator[Path]:
+        """Give an empty directory of this process alone, on the store's disk, gone afterwards."""
+        path = self._lease.new_path()
+        path.mkdir(mode=0o700)
+        try:
+            yield path
+        finally:
+            durable.remove(path)
 
     def note_blob(self, diff_id: Digest, blob: LayerBlob) -> None:
         """Note what else a layer of the store is compressed as, or where else it can be had."""
