@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -139,17 +139,31 @@ class _Copy:
 
     def run(self, selected: Selected, destination: str) -> None:
         place = self._place(selected, destination)
-        context = selected.context
+        known: tuple[Path, Node] = (
+            (),
+            self._draft.root,
+        )  # most files follow one of their directory
         for entry in selected.entries:
             path = (*place, *entry.below)
-            item = entry.item
-            before = self._draft.find(path)
-            if item.is_directory:
-                self._put_directory(path, before, entry, context)
-            elif before is not None and before.is_directory:
-                raise CannotPlace(shown(path), "cannot replace a directory with a file")
-            else:
-                self._draft.put(path, self._node(item, context))
+            if not path:
+                continue  # the root is there, and stays as it is
+            if known[0] != path[:-1]:  # most files follow one of their own directory
+                known = (path[:-1], self._draft.directory_at(path[:-1]))
+            self._put(path, known[1], entry, selected.context)
+
+    def _put(self, path: Path, parent: Node, entry: Entry, context: Context) -> None:
+        draft = self._draft
+        before = draft.child(parent, path[-1])
+        if before is None or not (before.is_directory or entry.item.is_directory):
+            draft.put(parent, path[-1], self._node(entry.item, context))
+        elif not entry.item.is_directory:
+            raise CannotPlace(shown(path), "cannot replace a directory with a file")
+        elif not before.is_directory:
+            raise CannotPlace(shown(path), "cannot copy a directory to what is none")
+        elif entry.is_implied:
+            draft.describe(before, replace(before, mode=entry.item.mode))
+        elif entry.below:  # the source itself only lends what is in it
+            draft.describe(before, self._node(entry.item, context))
 
     def _place(self, selected: Selected, destination: str) -> Path:
         """Make the directories that there must be; returns where the source itself goes."""
@@ -173,16 +187,6 @@ class _Copy:
     def _make(self, path: Path) -> None:
         owner = self._owner or ROOT
         self._draft.make_directories(path, self._mode.of_made_directories, *owner)
-
-    def _put_directory(
-        self, path: Path, before: Node | None, entry: Entry, context: Context
-    ) -> None:
-        if before is None:
-            self._draft.put(path, self._node(entry.item, context))
-        elif not before.is_directory:
-            raise CannotPlace(shown(path), "cannot copy a directory to what is none")
-        elif entry.below:  # the source itself only lends what is in it
-            self._draft.describe(path, self._node(entry.item, context))
 
     def _node(self, item: Item, context: Context) -> Node:
         uid, gid = self._owner or (item.uid, item.gid)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.values import DataOrHole, Path
 
 _ROOT_MODE = stat.S_IFDIR | 0o755
+_SECOND_NS = 1_000_000_000
 
 
 class Content(NamedTuple):
@@ -50,6 +51,7 @@ class Node:
     covers: bool = False  # the base has a directory in this place, which does not show
     is_changed: bool = False
     is_way: bool = False  # something below has changed
+    parent: Node | None = None
     children: dict[bytes, Node] = field(default_factory=dict)
 
     @property
@@ -71,12 +73,13 @@ class Draft:
         """Begin with no change. Times of the layer are `latest_ns` at the latest, if given."""
         self._base = base
         self._latest_ns = latest_ns
-        self.now_ns = time.time_ns() if latest_ns is None else latest_ns
+        self.now_ns = self.time_of(time.time_ns() if latest_ns is None else latest_ns)
         self.root = Node(_ROOT_MODE) if base is None else self._of_base(base.root())
 
     def time_of(self, mtime_ns: int) -> int:
-        """Return the time that a file of this layer has."""
-        return mtime_ns if self._latest_ns is None else min(mtime_ns, self._latest_ns)
+        """Return the time that a file of this layer has: whole seconds, as in docker's layers."""
+        latest_ns = mtime_ns if self._latest_ns is None else min(mtime_ns, self._latest_ns)
+        return latest_ns // _SECOND_NS * _SECOND_NS
 
     # Looking.
 
@@ -90,6 +93,7 @@ class Draft:
         if found is None:
             return None
         node = directory.children[name] = self._of_base(found)
+        node.parent = directory
         return node
 
     def find(self, path: Path) -> Node | None:
@@ -100,6 +104,12 @@ class Draft:
                 return None
             here = self.child(here, name)
         return here
+
+    def directory_at(self, path: Path) -> Node:
+        """Return a directory that is there."""
+        found = self.find(path)
+        assert found is not None
+        return found
 
     def resolve(self, path: Path, root: Path = ()) -> Path:
         """Return where a path leads, its last component followed, too; it need not be there.
@@ -141,15 +151,15 @@ class Draft:
 
     # Changing.
 
-    def put(self, path: Path, node: Node) -> None:
-        """Put an object in its place, in a directory that is there; what was there is replaced."""
-        parent = self._changing(path)
-        before = self.child(parent, path[-1])
+    def put(self, directory: Node, name: bytes, node: Node) -> None:
+        """Put an object in a directory; what was there is replaced."""
+        before = self.child(directory, name)
         if before is not None:
             is_base_directory = before.is_directory and before.below is not None
             node.covers = is_base_directory or before.covers
-        node.is_changed = True
-        parent.children[path[-1]] = node
+        node.parent = directory
+        directory.children[name] = node
+        _mark(node)
 
     def link(self, path: Path, target: Path) -> None:
         """Give what is at `target`, which is no directory, another name.
@@ -165,8 +175,8 @@ class Draft:
             raise CannotPlace(shown(path), f"a hard link to {shown(target)}, which {why}")
         if node.below is not None:
             node = self._copied_up(node, node.below)
-            self.put(target, node)
-        self.put(path, replace(node, covers=False))
+            self.put(self.directory_at(target[:-1]), target[-1], node)
+        self.put(self.directory_at(path[:-1]), path[-1], replace(node, covers=False))
 
     def _copied_up(self, node: Node, file: ImageFile) -> Node:
         base = self._base
@@ -176,13 +186,11 @@ class Draft:
             content = Content(file.attributes.size, partial(_pieces, base, file))
         return replace(node, xattrs=base.xattrs(file), content=content, below=None)
 
-    def describe(self, path: Path, like: Node) -> None:
-        """Give a directory that is there the metadata of another."""
-        self._changing(path)
-        node = self.find(path)
-        assert node is not None
-        node.mode, node.uid, node.gid = like.mode, like.uid, like.gid
-        node.mtime_ns, node.xattrs, node.is_changed = like.mtime_ns, like.xattrs, True
+    def describe(self, directory: Node, like: Node) -> None:
+        """Give a directory the metadata of another."""
+        directory.mode, directory.uid, directory.gid = like.mode, like.uid, like.gid
+        directory.mtime_ns, directory.xattrs = like.mtime_ns, like.xattrs
+        _mark(directory)
 
     def make_directories(self, path: Path, mode: int, uid: int, gid: int) -> None:
         """Make a directory and those above it, where they are missing; no link is followed.
@@ -195,21 +203,10 @@ class Draft:
             below = self.child(here, name)
             if below is None:
                 below = Node(stat.S_IFDIR | mode, uid, gid, self.now_ns)
-                self.put(path[: at + 1], below)
+                self.put(here, name, below)
             elif not below.is_directory:
                 raise CannotPlace(shown(path[: at + 1]), "cannot be made: it is no directory")
             here = below
-
-    def _changing(self, path: Path) -> Node:
-        """Mark the way to a path as changed; returns the directory that it is in."""
-        here = self.root
-        here.is_way = True
-        for name in path[:-1]:
-            found = self.child(here, name)
-            assert found is not None
-            here = found
-            here.is_way = True
-        return here
 
     # Writing.
 
@@ -248,6 +245,15 @@ class Draft:
                 layer.add_file(path, meta, node.content.size, node.content.data())
         else:
             layer.add_special(path, kind, meta, node.rdev)
+
+
+def _mark(node: Node) -> None:
+    """Note that an object has changed: it is to be written, with the directories on its way."""
+    node.is_changed = True
+    above = node.parent
+    while above is not None and not above.is_way:
+        above.is_way = True
+        above = above.parent
 
 
 def _pieces(base: ImageFiles, file: ImageFile) -> Iterator[DataOrHole]:

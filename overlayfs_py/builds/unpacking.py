@@ -102,11 +102,12 @@ class _Unpacking:
         node = self._node(member)
         if member.kind is Kind.FILE:
             node.content = self._content(member, reader)
-        before = draft.find(path)
+        directory = draft.directory_at(path[:-1])
+        before = draft.child(directory, path[-1])
         if before is not None and before.is_directory and node.is_directory:
-            draft.describe(path, node)
+            draft.describe(before, node)
         else:
-            draft.put(path, node)
+            draft.put(directory, path[-1], node)
 
     def _node(self, member: Member) -> Node:
         uid, gid = self._owner or (member.uid, member.gid)

@@ -117,8 +117,13 @@ def _step(kind: Step, number: int) -> bytes:
     return _number(number << 2 | kind)
 
 
+_SHORT = tuple(bytes((value,)) for value in range(128))
+
+
 def _number(value: int) -> bytes:
     """LEB128: seven bits a byte, the lowest first, the high bit says that more follow."""
+    if value < len(_SHORT):  # nearly all of them
+        return _SHORT[value]
     coded = bytearray()
     while value > 127:
         coded.append(value & 127 | 128)
