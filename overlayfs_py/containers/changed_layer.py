@@ -16,7 +16,7 @@ from overlayfs_py.layers.reserved_xattrs import disk_name
 from overlayfs_py.packs.values import Hole, Metadata
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from overlayfs_py.containers.changes import Change, ContainerFiles
     from overlayfs_py.containers.image_files import ImageFile, Path
@@ -24,23 +24,37 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.writer import PackWriter
 
 
-def pack_changes(files: ContainerFiles, writer: PackWriter, latest_ns: int | None) -> bool:
+def pack_changes(
+    files: ContainerFiles,
+    writer: PackWriter,
+    latest_ns: int | None,
+    *,
+    left_out: Collection[Path] = (),
+) -> bool:
     """Add all that a container has changed to a pack; whether that is anything.
 
-    Times that the container has made are `latest_ns` at the latest, if that is given.
+    Times that the container has made are `latest_ns` at the latest, if that is given. New paths
+    that are `left_out` are none of its changes: what was made for a mount.
 
     Raises:
         OSError: naming what cannot be read.
         BadEntry: naming what no pack can hold.
     """
-    return _Layer(files, writer, latest_ns).add_all()
+    return _Layer(files, writer, latest_ns, left_out).add_all()
 
 
 class _Layer:
-    def __init__(self, files: ContainerFiles, writer: PackWriter, latest_ns: int | None) -> None:
+    def __init__(
+        self,
+        files: ContainerFiles,
+        writer: PackWriter,
+        latest_ns: int | None,
+        left_out: Collection[Path],
+    ) -> None:
         self._files = files
         self._writer = writer
         self._latest_ns = latest_ns
+        self._left_out = left_out
         self._linked: dict[int, Path] = {}  # the first path of each file with several
 
     def add_all(self) -> bool:
@@ -48,6 +62,8 @@ class _Layer:
         self._writer.add_directory((), self._metadata(root))
         differs = self._files.differ(root)
         for change in self._files.layer():
+            if change.kind is Kind.ADDED and change.path in self._left_out:
+                continue
             differs = True
             with _naming(change.path):
                 self._add(change)

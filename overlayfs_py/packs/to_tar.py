@@ -36,18 +36,19 @@ _KINDS = {
 }
 
 
-def write_tar(pack: Pack, write: Write) -> None:
+def write_tar(pack: Pack, write: Write, *, with_root: bool = True) -> None:
     """Write the pack's tar; `write` takes each piece whole.
 
     One that was made from a tar gives that tar, bit for bit. Any other gives a tar that has
-    directories before what is in them, whiteouts first, names sorted; sockets have no place in it.
+    directories before what is in them, whiteouts first, names sorted; sockets have no place in it,
+    and the root itself only `with_root`.
 
     Raises:
         CorruptLayer: the pack is damaged. What was written is then no layer.
         BadEntry: the pack was made from an upper that only makes sense on top of its layers.
     """
     if not is_exact(pack):
-        _Walk(pack, TarWriter(write)).run()
+        _Walk(pack, TarWriter(write)).run(with_root=with_root)
         return
     for piece in recorded_tar(pack):
         write(piece)
@@ -136,8 +137,11 @@ class _Walk:
         self._tar = tar
         self._linked: dict[int, Path] = {}  # the first path of each file with several
 
-    def run(self) -> None:
-        pending: list[tuple[int, Path]] = [(ROOT, ())]
+    def run(self, *, with_root: bool) -> None:
+        if with_root:
+            self._add(ROOT, ())
+        pending = self._names(ROOT, ())
+        pending.reverse()
         while pending:
             number, path = pending.pop()
             if self._add(number, path):

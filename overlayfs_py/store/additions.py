@@ -47,6 +47,15 @@ class Addition:
         self._lock = lock
         self._lease = lease
 
+    @property
+    def directory(self) -> Path:
+        """A directory of the store for what is unfinished; it goes when this is closed."""
+        return self._lease.directory
+
+    def lower(self, stack: Sequence[StoredLayer]) -> tuple[bytes, ...]:
+        """What to mount of layers that stay, lowest first: topmost first, as `LayersInUse`."""
+        return layers.lower_of(self._places, stack)
+
     def has_blob(self, digest: Digest) -> bool:
         """Whether a blob is there; it stays."""
         with self._lock.shared():

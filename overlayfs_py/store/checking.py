@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import Digest, digest_of_hex
-from overlayfs_py.store import images, layers, records
+from overlayfs_py.store import build_records, images, layers, records
 from overlayfs_py.store.locks import LOCK_NAMES
 from overlayfs_py.store.places import GONE, LAYER_FILES
 from overlayfs_py.store.records import TagEntry
@@ -34,6 +34,7 @@ class Trouble(Enum):
     LAYER = "layer"
     IMAGE = "image"
     TAG = "tag"
+    BUILD = "build cache"
     FOREIGN = "file"
 
 
@@ -63,6 +64,7 @@ def problems(places: Places, lock: StoreLock, *, deep: bool) -> Iterator[Problem
         yield problem
     yield from _locked(lock, lambda: _images(places, damaged))
     yield from _locked(lock, lambda: _tags(places))
+    yield from _locked(lock, lambda: _builds(places))
     yield from _locked(lock, lambda: _foreign(places))
 
 
@@ -151,6 +153,12 @@ def _fault_of_tag(places: Places, path: Path) -> tuple[str, str | None]:
     return entry.reference, None
 
 
+def _builds(places: Places) -> Iterator[Problem]:
+    for path, fault in build_records.faults(places):
+        if found := _problem(Trouble.BUILD, path, path.name[:12], fault):
+            yield found
+
+
 def _foreign(places: Places) -> Iterator[Problem]:
     """What the store never makes."""
     for path in _foreign_paths(places):
@@ -173,7 +181,7 @@ def _foreign_paths(places: Places) -> Iterator[Path]:
 
 def _is_ours(places: Places, path: Path) -> bool:
     if path.parent in (places.root, places.blobs.parent):
-        others = (places.version, places.empty, places.containers, places.volumes)
+        others = (places.version, places.empty, places.containers, places.volumes, places.builds)
         return path in (*places.directories, *others)
     if path.parent == places.locks:
         kind, _, digits = path.name.partition("-")

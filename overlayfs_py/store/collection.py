@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import Digest, digest_of_hex
-from overlayfs_py.store import containers, durable, images, layers, leases, locks, names, records
+from overlayfs_py.store import (
+    build_records,
+    containers,
+    durable,
+    images,
+    layers,
+    leases,
+    locks,
+    names,
+    records,
+)
 from overlayfs_py.store.leases import Kept, Kind
 from overlayfs_py.store.places import RECORD
 
@@ -74,9 +84,9 @@ def collect(places: Places, *, rubbish: bool) -> Collected:
 
 
 def needed_by_images(places: Places) -> set[Kept] | None:
-    """What images and containers refer to; None where one is damaged, so that nobody can tell."""
+    """What images, containers and builds refer to; None where nobody can tell: one is damaged."""
     try:
-        needed = containers.all_needed(places)
+        needed = containers.all_needed(places) | build_records.all_needed(places)
         for entry in names.require_entries(places):
             needed |= _needed_by(places, entry)
     except OverlayError:

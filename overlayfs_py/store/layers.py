@@ -226,8 +226,7 @@ class LayersInUse:
 
         Of a layer that an image has twice the upper one hides all that the other shows.
         """
-        paths = dict.fromkeys(layer.path for layer in reversed(self.layers))
-        return tuple(paths) or (self._empty,)
+        return _topmost_first(self.layers) or (self._empty,)
 
     def close(self) -> None:
         """Let go of them, as far as this process goes."""
@@ -238,6 +237,17 @@ class LayersInUse:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def lower_of(places: Places, stack: Sequence[StoredLayer]) -> tuple[bytes, ...]:
+    """What to mount of layers that somebody keeps: as `LayersInUse.lower`."""
+    if not stack:
+        _make_empty(places.empty)
+    return _topmost_first(stack) or (os.fsencode(places.empty),)
+
+
+def _topmost_first(stack: Sequence[StoredLayer]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(layer.path for layer in reversed(stack)))
 
 
 def size_on_disk(path: Path) -> int:

@@ -82,6 +82,23 @@ class Places:
         return self.root / "volumes"
 
     @property
+    def builds(self) -> Path:
+        """Made with the first build."""
+        return self.root / "builds"
+
+    @property
+    def build_steps(self) -> Path:
+        return self.builds / "steps"
+
+    @property
+    def build_tables(self) -> Path:
+        return self.builds / "tables"
+
+    @property
+    def cache_mounts(self) -> Path:
+        return self.builds / "mounts"
+
+    @property
     def empty(self) -> Path:
         """The layer of an image that has none."""
         return self.root / "empty"
@@ -125,6 +142,12 @@ class Places:
     def tag(self, reference: str) -> Path:
         # A reference may be longer than a file name, and has slashes: what it is stands inside.
         return self.tags / hashlib.sha256(reference.encode()).hexdigest()
+
+    def build_step(self, key: Digest) -> Path:
+        return self.build_steps / hex_of(key)
+
+    def build_table(self, digest: Digest) -> Path:
+        return self.build_tables / hex_of(digest)
 
     def container(self, ident: str) -> Path:
         return self.containers / ident

@@ -30,7 +30,7 @@ def repair(places: Places, problem: Problem) -> str:
             return _repair_layer(places, problem)
         case Trouble.IMAGE:
             return _repair_image(places, problem)
-        case Trouble.BLOB | Trouble.TAG | Trouble.FOREIGN:
+        case Trouble.BLOB | Trouble.TAG | Trouble.BUILD | Trouble.FOREIGN:
             return _quarantine(places, problem)
 
 

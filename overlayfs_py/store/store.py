@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store import (
         additions,
         blobs,
+        builds,
         checking,
         collection,
         containers,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         volumes,
     )
     from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.builds import Builds
     from overlayfs_py.store.checking import Problem
     from overlayfs_py.store.containers import Containers
     from overlayfs_py.store.images import StoredImage
@@ -54,6 +56,7 @@ else:
     # a store: more than half of the start.
     additions = LateModule("overlayfs_py.store.additions")
     blobs = LateModule("overlayfs_py.store.blobs")
+    builds = LateModule("overlayfs_py.store.builds")
     checking = LateModule("overlayfs_py.store.checking")
     collection = LateModule("overlayfs_py.store.collection")
     containers = LateModule("overlayfs_py.store.containers")
@@ -116,6 +119,11 @@ class Store:
     def containers(self) -> Containers:
         """What was made of its images."""
         return containers.Containers(self._places, self._lock)
+
+    @property
+    def builds(self) -> Builds:
+        """What builds have made, and may use again."""
+        return builds.Builds(self._places, self._lock)
 
     @property
     def volumes(self) -> Volumes:
