@@ -19,6 +19,7 @@ _MODULES = {
         for name in (
             *(
                 "attach",
+                "build",
                 "chroot",
                 "completion",
                 "create",

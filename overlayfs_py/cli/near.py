@@ -10,13 +10,11 @@ if TYPE_CHECKING:
 
 _RUN = "`overlayfs-py run`, `start`, `exec`, `stop`, `ps`, `logs` and `rm` are there"
 _KEPT = f"not there yet: {_RUN}"
-_BUILD = (
-    "podman and buildah build on our mounts (docs/ENGINES.md); `overlayfs-py load` takes images"
-)
+_BUILD = "`overlayfs-py build`; its cache is in the store"
 # Words of docker and podman, and of others that handle images and mounts.
 _ELSEWHERE = {
     "update": _KEPT,
-    **dict.fromkeys(("build", "buildx", "builder"), _BUILD),
+    **dict.fromkeys(("buildx", "builder"), _BUILD),
     "compose": _KEPT,
     "cp": "`overlayfs-py image mount IMAGE DIR`, or `image cat` for one file",
     "help": "`overlayfs-py --help`, or `overlayfs-py COMMAND --help`",

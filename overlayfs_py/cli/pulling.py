@@ -35,13 +35,14 @@ def find_or_pull(
     return find_base(text, find_image)
 
 
-def pull(name: str, root: Path | None) -> None:
-    """Pull an image; what happens is said on stderr.
+def pull(name: str, root: Path | None, platform: str = "") -> None:
+    """Pull an image, for this machine or another platform; what happens is said on stderr.
 
     Raises:
         Failure: it cannot be pulled; the reason has been said.
     """
     where = [] if root is None else ["--root", str(root)]
+    where += ["--platform", platform] if platform else []
 
     def work(_: Report) -> int:
         from overlayfs_py.cli import commands

@@ -20,8 +20,11 @@ def created_ns() -> int:
 def source_date_ns() -> int | None:
     """What the environment says, None if that is nothing."""
     text = os.environ.get("SOURCE_DATE_EPOCH")
-    if text is None:
-        return None
+    return None if text is None else parse(text)
+
+
+def parse(text: str) -> int:
+    """The nanoseconds that a value of it means."""
     if not text.isascii() or not text.isdecimal():
         raise Failure(f"SOURCE_DATE_EPOCH: {text!r} is no number of seconds")
     return int(text) * 1_000_000_000

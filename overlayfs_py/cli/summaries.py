@@ -7,6 +7,7 @@ from __future__ import annotations
 
 SUMMARIES = {
     "attach": "Show what a running container writes.",
+    "build": "Build an image from a Dockerfile, what has not changed from the cache.",
     "chroot": "Run a command in layers or an image; changes are thrown away.",
     "commit": "Make an image of a container and what it has changed.",
     "completion": "Print a script that completes commands on the TAB key.",

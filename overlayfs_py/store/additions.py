@@ -12,6 +12,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from msgspec import structs
+
 from overlayfs_py.image.reference import require_tag_name
 from overlayfs_py.store import blobs, downloads, durable, images, layers, locks, names
 from overlayfs_py.store.failures import Busy
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
+    from overlayfs_py.image.config import ImageConfig
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.manifest import Manifest
     from overlayfs_py.image.reference import Reference
@@ -199,18 +202,23 @@ class Addition:
             require_tag_name(reference)
         with self._lock.exclusive():
             config = images.require_whole(self._places, manifest)
-            entry = ImageEntry(
-                manifest=manifest.digest,
-                media_type=manifest.media_type,
-                config=config.image_id,
-                added_ns=time.time_ns(),
-                index=index or "",
-                repositories=tuple(repositories),
+            entry = structs.replace(
+                _entry(manifest, config), index=index or "", repositories=tuple(repositories)
             )
             names.put_entry(self._places, entry)
             for reference in references:
                 names.put_tag(self._places, reference, manifest.digest)
             return images.require(self._places, manifest.digest)
+
+    def look_at_image(self, manifest: Manifest) -> StoredImage:
+        """What `add_image` would return, with nothing added: it goes when this is closed.
+
+        Raises:
+            NotInStore: a blob or a layer of it is missing.
+        """
+        with self._lock.shared():
+            config = images.require_whole(self._places, manifest)
+            return images.unnamed(self._places, _entry(manifest, config))
 
     def close(self) -> None:
         """Keep only what images refer to."""
@@ -243,3 +251,12 @@ class Addition:
         with self._lock.shared():
             self._lease.keep(Kind.LAYER, facts.diff_id)
             return ingest.place(self._places, record)
+
+
+def _entry(manifest: Manifest, config: ImageConfig) -> ImageEntry:
+    return ImageEntry(
+        manifest=manifest.digest,
+        media_type=manifest.media_type,
+        config=config.image_id,
+        added_ns=time.time_ns(),
+    )

@@ -29,7 +29,7 @@ class StepRecord(Record, frozen=True, kw_only=True):
 
     key: str  # the digest of its parts
     instruction: str  # as the Dockerfile has it, on one line
-    place: str  # which step of which Dockerfile: `stage 3`
+    place: str  # which step of which Dockerfile: a hint where to look for what differs
     parts: tuple[tuple[str, str], ...]  # names and values, in the key's order
     table: str = ""  # the digest of what is known of each file that it took
     layer: str

@@ -135,6 +135,11 @@ def require_whole(places: Places, manifest: Manifest) -> ImageConfig:
     return config
 
 
+def unnamed(places: Places, entry: ImageEntry) -> StoredImage:
+    """What the image of an entry would be that the store does not have."""
+    return _load(places, entry, ())
+
+
 def _load(places: Places, entry: ImageEntry, tags: Iterable[TagEntry]) -> StoredImage:
     manifest = manifest_of(places, entry)
     config = config_of(places, manifest)

@@ -11,7 +11,18 @@ import pytest
 from tests.system.processes import attempt, run
 
 COMMANDS = (
-    *("chroot", "completion", "doctor", "login", "logout", "mount", "pull", "push", "umount"),
+    *(
+        "build",
+        "chroot",
+        "completion",
+        "doctor",
+        "login",
+        "logout",
+        "mount",
+        "pull",
+        "push",
+        "umount",
+    ),
 )
 
 USAGE = {
@@ -57,7 +68,7 @@ UNKNOWN = {
     "login2": "overlayfs-py login",
     "lss": "overlayfs-py image ls",
     "unmount": "umount",
-    "build": "buildah",
+    "buildx": "overlayfs-py build",
     "fsck": "overlayfs-py store fsck",
     "help": "--help",
     "version": "--version",

@@ -1,0 +1,121 @@
+"""Looking a step up, and remembering what it made."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from overlayfs_py.builds.misses import Miss, explain
+from overlayfs_py.image.digest import Digest
+from overlayfs_py.store.build_records import StepRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from overlayfs_py.builds.keys import CacheKey
+    from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.builds import Builds
+    from overlayfs_py.store.layers import StoredLayer
+
+_NO_CACHE = "--no-cache"
+_NOTHING_LIKE_IT = "nothing like it was built before"
+_LAYER_GONE = "its layer has gone from the store"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that has a key."""
+
+    instruction: str  # as the Dockerfile has it, on one line
+    place: str  # `build 3`
+    key: CacheKey
+    table: bytes = b""  # what is known of the files that it takes
+    table_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the cache has for a step."""
+
+    layer: StoredLayer
+    created_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """Why the cache has nothing for a step."""
+
+    why: str
+    miss: Miss
+
+
+class StepCache:
+    """The store's records as one stage uses them."""
+
+    def __init__(
+        self,
+        builds: Builds,
+        addition: Addition,
+        compare: Callable[[bytes, bytes], str | None],
+        *,
+        is_off: bool,
+    ) -> None:
+        """`compare` says how two tables of files differ; with `is_off` nothing is ever found."""
+        self._builds = builds
+        self._addition = addition
+        self._compare = compare
+        self._is_off = is_off
+        self._missed = ""  # the step before, if it was not found
+
+    def look(self, step: Step, shown: str) -> Found | NotFound:
+        """Look for what a step makes; `shown` is what later reasons call it."""
+        found = None if self._is_off else self._find(step)
+        if isinstance(found, Found):
+            self._missed = ""
+            return found
+        missed, self._missed = self._missed, shown
+        if self._is_off:
+            return NotFound(_NO_CACHE, Miss())
+        if found is not None:
+            return found
+        miss = explain(self._builds, step.key, step.place, step.table, self._compare)
+        return NotFound(self._words(miss, missed), miss)
+
+    def put(self, step: Step, layer: StoredLayer, created_ns: int, seconds: float) -> None:
+        """Remember what a step has made."""
+        self._builds.put(
+            StepRecord(
+                key=step.key.digest,
+                instruction=step.instruction,
+                place=step.place,
+                parts=step.key.parts,
+                table=step.table_digest,
+                layer=layer.diff_id,
+                created_ns=created_ns,
+                seconds=round(seconds, 3),
+            ),
+            step.table,
+        )
+
+    def _find(self, step: Step) -> Found | NotFound | None:
+        record = self._builds.find(step.key.digest)
+        if record is None:
+            return None
+        layer = self._addition.find_layer(Digest(record.layer))
+        if layer is None:
+            return NotFound(_LAYER_GONE, Miss(record.key, record.created_ns))
+        return Found(layer, record.created_ns)
+
+    def _words(self, miss: Miss, missed: str) -> str:
+        if not miss.nearest:
+            return _NOTHING_LIKE_IT
+        texts = [difference.text for difference in miss.differences]
+        if miss.differences and miss.differences[-1].part == "parent":
+            texts[-1] = f"it follows {missed}" if missed else "it stands on another base"
+        return "; ".join(texts)
+
+
+def now_ns(latest_ns: int | None) -> int:
+    """When something is made, as an image says it."""
+    return time.time_ns() if latest_ns is None else latest_ns

@@ -1,0 +1,163 @@
+"""COPY, ADD and WORKDIR: their keys, and the layers that they make."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from overlayfs_py.builds.cache import now_ns
+from overlayfs_py.builds.copying import CopyOptions, write_copy, write_directory
+from overlayfs_py.builds.fingerprint import fingerprint
+from overlayfs_py.builds.keys import FILES, INSTRUCTION, PARENT, key_of
+from overlayfs_py.builds.loose_files import heredocs
+from overlayfs_py.builds.modes import AS_IT_IS, parse_mode
+from overlayfs_py.builds.selection import select
+from overlayfs_py.dockerfile.ignore import IgnoreRules
+from overlayfs_py.dockerfile.instructions import Add, Copy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from overlayfs_py.builds.keys import CacheKey
+    from overlayfs_py.builds.request import BuildContext
+    from overlayfs_py.builds.selection import Selected
+    from overlayfs_py.builds.sources import Sources
+    from overlayfs_py.builds.state import StageState
+    from overlayfs_py.dockerfile.instructions import Workdir
+    from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.layers import StoredLayer
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStep:
+    """A step as the cache and the history see it, and how to make its layer."""
+
+    key: CacheKey
+    created_by: str
+    make: Callable[[Addition], StoredLayer]
+    table: bytes = b""
+    table_digest: str = ""
+
+
+def copy_step(
+    instruction: Copy | Add,
+    state: StageState,
+    context: BuildContext | None,
+    sources: Sources,
+    latest_ns: int | None,
+) -> LayerStep:
+    """Return the step of a COPY or ADD whose words are expanded; one of heredocs has no context.
+
+    Raises:
+        SourceNotFound, BadOption, BadContext: it cannot be done.
+    """
+    mode = parse_mode(instruction.chmod) if instruction.chmod else AS_IT_IS
+    options = CopyOptions(instruction.chown, mode, latest_ns=latest_ns)
+    destination = _destination(state, instruction.destination)
+    selected = _selected(instruction, context, latest_ns)
+    stats = None if context is None else sources.stats(context)
+    print_ = fingerprint(selected, mode=mode, owned=bool(instruction.chown), stats=stats)
+    base = () if instruction.link else sources.layers(state.diff_ids)
+    key = key_of(
+        {
+            "kind": instruction.NAME,
+            INSTRUCTION: _text(instruction),
+            "destination": destination,
+            "chown": instruction.chown,
+            "chmod": instruction.chmod,
+            "unpack": "" if _unpacks(instruction) == isinstance(instruction, Add) else "no",
+            "link": "yes" if instruction.link else "",
+            FILES: print_.digest,
+            "clock": _clock(latest_ns),
+            PARENT: "" if instruction.link else state.parent,
+        }
+    )
+    return LayerStep(
+        key,
+        f"{_text(instruction)} # buildkit",
+        lambda addition: write_copy(addition, selected, base, destination, options),
+        print_.table(),
+        print_.digest,
+    )
+
+
+def workdir_step(
+    instruction: Workdir, state: StageState, sources: Sources, latest_ns: int | None
+) -> LayerStep:
+    """Return the step of a WORKDIR, which has made its directory in `state` already."""
+    path, user = state.run.working_dir, state.run.user
+    key = key_of(
+        {
+            "kind": instruction.NAME,
+            "directory": path,
+            "user": user,
+            "clock": _clock(latest_ns),
+            PARENT: state.parent,
+        }
+    )
+    base = sources.layers(state.diff_ids)
+    return LayerStep(
+        key,
+        f"WORKDIR {path}",
+        lambda addition: write_directory(addition, base, path, user, latest_ns),
+    )
+
+
+def joined(state: StageState, path: str) -> str:
+    """A path seen from the working directory, without `..` and slashes at its end."""
+    whole = posixpath.normpath(posixpath.join("/", state.run.working_dir or "/", path))
+    return "/" + whole.lstrip("/")
+
+
+def _selected(
+    instruction: Copy | Add, context: BuildContext | None, latest_ns: int | None
+) -> tuple[Selected, ...]:
+    exclude = None
+    if instruction.exclude:
+        exclude = IgnoreRules.parse("\n".join(instruction.exclude).encode(), "--exclude")
+    selected: tuple[Selected, ...] = ()
+    if context is not None:
+        selected = select(
+            context.tree,
+            instruction.sources,
+            ignore=context.ignore,
+            exclude=exclude,
+            parents=isinstance(instruction, Copy) and instruction.parents,
+            unpacks=_unpacks(instruction),
+        )
+    if instruction.files:
+        bodies = {
+            file.name: file.body.encode("utf-8", "surrogateescape") for file in instruction.files
+        }
+        selected += select(heredocs(bodies, now_ns(latest_ns)), list(bodies))
+    return selected
+
+
+def _unpacks(instruction: Copy | Add) -> bool:
+    return isinstance(instruction, Add) and instruction.unpack is not False
+
+
+def _destination(state: StageState, text: str) -> str:
+    """Absolute; one that has to be a directory ends in a slash."""
+    path = joined(state, text)
+    is_directory = text in {"", "."} or text.endswith(("/", "/."))
+    return path if not is_directory or path.endswith("/") else f"{path}/"
+
+
+def _text(instruction: Copy | Add) -> str:
+    """What the history says, as BuildKit writes it."""
+    words = [instruction.NAME]
+    if isinstance(instruction, Copy) and instruction.parents:
+        words.append("--parents")
+    if instruction.chown:
+        words.append(f"--chown={instruction.chown}")
+    if instruction.chmod:
+        words.append(f"--chmod={instruction.chmod}")
+    words += instruction.sources
+    words += (f"<<{file.name}" for file in instruction.files)
+    return " ".join((*words, instruction.destination))
+
+
+def _clock(latest_ns: int | None) -> str:
+    return "" if latest_ns is None else str(latest_ns)

@@ -1,0 +1,112 @@
+"""The mounts of a RUN made ready: what each shows, held as long as the command runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from overlayfs_py.builds.copy_step import joined
+from overlayfs_py.builds.copying import CopyOptions, write_copy
+from overlayfs_py.builds.failures import BuildFailure
+from overlayfs_py.builds.run_mounts import FileMount, HostMount, MemoryMount, TreeMount
+from overlayfs_py.builds.selection import select
+from overlayfs_py.store.cache_mounts import Sharing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from overlayfs_py.builds.run_step import RunTools
+    from overlayfs_py.builds.selection import Selected
+    from overlayfs_py.builds.state import StageState
+    from overlayfs_py.dockerfile.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+    from overlayfs_py.store.additions import Addition
+
+_CACHE_MODE = 0o755
+_PROGRAM_MODE = 0o755
+_FILE = "file"  # what a single file is called in a layer of its own
+
+
+class Mounting:
+    """Makes the mounts of one RUN ready; what it holds goes with `stack`."""
+
+    def __init__(
+        self, tools: RunTools, addition: Addition, state: StageState, stack: ExitStack
+    ) -> None:
+        self._tools = tools
+        self._addition = addition
+        self._state = state
+        self._stack = stack
+
+    def bind(self, mount: BindMount, selected: Sequence[Selected]) -> TreeMount:
+        """Files of a context or of layers: as a layer of their own, so that nothing else shows."""
+        source, lower = self._layer_of(selected)
+        return TreeMount(self._target(mount.target), lower, source, mount.read_only)
+
+    def cache(self, mount: CacheMount) -> HostMount:
+        """A directory that outlives the build."""
+        held = self._tools.store.builds.mounts.hold(
+            mount.id, Sharing(mount.sharing), lambda path: self._make_cache(mount, path)
+        )
+        self._stack.callback(held.close)
+        return HostMount(self._target(mount.target), os.fsencode(held.data), mount.read_only)
+
+    def memory(self, mount: TmpfsMount) -> MemoryMount:
+        """A directory in memory."""
+        return MemoryMount(self._target(mount.target), str(mount.size) if mount.size else "")
+
+    def secret(self, mount: SecretMount) -> list[FileMount]:
+        """A secret as a file, if it was given and is one."""
+        value = self._secret(mount)
+        if value is None or mount.target is None:
+            return []
+        target = self._target(mount.target)
+        return [FileMount(target, value, mount.mode, mount.uid, mount.gid)]
+
+    def variable(self, mount: SecretMount) -> dict[str, str]:
+        """A secret as a variable, if it was given and is one."""
+        value = self._secret(mount)
+        return {} if value is None or mount.env is None else {mount.env: os.fsdecode(value)}
+
+    def program(self, target: str, text: str) -> FileMount:
+        """A heredoc that is executed."""
+        content = text.encode("utf-8", "surrogateescape")
+        return FileMount(os.fsencode(target), content, _PROGRAM_MODE)
+
+    def _target(self, text: str) -> bytes:
+        return os.fsencode(joined(self._state, text))
+
+    def _secret(self, mount: SecretMount) -> bytes | None:
+        found = self._tools.request.secrets.get(mount.id)
+        if found is None and mount.required:
+            why = f"not given (--secret id={mount.id},src=FILE)"
+            raise BuildFailure(f"secret {mount.id}", why)
+        return found
+
+    def _layer_of(self, selected: Sequence[Selected]) -> tuple[bytes, tuple[bytes, ...]]:
+        is_directory = selected[0].source.is_directory
+        destination = "/" if is_directory else f"/{_FILE}"
+        layer = write_copy(self._addition, selected, (), destination, CopyOptions())
+        return destination.encode(), (layer.path,)
+
+    def _make_cache(self, mount: CacheMount, path: Path) -> None:
+        if mount.origin:
+            self._fill_cache(mount, path)
+        else:
+            path.mkdir()
+        os.chown(path, mount.uid or 0, mount.gid or 0)
+        path.chmod(_CACHE_MODE if mount.mode is None else mount.mode)
+
+    def _fill_cache(self, mount: CacheMount, path: Path) -> None:
+        from overlayfs_py.packs.pack import Pack
+        from overlayfs_py.packs.to_directory import unpack
+
+        context = self._tools.open(mount.origin)
+        selected = select(context.tree, [mount.source or "/"], ignore=context.ignore)
+        if not selected[0].source.is_directory:
+            raise BuildFailure(mount.source, "what a cache mount begins with is no directory")
+        _, (layer,) = self._layer_of(selected)
+        path.mkdir()
+        with Pack(layer) as pack:
+            unpack(pack, os.fsencode(path), privileged=True)

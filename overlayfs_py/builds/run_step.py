@@ -1,0 +1,218 @@
+"""RUN: its key, what it finds mounted, and the layer of what it has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from overlayfs_py.builds.config_steps import command_words, shell_of
+from overlayfs_py.builds.copy_step import LayerStep
+from overlayfs_py.builds.fingerprint import fingerprint
+from overlayfs_py.builds.keys import PARENT, key_of
+from overlayfs_py.builds.misses import pairs_part
+from overlayfs_py.builds.selection import select
+from overlayfs_py.builds.variables import DEFAULT_PATH, PROXIES
+from overlayfs_py.dockerfile.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+from overlayfs_py.errors import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from overlayfs_py.builds.keys import CacheKey
+    from overlayfs_py.builds.request import BuildContext, Request
+    from overlayfs_py.builds.run_mounts import RunMount
+    from overlayfs_py.builds.run_process import RunSpec
+    from overlayfs_py.builds.selection import Selected
+    from overlayfs_py.builds.sources import Sources
+    from overlayfs_py.builds.state import StageState
+    from overlayfs_py.dockerfile.instructions import Run
+    from overlayfs_py.dockerfile.mounts import Mount
+    from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.store import Store
+
+_HEREDOCS = "/dev/pipes"  # where BuildKit shows a heredoc that is a program
+
+
+class CommandFailed(Failure):
+    """A command that did not end with 0; docker's builder ends with 1."""
+
+    def __init__(self, words: str, status: int, kept: str, layers: tuple[bytes, ...]) -> None:
+        super().__init__(f'process "{words}" did not complete successfully: exit code: {status}')
+        self.kept = kept  # the directory with its upper; empty if that has gone
+        self.layers = layers  # what it ran on, topmost first
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """What a stage lends to a RUN."""
+
+    request: Request
+    store: Store
+    sources: Sources
+    become_root: Callable[[], None]
+    open: Callable[[str], BuildContext]  # what `from=` names; empty for the build context
+
+
+class RunStep:
+    """One RUN of a stage, with its mounts."""
+
+    def __init__(
+        self, instruction: Run, state: StageState, mounts: Sequence[Mount], tools: RunTools
+    ) -> None:
+        self._instruction = instruction
+        self._state = state
+        self._mounts = mounts
+        self._tools = tools
+        self._file = instruction.script.file if instruction.command.shell else None
+        self._words = self._command_words()
+        self._chosen = {
+            mount: _choose(mount, tools) for mount in mounts if isinstance(mount, BindMount)
+        }
+
+    def layer_step(self) -> LayerStep:
+        """The step as the cache and the history see it."""
+        arguments = [f"{name}={value or ''}" for name, value in self._declared()]
+        counted = [f"|{len(arguments)}", *arguments] if arguments else []
+        created_by = " ".join(["RUN", *counted, *self._words, "# buildkit"])
+        return LayerStep(self._key(), created_by, self._make)
+
+    def _command_words(self) -> tuple[str, ...]:
+        command, run = self._instruction.command, self._state.run
+        if not command.shell:
+            return command_words(command, run)
+        if self._file is not None:
+            return (*shell_of(run), f"{_HEREDOCS}/{self._file.name}")
+        return (*shell_of(run), self._instruction.script.text)
+
+    def _declared(self) -> list[tuple[str, str | None]]:
+        return [pair for pair in self._state.arguments if pair[0] not in PROXIES]
+
+    def _key(self) -> CacheKey:
+        instruction, run = self._instruction, self._state.run
+        arguments = {name: value for name, value in self._declared() if value is not None}
+        latest_ns = self._tools.request.latest_ns
+        return key_of(
+            {
+                "kind": instruction.NAME,
+                "command": json.dumps(self._words, ensure_ascii=False),
+                "heredoc": "" if self._file is None else self._file.body,
+                "environment": pairs_part(_pairs(run.env)),
+                "arguments": pairs_part(arguments),
+                "user": run.user,
+                "directory": run.working_dir,
+                "mounts": pairs_part(dict(map(self._mount_part, self._mounts))),
+                "network": "" if self._has_network() else "none",
+                "platform": str(self._state.platform),
+                "clock": "" if latest_ns is None else str(latest_ns),
+                PARENT: self._state.parent,
+            }
+        )
+
+    def _mount_part(self, mount: Mount) -> tuple[str, str]:
+        """What of a mount counts: where it is and what it holds, unless that is meant to vary."""
+        part = asdict(mount)
+        where = part.pop("target") or part.get("env") or ""
+        if isinstance(mount, BindMount):
+            part["content"] = self._chosen[mount][1]
+            del part["origin"]
+        elif isinstance(mount, CacheMount | SecretMount):
+            del part["id"]
+        told = (f"{name}={value}" for name, value in part.items() if value not in (None, ""))
+        return where, " ".join((type(mount).__name__, *told))
+
+    def _has_network(self) -> bool:
+        return self._instruction.network != "none" and self._tools.request.has_network
+
+    def _make(self, addition: Addition) -> StoredLayer:
+        # Only here: what is in the cache needs no namespaces, and no daemon of a mount.
+        from overlayfs_py.builds import run_process
+
+        self._tools.become_root()
+        with ExitStack() as stack:
+            spec, kept = self._spec(addition, stack)
+            result = run_process.run(spec, addition)
+        if result.layer is None:
+            left = os.fsdecode(kept) if kept and os.path.isdir(kept) else ""
+            raise CommandFailed(" ".join(self._words), result.status, left, spec.lower)
+        layer = addition.find_layer(result.layer)
+        assert layer is not None
+        return layer
+
+    def _spec(self, addition: Addition, stack: ExitStack) -> tuple[RunSpec, bytes | None]:
+        from overlayfs_py.builds.run_process import RunSpec, failed_place
+        from overlayfs_py.containers.process import Process
+        from overlayfs_py.containers.working_directory import WorkingDirectory
+
+        builds = self._tools.store.builds
+        kept = None
+        if self._tools.request.keep_failed:
+            kept = os.fsencode(failed_place(builds.root))
+        layers = self._tools.sources.layers(self._state.diff_ids)
+        mounts, variables = self._run_mounts(addition, stack)
+        run = self._state.run
+        process = Process(
+            tuple(map(os.fsencode, self._words)),
+            self._environment(variables),
+            WorkingDirectory(os.fsencode(run.working_dir or "/"), is_made=True),
+            run.user,
+            user_is_wish=True,
+        )
+        spec = RunSpec(
+            layers=layers,
+            lower=addition.lower(layers),
+            process=process,
+            mounts=mounts,
+            has_network=self._has_network(),
+            latest_ns=self._tools.request.latest_ns,
+            scratch_base=os.fsencode(addition.directory),
+            keep_failed=kept,
+        )
+        return spec, kept
+
+    def _environment(self, secrets: dict[str, str]) -> dict[bytes, bytes]:
+        given = self._tools.request.variables.given
+        values = {"PATH": DEFAULT_PATH}
+        values |= {name: given[name] for name in PROXIES if name in given}
+        values |= _pairs(self._state.run.env)
+        values |= {name: value for name, value in self._state.arguments if value is not None}
+        values |= secrets
+        return {os.fsencode(name): os.fsencode(value) for name, value in values.items()}
+
+    def _run_mounts(
+        self, addition: Addition, stack: ExitStack
+    ) -> tuple[tuple[RunMount, ...], dict[str, str]]:
+        """What is mounted, and the variables that secrets become."""
+        from overlayfs_py.builds.mounting import Mounting
+
+        mounting = Mounting(self._tools, addition, self._state, stack)
+        mounts: list[RunMount] = []
+        variables: dict[str, str] = {}
+        for mount in self._mounts:
+            match mount:
+                case BindMount():
+                    mounts.append(mounting.bind(mount, self._chosen[mount][0]))
+                case CacheMount():
+                    mounts.append(mounting.cache(mount))
+                case TmpfsMount():
+                    mounts.append(mounting.memory(mount))
+                case SecretMount():
+                    mounts += mounting.secret(mount)
+                    variables |= mounting.variable(mount)
+        if self._file is not None:
+            mounts.append(mounting.program(f"{_HEREDOCS}/{self._file.name}", self._file.body))
+        return tuple(mounts), variables
+
+
+def _choose(mount: BindMount, tools: RunTools) -> tuple[tuple[Selected, ...], str]:
+    """The files of a bind mount, and what they come to."""
+    context = tools.open(mount.origin)
+    selected = select(context.tree, [mount.source or "/"], ignore=context.ignore)
+    return selected, fingerprint(selected, stats=tools.sources.stats(context)).digest
+
+
+def _pairs(entries: Sequence[str] | None) -> dict[str, str]:
+    return dict(entry.partition("=")[::2] for entry in entries or ())

@@ -1,0 +1,57 @@
+"""What a stage is at some step: layers, config and history, which the next step takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from overlayfs_py.image.config import HistoryEntry, RunConfig, chain_ids
+from overlayfs_py.image.descriptor import Descriptor
+from overlayfs_py.image.media_types import Compression, Kind
+
+if TYPE_CHECKING:
+    from overlayfs_py.image.digest import Digest
+    from overlayfs_py.image.platform import Platform
+    from overlayfs_py.store.layers import StoredLayer
+
+COMMENT = "buildkit.dockerfile.v0"  # what tools know a Dockerfile's steps by
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True, slots=True)
+class StageState:
+    """An image in the making. Its layers are in the store, kept by the build's addition."""
+
+    platform: Platform
+    kind: Kind = Kind.OCI  # of manifest
+    diff_ids: tuple[Digest, ...] = ()  # lowest first
+    descriptors: tuple[Descriptor, ...] = ()  # of the same, as a manifest tells of them
+    run: RunConfig = field(default_factory=RunConfig)
+    history: tuple[HistoryEntry, ...] = ()
+    author: str = ""
+    arguments: tuple[tuple[str, str | None], ...] = ()  # declared so far, with their values
+    triggers: tuple[str, ...] = ()  # the base's ONBUILD instructions, not run yet
+
+    @property
+    def parent(self) -> str:
+        """What the next step stands on, by its content."""
+        chain = chain_ids(self.diff_ids)
+        return chain[-1] if chain else SCRATCH
+
+    def with_layer(self, layer: StoredLayer, created_by: str, created: str) -> StageState:
+        """The state after a step that made a layer."""
+        media_type = self.kind.layer(Compression.NONE)
+        return replace(
+            self,
+            diff_ids=(*self.diff_ids, layer.diff_id),
+            descriptors=(
+                *self.descriptors,
+                Descriptor(media_type, layer.diff_id, layer.record.tar_size),
+            ),
+            history=(*self.history, HistoryEntry(created, created_by, comment=COMMENT)),
+        )
+
+    def with_config(self, run: RunConfig, created_by: str) -> StageState:
+        """The state after a step that changed the config alone; when is known at the end."""
+        entry = HistoryEntry(created_by=created_by, comment=COMMENT, empty_layer=True)
+        return replace(self, run=run, history=(*self.history, entry))
