@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MOST_NAMES = 1_000_000
 
 LARGE = 8192  # names: of such a listing pages are kept short
+# Directories of layers that are found for the names of a page, at most: 15 ms (measured).
+PAGE_SPREAD = 256
 SELF_COOKIE, PARENT_COOKIE = 1, 2
 
 

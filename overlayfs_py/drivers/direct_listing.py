@@ -5,7 +5,14 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING
 
-from overlayfs_py.drivers.cookies import LARGE, PARENT_COOKIE, SELF_COOKIE, Listing, Listings
+from overlayfs_py.drivers.cookies import (
+    LARGE,
+    PAGE_SPREAD,
+    PARENT_COOKIE,
+    SELF_COOKIE,
+    Listing,
+    Listings,
+)
 from overlayfs_py.drivers.direct_values import entry_size
 from overlayfs_py.wire import replies
 
@@ -59,31 +66,36 @@ class DirectListings(Listings):
             for piece in self._dots(directory, wanted.offset, plus=plus):
                 pieces.append(piece)
                 room -= len(piece)
+        spread = 0
         for cookie, name in listing.after(max(wanted.offset, PARENT_COOKIE)):
             room -= entry_size(name, plus=plus)
-            if room < 0:
+            if room < 0 or spread >= PAGE_SPREAD:
                 break
-            listed = self._listed(directory, name, cookie, plus=plus)
+            listed, found_in = self._listed(directory, name, cookie, plus=plus)
+            spread += found_in
             if listed is None:
                 room += entry_size(name, plus=plus)
             else:
                 pieces.append(listed)
         return b"".join(pieces)
 
-    def _listed(self, directory: Node, name: bytes, cookie: int, *, plus: bool) -> bytes | None:
+    def _listed(
+        self, directory: Node, name: bytes, cookie: int, *, plus: bool
+    ) -> tuple[bytes | None, int]:
+        """One entry, and the spread of what it is."""
         try:
             seen = self._union.look(directory, name)
         except FileNotFoundError:
-            return None  # gone since, behind our back in a volume
+            return None, 0  # gone since, behind our back in a volume
         except OSError:
             # Whoever uses it is told; its neighbours are not hidden by it.
             unknown = replies.directory_entry(_UNKNOWN_INO, cookie, 0, name)
-            return replies.ABSENT + unknown if plus else unknown
+            return replies.ABSENT + unknown if plus else unknown, 0
         if seen is None:
-            return None
+            return None, 0
         node, found = seen
         plain = replies.directory_entry(node.ino, cookie, found.mode, name)
-        return self._entry_held(node, found) + plain if plus else plain
+        return self._entry_held(node, found) + plain if plus else plain, node.spread
 
     def _dots(self, directory: Node, offset: int, *, plus: bool) -> list[bytes]:
         """The entries "." and "..", of which the kernel takes nothing but name and number.

@@ -175,9 +175,9 @@ class DirectOperations(DataOperations):
         """RMDIR."""
         parent, name = self._node(header.node), cast("requests.Named", body).name
         steps = self._union.remove_directory(parent, name)
-        return _NOTHING if steps is None else self._rmdir_later(steps)
+        return _NOTHING if steps is None else self._taken(steps)
 
-    async def _rmdir_later(self, steps: Steps[None]) -> bytes:
+    async def _taken(self, steps: Steps[None]) -> bytes:
         await self._slices.run(steps)
         return _NOTHING
 
@@ -191,16 +191,16 @@ class DirectOperations(DataOperations):
         late = [node for node in planned.moved if self._copy_ups.is_long(node, need)]
         if late:
             return self._rename_later(late, old, new, wanted)
-        self._union.carry_out(planned)
-        return _NOTHING
+        steps = self._union.carry_out(planned)
+        return _NOTHING if steps is None else self._taken(steps)
 
     async def _rename_later(
         self, moved: list[Node], old: Node, new: Node, wanted: requests.Rename
     ) -> bytes:
         for node in moved:
             await self._copied_up(node, self._union.need_of_rename)
-        self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
-        return _NOTHING
+        steps = self._union.rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
+        return _NOTHING if steps is None else await self._taken(steps)
 
     # Directories
 

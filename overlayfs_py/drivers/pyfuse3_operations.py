@@ -16,6 +16,7 @@ import trio
 
 from overlayfs_py.drivers import pyfuse3_values as values
 from overlayfs_py.drivers.callers import chown_to_nobody, leave_group, membership, xattrs_shown_to
+from overlayfs_py.drivers.cookies import PAGE_SPREAD
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
@@ -203,7 +204,9 @@ class UnionOperations(pyfuse3.Operations):
         if flags & pyfuse3.RENAME_EXCHANGE:
             await self._ensure_movable(new, name_new)
         self._union.note_caller(ctx)
-        self._union.rename(old, name_old, new, name_new, flags)
+        steps = self._union.rename(old, name_old, new, name_new, flags)
+        if steps is not None:
+            await self._slices.run(steps)
 
     # Open files
 
@@ -303,6 +306,7 @@ class UnionOperations(pyfuse3.Operations):
         self._list(listing, start_id, token)
 
     def _list(self, listing: Listing, start_id: int, token: ReaddirToken) -> None:
+        spread = 0
         for position, name in listing.entries_from(start_id):
             try:
                 node = self._child(listing.node, name)
@@ -317,6 +321,9 @@ class UnionOperations(pyfuse3.Operations):
             # (fs/fuse/readdir.c, fuse_direntplus_link).
             if name not in (b".", b".."):
                 self._union.hold(node)
+                spread += node.spread
+            if spread >= PAGE_SPREAD:
+                return
 
     @waiting
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:

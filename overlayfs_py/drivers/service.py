@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 from overlayfs_py.drivers import mountinfo, mounting
+from overlayfs_py.drivers.garbage import collected_briefly
 from overlayfs_py.drivers.idle_polling import Wakefulness
 from overlayfs_py.errors import UpperInUse
 from overlayfs_py.union.core import Union, open_union
@@ -65,6 +66,7 @@ def serve(
     # The union first: a layer that contains the mount point must not show what is mounted there.
     with (
         _many_open_files(),
+        collected_briefly(),
         closing(_open(spec, mount)) as union,
         closing(Wakefulness(mount.idle_polling)) as wakefulness,
     ):

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.marks import MarkNames
     from overlayfs_py.layers.numbering import Filesystem
 
+# Names among which those of whiteout files are looked for, once and for all: 1 ms (guess). Among
+# more, each is asked for: many layers may have to be.
+_LOOKED_THROUGH = 512
 _OPEN_FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -386,13 +389,13 @@ class HostDirectory(HostObject):
         is_deletion = mark_forms.is_whiteout_device(found.mode, found.rdev)
         return Absence.WHITEOUT if is_deletion else found
 
-    def is_large(self) -> bool:
-        return scanning.is_large(self.fd())
+    def length(self) -> int:
+        return scanning.length(self.fd())
 
     def deletes(self, name: bytes) -> bool:
         if self._twins is not None:
             return name in self._twins
-        if self.is_large():
+        if self.length() > _LOOKED_THROUGH:
             return files.exists_at(self.fd(), mark_forms.WHITEOUT_PREFIX + name)
         with scanning.scan(self.fd(), self.name) as listing:
             names = (mark_forms.deleted_by(os.fsencode(entry.name)) for entry in listing)

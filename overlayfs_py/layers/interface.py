@@ -87,8 +87,8 @@ class LayerDirectory(LayerObject, Protocol):
         Only where it is listed `apart` may others list it before the end is reached.
         """
 
-    def is_large(self) -> bool:
-        """Whether listing it takes so long that others should not have to wait for the end."""
+    def length(self) -> int:
+        """About how many names it lists, at most twice as many; 0 for few. Cheap."""
 
     def find(self, name: bytes) -> Finding:
         """Look one name up: MISSING also where a file `.wh.NAME` deletes it, see `deletes`."""

@@ -55,8 +55,8 @@ class SkeletonDirectory:
     def origin(self) -> OriginHandle:
         _refuse(errno.EOPNOTSUPP, b"")  # nothing of it is copied up: there is no upper
 
-    def is_large(self) -> bool:
-        return False
+    def length(self) -> int:
+        return 0
 
     def entries(self, *, apart: bool = False) -> Iterator[Entry]:
         return (Entry(name, stat.S_IFDIR) for name in self._children)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.reader import PackReader
 
 _UUID_SIZE = 16
-_LARGE = 8192  # names: to list them takes about 10 ms
 _BLOCK = 4096
 _SECTORS = _BLOCK // 512
 # As far as a kernel's device numbers go (include/linux/kdev_t.h).
@@ -246,8 +245,8 @@ class PackDirectory(PackObject):
             and index.dirent(after)[1] == WHITEOUT_TYPE
         )
 
-    def is_large(self) -> bool:
-        return self.inode().amount >= _LARGE
+    def length(self) -> int:
+        return self.inode().amount
 
     def entries(self, *, apart: bool = False) -> Iterator[Entry]:
         """List it in the order in which its objects were packed, as their data lies on disk.

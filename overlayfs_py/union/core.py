@@ -400,14 +400,17 @@ class Union:
 
     def rename(
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
-    ) -> None:
-        """Rename; `flags` is 0, RENAME_NOREPLACE or RENAME_EXCHANGE as of renameat2(2)."""
-        self.carry_out(self.plan_rename(old_parent, old_name, new_parent, new_name, flags))
+    ) -> Steps[None] | None:
+        """Rename; `flags` is 0, RENAME_NOREPLACE or RENAME_EXCHANGE as of renameat2(2).
+
+        Returns steps that do so where that takes long.
+        """
+        return self.carry_out(self.plan_rename(old_parent, old_name, new_parent, new_name, flags))
 
     def plan_rename(
         self, old_parent: Node, old_name: bytes, new_parent: Node, new_name: bytes, flags: int
     ) -> Rename:
-        """Raise what `rename` would, short of what goes wrong on the disk; changes nothing."""
+        """Raise what `rename` would, short of what takes long or goes wrong on the disk."""
         return renames.plan(
             self._state,
             _directory(old_parent),
@@ -417,9 +420,9 @@ class Union:
             flags,
         )
 
-    def carry_out(self, planned: Rename) -> None:
+    def carry_out(self, planned: Rename) -> Steps[None] | None:
         """Rename as was just planned; with anything else in between `rename` it anew."""
-        renames.carry_out(self._state, planned)
+        return renames.carry_out(self._state, planned)
 
     # Copy-up in three steps.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.nodes import Backing, DirectoryNode
     from overlayfs_py.union.steps import Steps
 
-_LARGE = 8192  # names: a few milliseconds
+_LARGE = 8192  # names, in all layers together: to list them takes about 10 ms
 
 
 class LowerIndex:
@@ -122,7 +122,7 @@ class LowerSighting(NamedTuple):
 def index_of(node: DirectoryNode) -> LowerIndex | LowerSearch:
     """The node's index of its layers: read on first use, of large ones when they are listed."""
     if node.lower_index is None:
-        if any(backing.directory.is_large() for backing in node.lowers):
+        if _length_below(node) >= _LARGE:
             node.lower_index = LowerSearch(node.lowers)
         else:
             finished(_indexing(node, apart=False))
@@ -140,12 +140,16 @@ def _indexing(node: DirectoryNode, *, apart: bool) -> Steps[LowerIndex]:
 
 def lists_long(node: DirectoryNode) -> bool:
     """Whether listing a directory takes so long that it should be done in steps."""
-    if node.upper is not None and node.upper.is_large():
+    if node.upper is not None and node.upper.length() >= _LARGE:
         return True
     if len(node.lowers) > 1:
         index = index_of(node)
         return isinstance(index, LowerSearch) or len(index) > _LARGE
-    return bool(node.lowers) and node.lowers[0].directory.is_large()
+    return _length_below(node) >= _LARGE
+
+
+def _length_below(node: DirectoryNode) -> int:
+    return sum(backing.directory.length() for backing in node.lowers)
 
 
 def find_lower(node: DirectoryNode, name: bytes) -> LowerSighting | None:

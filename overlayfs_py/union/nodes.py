@@ -61,6 +61,11 @@ class Node:
         self.protection: int | None = None  # inode flags, None: not read yet, see `protection`
 
     @property
+    def spread(self) -> int:
+        """How many directories of layers it is made of: what takes time to find."""
+        return 0
+
+    @property
     def mode(self) -> int:
         """The type bits, for stat.S_ISDIR and its like."""
         return self.type
@@ -143,6 +148,10 @@ class DirectoryNode(Node):
     def top(self) -> LayerDirectory:
         """The directory that shows its attributes."""
         return self.lowers[0].directory if self.upper is None else self.upper
+
+    @property
+    def spread(self) -> int:
+        return len(self.lowers)
 
     @property
     def is_merged(self) -> bool:

@@ -119,14 +119,15 @@ def _remove_empty(
             os.rmdir(name, dir_fd=directory.fd())
     elif shown_below(parent, name):
         return _cover(upper, directory, name, taken=0 if node.upper is None else stat.S_IFDIR)
-    elif node.upper is not None and _has_entries(node.upper.fd()):
+    elif node.upper is not None and has_entries(node.upper.fd()):
         return upper.unplace(directory, name)
     else:
         os.rmdir(name, dir_fd=directory.fd())
     return None
 
 
-def _has_entries(fd: int) -> bool:
+def has_entries(fd: int) -> bool:
+    """Whether a directory holds anything, whiteouts too."""
     with os.scandir(fd) as listing:
         return next(listing, None) is not None
 

@@ -22,13 +22,22 @@ from overlayfs_py.union import inodes
 from overlayfs_py.union.acting import owners_rules
 from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.creation import require_same_tree
-from overlayfs_py.union.listing import require_empty
+from overlayfs_py.union.listing import require_empty, requiring_empty
 from overlayfs_py.union.lookup import lookup, shown_below, upper_state
+from overlayfs_py.union.lowers import lists_long
 from overlayfs_py.union.nameless import require_stage
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.origins import mark_for_copy
 from overlayfs_py.union.protection import require_deletable, require_takes_names
-from overlayfs_py.union.removal import losing_directory, losing_name, park, parks, require
+from overlayfs_py.union.removal import (
+    has_entries,
+    losing_directory,
+    losing_name,
+    park,
+    parks,
+    require,
+)
+from overlayfs_py.union.steps import finished
 from overlayfs_py.union.upper import rename_as_owner
 from overlayfs_py.union.values import Need, WhiteoutStyle
 from overlayfs_py.union.write_access import bring_name, make_writable
@@ -40,6 +49,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.lookup import UpperState
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
+    from overlayfs_py.union.steps import Steps
     from overlayfs_py.union.upper import Upper
 
 
@@ -52,12 +62,22 @@ _TOO_LARGE = (errno.ENOSPC, errno.E2BIG, errno.ERANGE)
 class End:
     """One end of a rename: a name in a directory, and the node that it shows."""
 
-    __slots__ = ("name", "node", "parent")
+    __slots__ = ("name", "node", "parent", "rubbish")
 
     def __init__(self, parent: DirectoryNode, name: bytes, node: Node | None) -> None:
         self.parent = parent
         self.name = name
         self.node = node
+        self.rubbish: bytes | None = None  # what was here and is to be discarded, on the stage
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes long to see that it is a directory that shows nothing.
+
+        A volume's own filesystem looks for itself.
+        """
+        node = self.node
+        return isinstance(node, DirectoryNode) and node.cacheable and lists_long(node)
 
 
 class Rename(NamedTuple):
@@ -73,6 +93,11 @@ class Rename(NamedTuple):
         ends = (self.old, self.new) if self.flags & RENAME_EXCHANGE else (self.old,)
         return [end.node for end in ends if end.node is not None]
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it replaces a directory that is still to be looked through."""
+        return not self.flags & RENAME_EXCHANGE and self.new.is_long
+
 
 def plan(
     state: State,
@@ -82,21 +107,64 @@ def plan(
     new_name: bytes,
     flags: int,
 ) -> Rename:
-    """Look at both ends; raises what rename(2) raises before anything has changed."""
+    """Look at both ends; raises what rename(2) raises before anything has changed.
+
+    Not whether a large directory that would be replaced shows anything.
+    """
     old, new = _ends(state, old_parent, old_name, new_parent, new_name, flags)
     if old.node is None or new.node is None or old.node.ino != new.node.ino:
         _refuse(state, old, new, exchange=bool(flags & RENAME_EXCHANGE))
     return Rename(old, new, flags)
 
 
-def carry_out(state: State, planned: Rename) -> None:
+def carry_out(state: State, planned: Rename) -> Steps[None] | None:
     """Rename as renameat2(2) does, atomically for whoever looks and whatever kills us.
 
-    Nothing may have changed since it was planned.
+    Nothing may have changed since it was planned. Returns steps that do it, where that takes long.
+    """
+    old, new, _ = planned
+    if old.node is not None and new.node is not None and old.node.ino == new.node.ino:
+        return None  # two names of one file stay
+    if planned.is_long:
+        return _carrying_out(state, planned)
+    try:
+        _carry_out(state, planned)
+    finally:
+        finished(_discarding(state, new))
+    return None
+
+
+def _carrying_out(state: State, planned: Rename) -> Steps[None]:
+    """Look for names in steps, rename in one, and then remove what was replaced.
+
+    The kernel lets nobody make a name in it meanwhile (fs/namei.c, vfs_rename).
     """
     old, new, flags = planned
-    if old.node is not None and new.node is not None and old.node.ino == new.node.ino:
-        return  # two names of one file stay
+    assert isinstance(new.node, DirectoryNode)
+    yield from requiring_empty(new.node, apart=True)
+    now = plan(state, old.parent, old.name, new.parent, new.name, flags)
+    if _numbers(now) != _numbers(planned):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), new.name)
+    try:
+        _carry_out(state, now)
+    except OSError:
+        yield from _discarding(state, now.new)
+        raise
+    yield from _discarding(state, now.new)
+
+
+def _discarding(state: State, replaced: End) -> Steps[None]:
+    if replaced.rubbish is not None:
+        yield from state.require_upper().discarding(replaced.rubbish)
+
+
+def _numbers(planned: Rename) -> list[int | None]:
+    ends = (planned.old, planned.new)
+    return [None if end.node is None else end.node.ino for end in ends]
+
+
+def _carry_out(state: State, planned: Rename) -> None:
+    old, new, flags = planned
     for end in (old, new):
         copy_up_directory(state, end.parent)
     assert old.node is not None
@@ -154,7 +222,8 @@ def _refuse(state: State, old: End, new: End, *, exchange: bool) -> None:
     if isinstance(new.node, DirectoryNode):
         if not isinstance(old.node, DirectoryNode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), new.name)
-        require_empty(new.node)
+        if not new.is_long:
+            require_empty(new.node)
     elif isinstance(old.node, DirectoryNode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), new.name)
 
@@ -225,7 +294,7 @@ def _make_way(state: State, node: DirectoryNode, new: End) -> bytes | None:
         upper = require_stage(upper, node.require_upper(), new.name)
     if upper is None or node.upper is None or node.upper.tree.plain:
         return None
-    if not is_parked and not os.listdir(node.upper.fd()):
+    if not is_parked and not has_entries(node.upper.fd()):
         return None
     number = upper.tree.ino_of(node.upper.status())
     staged = upper.new_name()
@@ -245,7 +314,7 @@ def _make_way(state: State, node: DirectoryNode, new: End) -> bytes | None:
     state.table.origins.pop(number, None)
     state.table.origins[new_number] = node.ino
     if not is_parked:
-        upper.discard(staged)
+        new.rubbish = staged
         return None
     return staged
 

@@ -7,7 +7,9 @@ import stat
 import tempfile
 from pathlib import Path
 
-from tests.drivers.serving import Stack, serving
+from overlayfs_py.drivers.cookies import PAGE_SPREAD
+from tests.drivers.metering import metering
+from tests.drivers.serving import Stack, serving, with_driver
 
 COUNT = 14_000  # a directory of 256 KiB on any filesystem
 
@@ -39,3 +41,33 @@ def test_a_large_directory_is_listed_and_removed(stack: Stack) -> None:
     assert set(names) == expected == again
     assert empty == []
     assert left == ["d"]
+
+
+def test_a_large_directory_is_replaced(stack: Stack) -> None:
+    os.mkdir(stack.upper / "emptied")
+    os.mknod(stack.upper / "emptied/0", stat.S_IFCHR)
+    for number in range(1, COUNT):
+        os.link(stack.upper / "emptied/0", stack.upper / f"emptied/{number}")
+    (stack.lower / "new/in").mkdir(parents=True)
+    with serving(stack.spec, stack.plan) as daemon:
+        os.rename(daemon.target / "new", daemon.target / "emptied")
+        assert os.listdir(daemon.target) == ["emptied"]
+        assert os.listdir(daemon.target / "emptied") == ["in"]
+
+
+def test_directories_of_many_layers_are_listed(stack: Stack) -> None:
+    """Few in a page: each takes as long as its layers are many, and others wait for the page."""
+    layers = [stack.base / f"layer{number}" for number in range(64)]
+    for layer in layers:
+        for name in range(16):
+            (layer / f"d{name:02}").mkdir(parents=True)
+    spec = stack.spec._replace(lower=tuple(map(os.fsencode, layers)))
+    with serving(spec, stack.plan) as daemon:
+        if with_driver.get() == "pyfuse3":
+            names = os.listdir(daemon.target)
+        else:
+            with metering(daemon) as spent:
+                names = os.listdir(daemon.target)
+            assert spent["readdirplus"] == 16 * len(layers) // PAGE_SPREAD + 1
+
+    assert sorted(names) == [f"d{name:02}" for name in range(16)]

@@ -126,3 +126,74 @@ def test_an_emptied_one_is_removed(memory: Path) -> None:
         assert len(list(steps)) > COUNT / 1_000
         assert union.lookup(union.root, b"d") is None
         assert os.listdir(memory / "work/work") == ["whiteout"]
+
+
+def test_an_emptied_one_is_replaced(memory: Path) -> None:
+    """By a rename in steps: seen before or after, and no whiteout is left on the stage."""
+    (memory / "lower/new/in").mkdir(parents=True)
+    (memory / "upper/d").mkdir(parents=True)
+    os.mknod(memory / "upper/whiteout", stat.S_IFCHR)
+    for number in range(COUNT):
+        os.link(memory / "upper/whiteout", memory / f"upper/d/{number}")
+    with closing(World(memory / "world", memory / "lower", upper=memory / "upper")) as world:
+        union, root = world.union, world.union.root
+        large(world)
+        before = union.lookup(root, b"new")
+        assert before is not None
+        union.hold(before)
+        steps = union.rename(root, b"new", root, b"d", 0)
+
+        assert steps is not None
+        seen = [union.lookup(root, b"new") is before for _ in steps]
+        renamed = seen.index(False)
+        assert renamed > COUNT / 1_000  # it was looked through
+        assert len(seen) - renamed > COUNT / 1_000  # and removed
+        assert union.lookup(root, b"d") is before
+        assert union.names(before) == [b"in"]
+        assert os.listdir(memory / "work/work") == ["whiteout"]
+
+
+def test_a_rename_over_a_large_one_that_shows_something_is_refused(world: World) -> None:
+    union, root = world.union, world.union.root
+    union.make_directory(root, b"new", 0o755, ROOT)
+    steps = union.rename(root, b"new", root, b"d", 0)
+
+    assert steps is not None
+    with pytest.raises(OSError, match="not empty"):
+        list(steps)
+    assert union.lookup(root, b"new") is not None
+
+
+def test_a_rename_whose_end_is_another_by_then_is_refused(memory: Path) -> None:
+    fill(memory / "upper/d", "f")
+    with closing(World(memory / "world", {}, upper=memory / "upper")) as world:
+        union, root = world.union, world.union.root
+        for name in (b"old", b"other"):
+            union.make_directory(root, name, 0o755, ROOT)
+        for name in os.listdir(memory / "upper/d"):
+            os.unlink(memory / "upper/d" / name)
+            os.mknod(memory / "upper/d" / name, stat.S_IFCHR)
+        steps = union.rename(root, b"old", root, b"d", 0)
+        assert steps is not None
+        next(steps)
+        world.rename("old", "other")
+
+        with pytest.raises(OSError, match=os.strerror(errno.ENOENT)):
+            list(steps)
+
+
+def test_one_of_many_layers_is_large_by_all_of_them(memory: Path) -> None:
+    """None of them is, and a lookup that read them all would take as long as all take."""
+    layers = [memory / f"layer{number}" for number in range(20)]
+    for number, layer in enumerate(layers):
+        (layer / "d").mkdir(parents=True)
+        for name in range(COUNT // len(layers)):
+            os.mknod(layer / f"d/{number:02}-{name:020}", stat.S_IFREG)
+    with closing(World(memory / "world", *layers)) as world:
+        union, directory = world.union, large(world)
+
+        assert union.lookup(directory, b"19-%020d" % 0) is not None
+        assert union.lookup(directory, b"none") is None
+        assert not hasattr(directory.lower_index, "reading")  # type: ignore[attr-defined]
+        assert union.lists_long(directory)
+        assert len(union.names(directory)) == COUNT

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from overlayfs_py.union.core import open_union
+from overlayfs_py.union.steps import finished
 from overlayfs_py.union.values import AttributeChange, Creator, StackSpec
 from tests.support.lowers import as_served
 from tests.support.snapshot import layer_digest
@@ -178,7 +179,9 @@ class World:
         """Rename; both ends are looked up before, as the kernel does."""
         self.find(old)
         self.find(new)
-        self.union.rename(*self.place(old), *self.place(new), flags)
+        steps = self.union.rename(*self.place(old), *self.place(new), flags)
+        if steps is not None:
+            finished(steps)
 
     def change(self, path: str | bytes, **values: int) -> Attributes:
         return self.union.change_attributes(self.at(path), AttributeChange(**values))
