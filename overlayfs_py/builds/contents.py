@@ -38,7 +38,9 @@ def digest_of_content(context: Context, item: Item, stats: StatCache | None) -> 
         if known is not None:
             return known
     before_ns = time.time_ns()
-    digests = Digests(_sha256(context, item), digest_of_xattrs(context.xattrs(item)))
+    # Before the data, which is only given if all of the file is as it was seen.
+    xattrs = digest_of_xattrs(context.xattrs(item))
+    digests = Digests(_sha256(context, item), xattrs)
     if stats is not None and context.is_at_rest(item, before_ns):
         stats.put(item.path, stamp, digests)
     return digests

@@ -35,9 +35,11 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # security modules (security.selinux), trusted.* and ACLs stay where they are, as buildah has it.
 _KEPT_XATTR = b"security.capability"
 _KEPT_NAMESPACE = b"user."
-# A file that changed this short a time before it was read may change again and keep its stamp,
-# on a filesystem that counts in seconds (FAT: in two).
-_TICK_NS = 2_000_000_000
+# A file that changed this short a time before it was read may change again and keep its stamp: the
+# kernel's clock for files ticks every 10 ms at least, and a few filesystems count in seconds.
+_TICK_NS = 20_000_000
+_COARSE_TICK_NS = 2_000_000_000
+_SECOND_NS = 1_000_000_000
 
 
 class HostContext:
@@ -101,6 +103,8 @@ class HostContext:
         try:
             target = os.readlink(item.path[-1], dir_fd=fd)
         except OSError as error:
+            if error.errno == errno.EINVAL:  # a link no more
+                raise ChangedMeanwhile(shown(item.path)) from error
             raise self._failure(item, error) from error
         self._require_same(item, os.stat(item.path[-1], dir_fd=fd, follow_symlinks=False))
         return target
@@ -141,8 +145,9 @@ class HostContext:
         return _stamp(_status(item))
 
     def is_at_rest(self, item: Item, since_ns: int) -> bool:
-        status = _status(item)
-        return max(status.st_ctime_ns, status.st_mtime_ns) < since_ns - _TICK_NS
+        changed_ns = _status(item).st_ctime_ns
+        tick_ns = _TICK_NS if changed_ns % _SECOND_NS else _COARSE_TICK_NS
+        return changed_ns < since_ns - tick_ns
 
     def _directory(self, path: Path, seen: Item | None = None) -> int:
         """Return a directory's descriptor, which is the cache's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 def layer_of(addition: Addition, directory: Path) -> StoredLayer:
     """A host directory as a layer."""
     return add_packed(addition, lambda writer: pack_directory(bytes(directory), writer))
+
+
+def let_all_reach(place: Path) -> None:
+    """Let every user reach a directory that pytest has made."""
+    for path in (place, *place.parents):
+        status = path.stat()
+        if status.st_uid == os.geteuid() and status.st_mode & 0o055 != 0o055:
+            path.chmod(status.st_mode | 0o055)
 
 
 def _rules(file: Path) -> IgnoreRules | None:
