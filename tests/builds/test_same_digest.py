@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from overlayfs_py.builds.fingerprint import fingerprint
+from overlayfs_py.builds.host_context import HostContext
+from overlayfs_py.builds.selection import select
 from overlayfs_py.packs.pack import Pack
 from overlayfs_py.packs.to_tar import recorded_tar
 from overlayfs_py.store.store import Store
@@ -34,11 +37,13 @@ STEPS = ("COPY . /app/", "COPY --chown=ann d /d", "ADD f1 s /n/", "WORKDIR /w/x"
 
 
 def digests(place: Path, context: Path, base: Path) -> list[str]:
-    """The digests of some steps, in a store of one's own."""
+    """The digests of some steps, in a store of one's own, and of their files."""
     store = Store.open(place)
     with store.add() as addition:
         built = Build(store, addition, context, (layer_of(addition, base),), latest_ns=EPOCH_NS)
-        return [built.run(step).diff_id for step in STEPS]
+        found: list[str] = [built.run(step).diff_id for step in STEPS]
+    with HostContext(bytes(context)) as files:
+        return [*found, fingerprint(select(files, ["."])).digest]
 
 
 @pytest.fixture
