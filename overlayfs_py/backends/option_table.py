@@ -25,7 +25,8 @@ _SWITCH = ("on", "off")
 OPTIONS = (
     Described(
         ("lowerdir=A:B",),
-        "the layers, topmost first; one after two colons (A::D) is for data only;"
+        "the layers, topmost first, image=NAME last for those of an image;"
+        " one after two colons (A::D) is for data only;"
         r" `\:` and `\,` stand for : and , in a name; lowerdir+=A adds one layer below,"
         " datadir+=D one for data only",
     ),

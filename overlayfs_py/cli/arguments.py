@@ -27,7 +27,7 @@ _MEANING_AT = 28
 
 
 class MountOptions(click.ParamType[str]):
-    """What follows `-o`; TAB completes names, their values, and paths."""
+    """What follows `-o`; TAB completes names, their values, paths, and images."""
 
     name = "options"
 
@@ -43,10 +43,19 @@ class MountOptions(click.ParamType[str]):
                 if word.startswith(last)
             ]
         values = _values().get(name)
+        above, told, image = value.rpartition("image=")
+        if name == "lowerdir" and told and (not above or above.endswith(":")):
+            return _image_words(incomplete.removesuffix(image), image)
         if values is None:
             return [CompletionItem(incomplete, type="file")]
         start = incomplete.removesuffix(value)
         return [CompletionItem(start + each) for each in values if each.startswith(value)]
+
+
+def _image_words(start: str, beginning: str) -> list[CompletionItem]:
+    from overlayfs_py.cli.store_arguments import completed_images
+
+    return [CompletionItem(start + name) for name in completed_images(None, beginning)]
 
 
 def _option_words() -> list[str]:

@@ -56,13 +56,13 @@ def find_base(text: str, find_image: Callable[[str], BaseStack | None]) -> BaseS
     for at, part in enumerate(parts):
         is_told = part.startswith(_IMAGE)
         name = ":".join(parts[at:]).removeprefix(_IMAGE)
-        found = None if not part or _is_path(part) else find_image(name)
+        found = None if not part or is_path(part) else find_image(name)
         if found is not None:
             return found._replace(layers=(*map(_existing, parts[:at]), *found.layers))
         if is_told:
             raise NotHere(name)
     for at, part in enumerate(parts):
-        if part and not _is_path(part) and not os.path.lexists(part):
+        if part and not is_path(part) and not os.path.lexists(part):
             raise NotHere(":".join(parts[at:]))
     return BaseStack(tuple(os.fsencode(part) for part in parts if part))
 
@@ -98,5 +98,6 @@ def _existing(part: str) -> bytes:
     return os.fsencode(part)
 
 
-def _is_path(part: str) -> bool:
+def is_path(part: str) -> bool:
+    """Whether a word can be nothing but a path, by its beginning."""
     return part in {".", ".."} or part.startswith(_PATH_BEGINS)

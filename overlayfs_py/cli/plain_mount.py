@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from overlayfs_py.backends.mount_options import OptionError, interpret
+from overlayfs_py.cli.lower_image import place_image
 from overlayfs_py.cli.serving import serve
 
 if TYPE_CHECKING:
@@ -48,5 +49,15 @@ def start(
     if not 1 <= len(places) <= 2:
         raise OptionError("mount point", f"one is needed, {len(places)} are given")
     source = places[0] if len(places) == 2 else None
-    request = interpret(options, os.fsencode(places[-1]), source)
-    serve("overlayfs-py", request, driver=driver, foreground=foreground, debug=debug)
+    target = os.fsencode(places[-1])
+    request, callers_fds = place_image(
+        interpret(options, target, source), lambda more: interpret((more, *options), target, source)
+    )
+    serve(
+        "overlayfs-py",
+        request,
+        driver=driver,
+        foreground=foreground,
+        debug=debug,
+        callers_fds=callers_fds,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from overlayfs_py.backends import mount_program
+from overlayfs_py.cli.lower_image import place_image
 from overlayfs_py.cli.serving import serve
 from overlayfs_py.cli.version import FUSE_OVERLAYFS_PY
 
@@ -34,4 +35,14 @@ def run(arguments: list[str]) -> None:
         sys.stdout.write(_HELP)
     else:
         asked = mount_program.read(arguments)
-        serve(NAME, asked.request, driver="auto", foreground=asked.foreground, debug=asked.debug)
+        request, callers_fds = place_image(
+            asked.request, lambda more: mount_program.read(["-o", more, *arguments]).request
+        )
+        serve(
+            NAME,
+            request,
+            driver="auto",
+            foreground=asked.foreground,
+            debug=asked.debug,
+            callers_fds=callers_fds,
+        )

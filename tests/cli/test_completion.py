@@ -93,6 +93,10 @@ _LINES = {
     "a mount option": ("mount -o lowe\t", ["-o", "lowerdir="]),
     "a later mount option": ("mount -o ro,meta\t", ["-o", "ro,metacopy="]),
     "a value of a mount option": ("mount -o ro,io=pass\t", ["-o", "ro,io=passthrough"]),
+    "an image to mount": (
+        "mount -o ro,lowerdir=patch:image=alp\t",
+        ["ro,lowerdir=patch:image=alpine:3"],
+    ),
     "a driver": ("mount --driver py\t", ["--driver", "pyfuse3"]),
     "a mount point": ("umount pat\t", ["umount", "patch/"]),
 }
