@@ -17,6 +17,7 @@ class OverlayError(OSError):
     """
 
     exit_code = 1
+    details: tuple[str, ...] = ()  # lines to be shown below, fit for a terminal: a place in a file
 
     def __str__(self) -> str:
         return describe(self)

@@ -19,7 +19,7 @@ _LONGEST_LINES = 500
 _ROWS = (
     {"cli"},
     {"backends", "api"},
-    {"builds"},
+    {"builds", "advice"},
     {"containers", "transfer"},
     {"mounts"},
     {"drivers", "registry"},

@@ -53,6 +53,7 @@ _MODULES = {
     "images": "image_ls",
     "import": "import_",
     "inspect": "image_inspect",
+    "lint": "lint",
     "load": "load",
     "login": "login",
     "logout": "logout",

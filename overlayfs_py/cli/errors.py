@@ -9,7 +9,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from overlayfs_py.cli.interruption import Interruption
-from overlayfs_py.errors import BUG, describe, exit_code_of
+from overlayfs_py.errors import BUG, OverlayError, describe, exit_code_of
 from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def ending(program: str, command: Callable[[], int | None]) -> int:
     try:
         return command() or 0
     except OSError as error:
-        return refuse(program, describe(error), exit_code_of(error))
+        code = refuse(program, describe(error), exit_code_of(error))
+        if isinstance(error, OverlayError):
+            sys.stderr.writelines(f"{line}\n" for line in error.details)
+        return code
     except KeyboardInterrupt:
         return 128 + interruption.number
     except Exception:

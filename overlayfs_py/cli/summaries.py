@@ -41,6 +41,7 @@ SUMMARIES = {
     "layer_pack": "Make a pack of a directory or a tar.",
     "layer_unpack": "Make a directory or a tar of a pack.",
     "layer_verify": "Check every byte of packs.",
+    "lint": "Say what a Dockerfile could do better, and what that costs.",
     "load": "Load images from an archive.",
     "login": "Try a login at a registry, and keep it.",
     "logout": "Forget a login, or all of them.",

@@ -27,6 +27,7 @@ class Common(TypedDict):
     keyword: str
     comments: tuple[str, ...]
     empty_lines: tuple[int, ...]
+    starts: tuple[tuple[int, int, int], ...]
 
 
 class Call:
@@ -83,11 +84,16 @@ class Call:
 
     def common(self) -> Common:
         """What every instruction has."""
+        text = self.statement.text
+        before = len(text) - len(text.lstrip(SPACES))
         return {
             "position": self.statement.position(self.keyword.offset),
             "last_line": self.statement.last_line,
-            "source": self.statement.text.strip(SPACES),
+            "source": text.strip(SPACES),
             "keyword": self.keyword.text,
             "comments": self.statement.comments,
             "empty_lines": self.statement.empty_lines,
+            "starts": tuple(
+                (start - before, line, column) for start, line, column in self.statement.starts
+            ),
         }

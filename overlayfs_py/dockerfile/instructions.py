@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from overlayfs_py.dockerfile.heredocs import parse_mark
@@ -30,6 +31,14 @@ class Instruction:
     keyword: str = ""  # its first word as written
     comments: tuple[str, ...] = ()  # the lines of comment right above, without `#`
     empty_lines: tuple[int, ...] = ()  # numbers of empty lines that continue it
+    # Where each line of it begins: offset in `source`, line of the file, column.
+    starts: tuple[tuple[int, int, int], ...] = ()
+
+    def position_at(self, offset: int) -> Position:
+        """Where the character at `offset` of `source` is in the file."""
+        at = bisect_right(self.starts, (offset, 1 << 62, 0)) - 1
+        start, line, column = self.starts[at]
+        return replace(self.position, line=line, column=column + offset - start)
 
 
 @dataclass(frozen=True, slots=True)

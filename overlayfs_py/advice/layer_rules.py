@@ -1,0 +1,425 @@
+"""Layers: how many, what lies in them twice, and which order keeps the cache."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from overlayfs_py.advice.findings import Found, Rule, Severity
+from overlayfs_py.dockerfile.instructions import Add, Arg, Copy, CopyingInstruction, Env, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from overlayfs_py.advice.view import RunView, View
+    from overlayfs_py.dockerfile.instructions import Instruction
+
+_FEW_COMMANDS = 2  # more in one RUN, and it is one of several on purpose
+_LASTLOG_RECORD = 292  # bytes of /var/log/lastlog for each number below a user's
+_HIGH_USER = 100_000
+_ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst|lz4))$")
+_UNPACKERS = ("tar", "unzip", "gunzip", "bunzip2", "unxz", "unlzma", "uncompress", "bsdtar")
+_CHANGING = re.compile(
+    r"(^|_)(BUILD_?(DATE|TIME|NUMBER|ID)|DATE|TIMESTAMP|(GIT_?)?(SHA|COMMIT|REV|REVISION))(_|$)",
+    re.IGNORECASE,
+)
+
+
+class _Installer(NamedTuple):
+    """A command that takes long and needs few files of the context."""
+
+    program: re.Pattern[str]
+    actions: tuple[str, ...]
+    needs: str
+
+
+_INSTALLERS = (
+    _Installer(re.compile("npm"), ("ci", "install", "i"), "package.json package-lock.json"),
+    _Installer(re.compile("yarn"), ("install", ""), "package.json yarn.lock"),
+    _Installer(re.compile("pnpm"), ("install", "i"), "package.json pnpm-lock.yaml"),
+    _Installer(re.compile("pip[0-9.]*"), ("install",), "requirements.txt"),
+    _Installer(re.compile("poetry"), ("install",), "pyproject.toml poetry.lock"),
+    _Installer(re.compile("uv"), ("sync",), "pyproject.toml uv.lock"),
+    _Installer(re.compile("bundle"), ("install", ""), "Gemfile Gemfile.lock"),
+    _Installer(re.compile("composer"), ("install",), "composer.json composer.lock"),
+    _Installer(re.compile("go"), ("mod", "get"), "go.mod go.sum"),
+    _Installer(re.compile("cargo"), ("fetch",), "Cargo.toml Cargo.lock"),
+    _Installer(re.compile("mvn"), ("dependency:go-offline", "dependency:resolve"), "pom.xml"),
+    _Installer(re.compile("apt-get|apt|yum|dnf|microdnf|zypper"), ("install",), ""),
+    _Installer(re.compile("apk"), ("add",), ""),
+)
+
+
+def _merge(view: View) -> Iterator[Found]:
+    for stage in view.kept:
+        before: RunView | None = None
+        views = {id(run.run): run for run in stage.runs}
+        for each in stage.stage.instructions:
+            run = views.get(id(each))
+            if run is not None and before is not None and _may_merge(before, run):
+                both = f"{before.run.source} && {run.run.command.text}"
+                yield Found(
+                    run.run.position,
+                    f"a RUN right after the one of line {before.run.position.line}",
+                    cost="one more layer; what the second removes of the first stays in the image",
+                    rewrite=both if len(both) < 1000 else "",
+                    last_line=run.run.last_line,
+                )
+            before = run
+
+
+def _may_merge(first: RunView, second: RunView) -> bool:
+    runs = (first.run, second.run)
+    if any(run.heredocs or not run.command.shell for run in runs):
+        return False
+    flags = {(run.network, tuple(mount.text for mount in run.mounts)) for run in runs}
+    few = all(len(each.commands) <= _FEW_COMMANDS for each in (first, second))
+    return len(flags) == 1 and few
+
+
+def _user_number(view: View) -> Iterator[Found]:
+    for stage in view.kept:
+        for run in stage.runs:
+            for placed in run.of("useradd"):
+                command = placed.command
+                number = _option(command.words, "-u", "--uid")
+                if command.has("-l", "--no-log-init") or not number.isdecimal():
+                    continue
+                if int(number[:10]) >= _HIGH_USER:
+                    size = int(number[:10]) * _LASTLOG_RECORD
+                    yield Found(
+                        placed.position,
+                        f"useradd of user {number[:10]} makes a log with room for all users below",
+                        cost="a file with holes, which many tools store whole",
+                        rewrite=run.run.source.replace("useradd", "useradd -l", 1),
+                        bytes=size,
+                        last_line=run.run.last_line,
+                    )
+
+
+def _option(words: list[str], *names: str) -> str:
+    for index, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else "".join(words[index + 1 : index + 2])
+        if word.startswith(names[0]) and len(word) > len("-u"):
+            return word[len("-u") :]
+        if re.fullmatch(f"-[a-zA-Z]+{names[0][1]}", word):
+            return "".join(words[index + 1 : index + 2])
+    return ""
+
+
+def _unpacked_copy(view: View) -> Iterator[Found]:
+    for stage in view.stages:
+        copied: dict[str, Copy] = {}
+        views = {id(run.run): run for run in stage.runs}
+        for each in stage.stage.instructions:
+            if isinstance(each, Copy) and not each.origin:
+                copied |= {posixpath.basename(name): each for name in _archives(each)}
+            run = views.get(id(each))
+            for placed in run.of(*_UNPACKERS) if run is not None else ():
+                names = [posixpath.basename(word) for word in placed.command.words[1:]]
+                for name in names:
+                    if name in copied:
+                        copy = copied.pop(name)
+                        yield Found(
+                            copy.position,
+                            f"COPY of {name}, which line {placed.position.line} unpacks",
+                            cost="the archive in one layer, its content in another",
+                            rewrite=f"ADD {name} {posixpath.dirname(copy.destination) or '.'}/",
+                            bytes=_size(view, [name]) if stage.kept else None,
+                            last_line=copy.last_line,
+                        )
+
+
+def _archives(copy: Copy) -> list[str]:
+    if _ARCHIVE.search(copy.destination):
+        return [copy.destination]
+    return [name for name in copy.sources if _ARCHIVE.search(name)]
+
+
+def _size(view: View, sources: list[str] | tuple[str, ...]) -> int | None:
+    if view.context is None:
+        return None
+    sizes = [view.context.size_of(source) for source in sources]
+    return None if None in sizes or not sizes else sum(filter(None, sizes))
+
+
+def _owner_changed_later(view: View) -> Iterator[Found]:
+    for stage in view.kept:
+        copies: list[tuple[CopyingInstruction, str]] = []
+        views = {id(run.run): run for run in stage.runs}
+        directory = ""
+        for each in stage.stage.instructions:
+            directory = getattr(each, "path", directory) if each.NAME == "WORKDIR" else directory
+            if isinstance(each, Copy | Add):
+                copies.append((each, posixpath.join(directory, each.destination)))
+            run = views.get(id(each))
+            for placed in run.of("chown", "chmod", "chgrp") if run is not None else ():
+                command = placed.command
+                if not command.has("-R", "--recursive"):
+                    continue
+                changed = [posixpath.join(directory, path) for path in command.arguments[1:]]
+                for copy, destination in copies:
+                    if any(_is_below(destination, path) for path in changed):
+                        yield _change_found(view, copy, placed.position.line, command.program)
+                        copies.remove((copy, destination))
+                        break
+
+
+def _change_found(view: View, copy: CopyingInstruction, line: int, program: str) -> Found:
+    flag = "--chmod" if program == "chmod" else "--chown"
+    whole = isinstance(copy, Copy) and not copy.origin
+    return Found(
+        copy.position,
+        f"what this copies, {program} -R in line {line} changes",
+        cost="every file a second time, in the layer of the RUN",
+        rewrite=copy.source.replace(copy.NAME, f"{copy.NAME} {flag}=...", 1),
+        bytes=_size(view, copy.sources) if whole else None,
+        last_line=copy.last_line,
+    )
+
+
+def _is_below(path: str, directory: str) -> bool:
+    path, directory = (posixpath.normpath(each) for each in (path, directory))
+    return path == directory or path.startswith(f"{directory.rstrip('/')}/")
+
+
+def _removed_later(view: View) -> Iterator[Found]:
+    for stage in view.kept:
+        made: dict[str, Instruction] = {}
+        views = {id(run.run): run for run in stage.runs}
+        for each in stage.stage.instructions:
+            run = views.get(id(each))
+            for placed in run.of("rm") if run is not None else ():
+                for path in placed.command.arguments:
+                    maker = _maker(made, path)
+                    if maker is not None and maker is not each:
+                        yield Found(
+                            placed.position,
+                            f"{path} is from line {maker.position.line}, and stays in that layer",
+                            cost="the file is in the image, though no container sees it",
+                            rewrite="make, use and remove it in one RUN, or"
+                            " RUN --mount=type=bind,source=...,target=...",
+                            bytes=_made_size(view, maker),
+                        )
+                        made = {name: by for name, by in made.items() if by is not maker}
+            made |= dict.fromkeys(_made_by(each, run), each)
+
+
+def _maker(made: dict[str, Instruction], path: str) -> Instruction | None:
+    path = path.rstrip("/*") or path
+    return next((by for name, by in made.items() if name == path or _is_below(name, path)), None)
+
+
+def _made_by(instruction: Instruction, run: RunView | None) -> list[str]:
+    """Paths that an instruction certainly makes."""
+    if isinstance(instruction, Copy | Add):
+        destination = instruction.destination
+        if not destination.startswith("/") or destination == "/":
+            return []
+        if destination.endswith("/"):
+            names = [*instruction.sources, *(file.name for file in instruction.files)]
+            return [posixpath.join(destination, posixpath.basename(name)) for name in names]
+        return [destination]
+    found: list[str] = []
+    for placed in run.of("curl", "wget") if run is not None else ():
+        flags = (
+            ("-o", "--output") if placed.command.program == "curl" else ("-O", "--output-document")
+        )
+        name = _option(placed.command.words, *flags)
+        found += [name] if name.startswith("/") else []
+        found += [name for name in placed.command.written if name.startswith("/")]
+    return found
+
+
+def _made_size(view: View, maker: Instruction) -> int | None:
+    return _size(view, maker.sources) if isinstance(maker, Copy) and not maker.origin else None
+
+
+def _order(view: View) -> Iterator[Found]:
+    for stage in view.stages:
+        if not stage.used:
+            continue
+        wide: CopyingInstruction | None = None
+        views = {id(run.run): run for run in stage.runs}
+        for each in stage.stage.instructions:
+            if isinstance(each, Copy) and not each.origin and _is_wide(each):
+                wide = each
+            run = views.get(id(each))
+            installer = _installer(run) if run is not None and wide is not None else None
+            if installer is not None and wide is not None and run is not None:
+                yield _order_found(wide, run, installer)
+                break
+
+
+def _is_wide(copy: Copy) -> bool:
+    return any(source.strip("/") in ("", ".", "*", "./*") for source in copy.sources)
+
+
+def _installer(run: RunView) -> _Installer | None:
+    for placed in run.commands:
+        command = placed.command
+        words = command.words
+        if words[1:2] == ["-m"] and words[0].startswith("python"):
+            words = words[2:]
+        program = words[0].rpartition("/")[2] if words else ""
+        action = next((word for word in words[1:] if not word.startswith("-")), "")
+        local = action == "install" and {".", "-e"} & set(words[2:])
+        for installer in _INSTALLERS:
+            if installer.program.fullmatch(program) and action in installer.actions and not local:
+                return installer
+    return None
+
+
+def _order_found(wide: CopyingInstruction, run: RunView, installer: _Installer) -> Found:
+    text = run.run.source
+    if installer.needs:
+        rewrite = f"COPY {installer.needs} ./\n{text}\n{wide.source}"
+    else:
+        rewrite = f"{text}\n{wide.source}"
+    return Found(
+        wide.position,
+        f"every change of a file here makes line {run.run.position.line} run again",
+        cost="the time of that install, in each build",
+        rewrite=rewrite,
+        last_line=wide.last_line,
+    )
+
+
+def _changing_argument(view: View) -> Iterator[Found]:
+    for stage in view.stages:
+        seen: list[tuple[Instruction, str]] = []
+        for each in stage.stage.instructions:
+            if isinstance(each, Arg | Env):
+                seen += [(each, name) for name in _names(each) if _CHANGING.search(name)]
+            elif isinstance(each, Run) and seen:
+                for instruction, name in seen:
+                    yield Found(
+                        instruction.position,
+                        f"{name} differs in each build, and line {each.position.line} comes after",
+                        cost="with docker, every RUN below runs again in each build",
+                        rewrite=f"{instruction.source} below the last RUN that does not need it",
+                    )
+                break
+
+
+def _names(instruction: Arg | Env) -> list[str]:
+    if isinstance(instruction, Arg):
+        return [argument.name for argument in instruction.arguments]
+    return [pair.name for pair in instruction.pairs if "$" in pair.value]
+
+
+def _unused_stage(view: View) -> Iterator[Found]:
+    for stage in view.stages:
+        if not stage.used:
+            yield Found(
+                stage.stage.position,
+                f"nothing is taken from {stage.name}",
+                cost="it is built only if it is the target",
+                rewrite="--target, a COPY --from, or no such stage",
+            )
+
+
+def _whole_filesystem(view: View) -> Iterator[Found]:
+    for stage in view.stages:
+        for copy in stage.all(Copy):
+            if copy.origin and "/" in copy.sources and copy.destination == "/":
+                yield Found(
+                    copy.position,
+                    f"COPY of the whole file system of {copy.origin}",
+                    cost="nothing is shared with the image that it comes from",
+                    rewrite=f"COPY --from={copy.origin} /what/is/needed /what/is/needed",
+                )
+
+
+def _download_kept(view: View) -> Iterator[Found]:
+    for stage in view.kept:
+        for run in stage.runs:
+            names = {
+                posixpath.basename(name): placed
+                for placed in run.of("curl", "wget")
+                for name in _downloads(placed.command.words, placed.command.program)
+                if _ARCHIVE.search(name) or name.endswith((".zip", ".deb", ".rpm"))
+            }
+            removed = [word for placed in run.of("rm") for word in placed.command.arguments]
+            for name, placed in names.items():
+                if not any(name in word or "*" in word for word in removed) and not run.keeps_out(
+                    "/tmp"
+                ):
+                    yield Found(
+                        placed.position,
+                        f"the downloaded {name} stays in the layer",
+                        cost="an archive that nobody needs any more",
+                        rewrite=f"... && rm {name}, or curl -fsSL URL | tar -x",
+                        last_line=run.run.last_line,
+                    )
+
+
+def _downloads(words: list[str], program: str) -> list[str]:
+    flags = ("-o", "--output") if program == "curl" else ("-O", "--output-document")
+    named = _option(words, *flags)
+    if named:
+        return [] if named in ("-", "/dev/stdout") else [named]
+    as_is = program == "wget" or any(
+        word == "--remote-name" or re.fullmatch("-[a-zA-Z]*O[a-zA-Z]*", word) for word in words
+    )
+    return [word for word in words if "://" in word] if as_is else []
+
+
+RULES = (
+    Rule("MergeRuns", Severity.INFO, "RUNs that could be one", _merge, ("DL3059",)),
+    Rule(
+        "OrderThrowsCacheAway",
+        Severity.WARNING,
+        "a wide COPY before an install that needs little of it",
+        _order,
+    ),
+    Rule(
+        "ChangingArgument",
+        Severity.INFO,
+        "an argument that differs in each build before a RUN",
+        _changing_argument,
+    ),
+    Rule(
+        "RemovedLater",
+        Severity.WARNING,
+        "a file that one layer brings and another one removes",
+        _removed_later,
+    ),
+    Rule(
+        "ChangedLater",
+        Severity.WARNING,
+        "chown -R or chmod -R of what was copied",
+        _owner_changed_later,
+    ),
+    Rule(
+        "DownloadLeftBehind",
+        Severity.INFO,
+        "an archive that was downloaded and is not removed",
+        _download_kept,
+    ),
+    Rule(
+        "UnpackedCopy",
+        Severity.INFO,
+        "an archive that is copied and then unpacked",
+        _unpacked_copy,
+        ("DL3010",),
+    ),
+    Rule(
+        "HighUserNumber",
+        Severity.WARNING,
+        "useradd with a high number and without -l",
+        _user_number,
+        ("DL3046",),
+    ),
+    Rule(
+        "WholeFileSystem",
+        Severity.WARNING,
+        "COPY --from of a whole file system",
+        _whole_filesystem,
+        ("DL3067",),
+    ),
+    Rule("UnusedStage", Severity.INFO, "a stage that nothing needs", _unused_stage),
+)
