@@ -1,7 +1,7 @@
-"""Names and paths by patterns, as Go's path/filepath.Match has them, and `**` for any directories.
+"""Names by patterns, component by component, as Go's path/filepath.Match has them.
 
 `*` and `?` never match a slash, a class is `[a-z]` or `[^a-z]`, a backslash takes what follows it
-literally. A component that is `**` stands for any number of components, none among them.
+literally.
 """
 
 from __future__ import annotations
@@ -19,11 +19,6 @@ class BadPattern(ValueError):
 def has_wildcards(text: str) -> bool:
     """Whether a text is a pattern: has a wildcard that no backslash takes literally."""
     return _WILD.search(re.sub(r"\\.", "", text, flags=re.DOTALL)) is not None
-
-
-def literal(component: str) -> str:
-    """Return the name that a component without wildcards means."""
-    return re.sub(r"\\(.)", r"\1", component, flags=re.DOTALL)
 
 
 def matches(component: str, name: str) -> bool:

@@ -5,12 +5,14 @@ Sources: moby/buildkit, frontend/dockerfile/dockerfile2llb/convert_copy.go; toni
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py import link_walk
+from overlayfs_py.builds.context import shown
 from overlayfs_py.builds.context_view import ContextView, text_of
 from overlayfs_py.builds.failures import SourceNotFound
-from overlayfs_py.builds.globs import BadPattern, has_wildcards, literal, matches
+from overlayfs_py.builds.globs import BadPattern, has_wildcards, matches
 from overlayfs_py.builds.missing_sources import why_missing
 
 if TYPE_CHECKING:
@@ -105,8 +107,8 @@ def _with_parents(
         base, text = "/", source
     pattern = _components(text)
     if not has_wildcards(base) and not any(map(has_wildcards, pattern)):
-        names = [*_components(base), *pattern]
-        _follow(view, tuple(_name(each) for each in names), source, follow_last=False)
+        start = _follow(view, _names(_components(base)), source)
+        _require_parents(view, start, _names(pattern), source)
     for path in _resolved(view, base):
         item = _follow(view, path, source)
         entries = tuple(_Walk(view, exclude, pattern).run(item))
@@ -125,8 +127,9 @@ def _components(text: str) -> list[str]:
     return found
 
 
-def _name(component: str) -> bytes:
-    return literal(component).encode("utf-8", "surrogateescape")
+def _names(components: Sequence[str]) -> Path:
+    """The names that components without wildcards are: a backslash in them is one of a name."""
+    return tuple(map(os.fsencode, components))
 
 
 def _resolved(view: ContextView, source: str) -> list[Path]:
@@ -134,28 +137,26 @@ def _resolved(view: ContextView, source: str) -> list[Path]:
     components = _components(source)
     fixed = next((at for at, each in enumerate(components) if has_wildcards(each)), None)
     if fixed is None:
-        return [tuple(map(_name, components))]
-    start = _follow(view, tuple(map(_name, components[:fixed])), source)
+        return [_names(components)]
+    start = _follow(view, _names(components[:fixed]), source)
     if not start.is_directory:
-        return []
+        raise SourceNotFound(source, f"not found: {shown(start.path)} is no directory")
     return list(_matching(view, start, components[fixed:]))
 
 
 def _matching(view: ContextView, directory: Item, pattern: Sequence[str]) -> Iterator[Path]:
-    """What is below a directory and matches; nothing below what does."""
+    """What is below a directory and matches: Go's pattern, in which `**` is nothing special."""
     for child in view.children(directory):
-        rests = list(_rests(pattern, text_of(child.path[-1:])))
-        if any(not rest for rest in rests):
-            if view.is_there(child):
-                yield child.path
-        elif child.is_directory:
-            yield from dict.fromkeys(
-                path for rest in rests for path in _matching(view, child, rest)
-            )
+        if not matches(pattern[0], text_of(child.path[-1:])):
+            continue
+        if len(pattern) > 1:
+            yield from _matching(view, child, pattern[1:]) if child.is_directory else ()
+        elif view.is_there(child):
+            yield child.path
 
 
 def _rests(pattern: Sequence[str], name: str) -> Iterator[Sequence[str]]:
-    """What of a pattern is left for what is below a name, in each way that it matches."""
+    """What of a pattern of `--parents` is left below a name, in each way that it matches."""
     if not pattern:
         return
     if pattern[0] == _ANY_DIRECTORIES:
@@ -168,20 +169,38 @@ def _rests(pattern: Sequence[str], name: str) -> Iterator[Sequence[str]]:
         yield pattern[1:]
 
 
-def _way(view: ContextView, path: Path, *, follow_last: bool) -> list[Item]:
+def _way(view: ContextView, path: Path) -> list[Item]:
     return link_walk.follow(
         view.context.root,
         path,
         view.require,
         lambda item: view.context.read_link(item) if item.is_symlink else None,
-        follow_last=follow_last,
+        follow_last=True,
     )
 
 
-def _follow(view: ContextView, path: Path, source: str, *, follow_last: bool = True) -> Item:
+def _require_parents(view: ContextView, start: Item, path: Path, source: str) -> None:
+    """Refuse a path without wildcards that is not there, or has a link on its way.
+
+    What is behind a link has its parents elsewhere.
+    """
+    here = start
+    for name in path:
+        if here.is_symlink:
+            raise SourceNotFound(
+                source, f"{shown(here.path)} is a link, and --parents follows none"
+            )
+        try:
+            here = view.require(here, name)
+        except FileNotFoundError:
+            missing = (*start.path, *path)
+            raise SourceNotFound(source, why_missing(view, missing)) from None
+
+
+def _follow(view: ContextView, path: Path, source: str) -> Item:
     """Return what is at a path of the context; a link leads nowhere out of it."""
     try:
-        item = _way(view, path, follow_last=follow_last)[-1]
+        item = _way(view, path)[-1]
     except FileNotFoundError:
         raise SourceNotFound(source, why_missing(view, path)) from None
     except OSError as error:

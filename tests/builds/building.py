@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,9 +10,13 @@ from typing import TYPE_CHECKING
 from overlayfs_py.builds.copying import CopyOptions, write_copy, write_directory
 from overlayfs_py.builds.host_context import HostContext
 from overlayfs_py.builds.layers_context import LayersContext
+from overlayfs_py.builds.loose_files import heredocs
 from overlayfs_py.builds.modes import AS_IT_IS, parse_mode
-from overlayfs_py.builds.selection import select
+from overlayfs_py.builds.selection import select, select_all
+from overlayfs_py.dockerfile.expanding import expanded
 from overlayfs_py.dockerfile.ignore import IgnoreRules
+from overlayfs_py.dockerfile.instructions import Add, Copy, User, Workdir
+from overlayfs_py.dockerfile.parsing import parse
 from overlayfs_py.packs.from_directory import pack_directory
 from overlayfs_py.transfer.made_layers import add_packed
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from overlayfs_py.builds.selection import Selected
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.store import Store
@@ -54,37 +58,39 @@ class Build:
     stages: Mapping[str, tuple[StoredLayer, ...]] = field(default_factory=dict)
     latest_ns: int | None = None
 
-    def run(self, instruction: str) -> StoredLayer:
-        """Carry one out; returns its layer."""
-        name, *words = shlex.split(instruction)
-        pairs = [
-            word.removeprefix("--").partition("=")[::2] for word in words if word.startswith("--")
-        ]
-        flags = dict(pairs)
-        excluded = [value for flag, value in pairs if flag == "exclude"]
-        words = [word for word in words if not word.startswith("--")]
-        if name == "WORKDIR":
-            user = flags.get("user", "")
-            return write_directory(self.addition, self.base, words[0], user, self.latest_ns)
+    def run(self, text: str) -> StoredLayer:
+        """Carry out the last of some instructions; a USER before it counts."""
+        (stage,) = parse(f"FROM base\n{text}\n".encode(), "Dockerfile").stages
+        *before, last = stage.instructions
+        user = next((each.user for each in before if isinstance(each, User)), "")
+        instruction = expanded(last, {}).instruction
+        if isinstance(instruction, Workdir):
+            return write_directory(self.addition, self.base, instruction.path, user, self.latest_ns)
+        assert isinstance(instruction, Copy | Add)
         with ExitStack() as stack:
-            if "from" in flags:
-                layers = self.stages[flags["from"]]
-                context = stack.enter_context(LayersContext(layers, flags["from"]))
-            else:
-                context = stack.enter_context(HostContext(bytes(self.context), "the context"))
-            unpacks = name == "ADD" and flags.get("unpack") != "false"
-            selected = select(
-                context,
-                words[:-1],
-                ignore=_rules(self.context / ".dockerignore"),
-                exclude=IgnoreRules.parse("\n".join(excluded).encode()) if excluded else None,
-                parents="parents" in flags,
-                unpacks=unpacks,
+            selected = self._selected(instruction, stack)
+            mode = parse_mode(instruction.chmod) if instruction.chmod else AS_IT_IS
+            options = CopyOptions(instruction.chown, mode, self.latest_ns)
+            base = () if instruction.link else self.base
+            return write_copy(self.addition, selected, base, instruction.destination, options)
+
+    def _selected(self, asked: Copy | Add, stack: ExitStack) -> tuple[Selected, ...]:
+        excluded = "\n".join(asked.exclude).encode()
+        origin = isinstance(asked, Copy) and asked.origin
+        found: tuple[Selected, ...] = ()
+        if asked.sources:
+            found = select(
+                self._open(asked, stack),
+                asked.sources,
+                ignore=None if origin else _rules(self.context / ".dockerignore"),
+                exclude=IgnoreRules.parse(excluded) if excluded else None,
+                parents=isinstance(asked, Copy) and asked.parents,
+                unpacks=isinstance(asked, Add) and asked.unpack is not False,
             )
-            options = CopyOptions(
-                owner=flags.get("chown", ""),
-                mode=parse_mode(flags["chmod"]) if "chmod" in flags else AS_IT_IS,
-                latest_ns=self.latest_ns,
-            )
-            base = () if "link" in flags else self.base
-            return write_copy(self.addition, selected, base, words[-1], options)
+        bodies = {file.name: file.body.encode() for file in asked.files}
+        return (*found, *select_all(heredocs(bodies, 0)))
+
+    def _open(self, asked: Copy | Add, stack: ExitStack) -> LayersContext | HostContext:
+        if isinstance(asked, Copy) and asked.origin:
+            return stack.enter_context(LayersContext(self.stages[asked.origin], asked.origin))
+        return stack.enter_context(HostContext(bytes(self.context), "the context"))

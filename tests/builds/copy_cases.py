@@ -49,6 +49,18 @@ BASE: Mapping[str, Node] = {
     "tmp": Dir(mode=0o1777),
 }
 
+STAGE: Mapping[str, Node] = {
+    "": Dir(),
+    "app": Dir(mode=0o750, uid=1, gid=2),
+    "app/deep": Dir(mode=0o700, uid=5, gid=6),
+    "app/deep/x": File(b"x", mode=0o600, uid=7, gid=8),
+    "app/run": File(b"r", mode=0o4755, uid=3, gid=4),
+    "app/same": HardLink("app/run"),
+    "app/to": Symlink("/app/deep", uid=3, gid=4),
+    "bin/sh": File(b"sh", mode=0o755),
+    "cap": File(b"c", mode=0o755, xattrs={"security.capability": CAPABILITY, "user.x": b"1"}),
+}
+
 CONTEXT: Mapping[str, Node] = {
     "a": File(b"a"),
     "b.txt": File(b"b", mode=0o600),
@@ -145,6 +157,25 @@ CASES = (
     Case(
         "a link is replaced in a directory", "COPY to-dir /", {"/to-dir": A}, {"to-dir": File(b"a")}
     ),
+    Case("a destination of dots", "COPY a .", {"/a": A}),
+    Case("a relative destination", "COPY a dir/b", {"/dir/b": A}),
+    Case("two files that are one", "COPY a a /new/", {**NEW, "/new/a": A}),
+    Case(
+        "a file into a link to a file by its slash",
+        "COPY a /to-file/",
+        "/file: cannot be made: it is no directory",
+    ),
+    Case(
+        "a file and a directory",
+        "COPY a src/deep /new/",
+        {**NEW, "/new/a": A, "/new/z.txt": "f 644 0:0 z"},
+    ),
+    Case(
+        "a file over a directory of its name",
+        "COPY tmp /",
+        "/tmp: cannot replace a directory with a file",
+        {"tmp": File()},
+    ),
     # What a file is like.
     Case(
         "modes are kept",
@@ -171,6 +202,7 @@ CASES = (
         "COPY c /",
         {"/c": f"f 755 0:0 c security.capability={CAPABILITY!r}"},
         {"c": File(b"c", mode=0o755, xattrs={"security.capability": CAPABILITY})},
+        differs={"buildkit": "loses them on the way from the client"},
     ),
     Case(
         "xattrs of users",
@@ -275,14 +307,26 @@ CASES = (
     Case("a class", "COPY [a-c].txt /dir/", {"/dir/b.txt": "f 600 0:0 b"}),
     Case("a class that is not", "COPY [^a-c].txt /dir/", {}),
     Case("a pattern over directories", "COPY */*.txt /dir/", {"/dir/y.txt": "f 644 0:0 y"}),
-    Case("a backslash", r"COPY a\\*b /n", {"/n": A}, {"a*b": File(b"a"), "axb": File()}),
+    Case(
+        "a backslash in a name",
+        r"COPY a\\b /n",
+        {"/n": A},
+        {r"a\b": File(b"a"), "ab": File()},
+        differs={"buildkit": "its client does not send such a file"},
+    ),
+    Case(
+        "a backslash in a pattern",
+        r"COPY a\\** /n/",
+        {"/n": "d 755 0:0", "/n/a*b": A},
+        {"a*b": File(b"a"), "axb": File()},
+    ),
     Case("a pattern that names nothing", "COPY *.none /dir/", {}),
     Case(
         "a pattern below what is not there",
         "COPY none/*.txt /dir/",
         "none/*.txt: not found in the context",
     ),
-    Case("a pattern below a file", "COPY a/*.txt /dir/", {}),
+    Case("a pattern below a file", "COPY a/*.txt /dir/", "a/*.txt: not found: a is no directory"),
     Case("a link is followed", "COPY link /dir/", {"/dir/link": "f 644 0:0 x"}),
     Case("a link of a pattern is followed", "COPY lin? /dir/", {"/dir/link": "f 644 0:0 x"}),
     Case("a link to a directory is followed", "COPY link-dir /new", SRC),
@@ -313,6 +357,50 @@ CASES = (
         "a source in a directory",
         "COPY src/yy.txt /dir/",
         "src/yy.txt: not found in the context: src has no yy.txt (did you mean src/y.txt?)",
+    ),
+    Case(
+        "two stars are one",
+        "COPY **/x /n/",
+        {"/n": "d 755 0:0", "/n/x": A},
+        {"x": File(b"b"), "d/x": File(b"a")},
+    ),
+    Case(
+        "a brace is none",
+        "COPY {a,run} /n",
+        "{a,run}: not found in the context (did you mean run?)",
+    ),
+    Case("a name that has a bracket", "COPY x[[]y /n", {"/n": A}, {"x[y": File(b"a")}),
+    Case("a bad pattern", "COPY x[y /n", "x[y: this cannot be a pattern", {"x[y": File(b"a")}),
+    Case(
+        "JSON",
+        'COPY ["a", "b b", "/n/"]',
+        {"/n": "d 755 0:0", "/n/a": A, "/n/b b": A},
+        {"a": File(b"a"), "b b": File(b"a")},
+    ),
+    Case(
+        "a name that is not UTF-8",
+        "COPY . /n/",
+        {"/n": "d 755 0:0", "/n/\udcff": A},
+        {b"\xff": File(b"a")},
+    ),
+    Case(
+        "a link to the context",
+        "COPY here /n",
+        {"/n": "d 755 0:0", "/n/here": "l 0:0 .", "/n/x": A},
+        {"here": Symlink("."), "x": File(b"a")},
+    ),
+    Case(
+        "a link above the context",
+        "COPY up/x /n",
+        {"/n": A},
+        {"up": Symlink("../../.."), "x": File(b"a")},
+    ),
+    Case("an absolute link", "COPY l /n", {"/n": A}, {"l": Symlink("/d/x"), "d/x": File(b"a")}),
+    Case(
+        "links in circles",
+        "COPY l /n",
+        "l: Too many levels of symbolic links",
+        {"l": Symlink("m"), "m": Symlink("l")},
     ),
     # .dockerignore
     Case(
@@ -510,7 +598,167 @@ CASES = (
         },
     ),
     Case("parents of a pattern that names nothing", "COPY --parents src/*.none /new/", NEW),
+    Case(
+        "excluded in a pattern",
+        "COPY --exclude=*.md *.* /n/",
+        {"/n": "d 755 0:0", "/n/a.c": A, "/n/b.md": A},
+        {"a.c": File(b"a"), "b.md": File(b"a")},
+    ),
+    Case(
+        "excluded from each directory of a pattern",
+        "COPY --exclude=*.md d* /n/",
+        {"/n": "d 755 0:0", "/n/x": A},
+        {"d1/x": File(b"a"), "d1/b.md": File(), "d2/b.md": File()},
+    ),
+    Case(
+        "excluded by a path",
+        "COPY --exclude=src/x . /n/",
+        {"/n": "d 755 0:0", "/n/src": "d 755 0:0", "/n/x": A},
+        {"src/x": File(), "x": File(b"a")},
+    ),
+    Case(
+        "parents of all",
+        "COPY --parents **/x /n/",
+        {"/n": "d 755 0:0", "/n/d": "d 755 0:0", "/n/d/x": A, "/n/x": A},
+        {"x": File(b"a"), "d/x": File(b"a"), "e/y": File()},
+    ),
+    Case(
+        "parents of a link",
+        "COPY --parents d/l /n/",
+        {"/n": "d 755 0:0", "/n/d": "d 755 0:0", "/n/d/l": "l 0:0 x"},
+        {"d/l": Symlink("x"), "d/x": File()},
+    ),
+    Case(
+        "parents through a link",
+        "COPY --parents l/x /n/",
+        "l/x: l is a link, and --parents follows none",
+        {"d/x": File(), "l": Symlink("d")},
+    ),
+    Case(
+        "parents from a pivot that is a link",
+        "COPY --parents l/./x /n/",
+        {"/n": "d 755 0:0", "/n/x": A},
+        {"d/x": File(b"a"), "l": Symlink("d")},
+        differs={"buildkit": "follows no link there"},
+    ),
+    Case(
+        "parents with an owner",
+        "COPY --parents --chown=7 d/x /n/",
+        {"/n": "d 755 7:7", "/n/d": "d 755 7:7", "/n/d/x": "f 644 7:7 a"},
+        {"d/x": File(b"a")},
+    ),
+    Case(
+        "parents with a mode",
+        "COPY --parents --chmod=700 d/x /n/",
+        {"/n": "d 700 0:0", "/n/d": "d 700 0:0", "/n/d/x": "f 700 0:0 a"},
+        {"d/x": File(b"a")},
+    ),
+    Case(
+        "parents that are there",
+        "COPY --parents private/n /",
+        {"/private": "d 711 5:6", "/private/n": A},
+        {"private": Dir(mode=0o711), "private/n": File(b"a")},
+    ),
+    Case("parents of one file at once", "COPY --parents a /n/", {"/n": "d 755 0:0", "/n/a": A}),
+    Case("a directory linked", "COPY --link src/deep /dir", {"/dir/z.txt": "f 644 0:0 z"}),
+    Case(
+        "a linked file over a directory",
+        "COPY --link a /dir",
+        {"/dir": A, "/dir/old": "gone", "/dir/sub": "gone", "/dir/sub/old": "gone"},
+    ),
     # ADD.
+    Case("an added directory", "ADD src/deep /new", {**NEW, "/new/z.txt": "f 644 0:0 z"}),
+    Case(
+        "tars of a pattern",
+        "ADD *.tar /new/",
+        {**NEW, "/new/a": "f 644 0:0 1", "/new/b": "f 644 0:0 2"},
+        {"1.tar": File(tar(("a", "1"))), "2.tar": File(tar(("b", "2")))},
+    ),
+    Case(
+        "a tar and a file",
+        "ADD t.tar x /new/",
+        {**NEW, "/new/b": "f 644 0:0 2", "/new/x": A},
+        {"t.tar": File(tar(("b", "2"))), "x": File(b"a")},
+    ),
+    Case(
+        "a tar in a directory stays one",
+        "ADD d /new/",
+        {**NEW, "/new/t.tar": f"f 644 0:0 {TAR.decode()}"},
+        {"d/t.tar": File(TAR)},
+    ),
+    Case(
+        "a tar by a link",
+        "ADD l /new/",
+        {**NEW, "/new/t": "d 755 0:0", "/new/t/f": "f 4755 3:4 data"},
+        {"l": Symlink("d/t.tar"), "d/t.tar": File(TAR)},
+    ),
+    Case(
+        "an empty tar",
+        "ADD t.tar /new/",
+        {**NEW, "/new/t.tar": f"f 644 0:0 {chr(0) * 10240}"},
+        {"t.tar": File(bytes(10240))},
+    ),
+    Case(
+        "a tar without directories",
+        "ADD t.tar /new/",
+        {**NEW, "/new/a": "d 755 0:0", "/new/a/b": "d 755 0:0", "/new/a/b/c": "f 644 0:0 1"},
+        {"t.tar": File(tar(("a/b/c", "1")))},
+    ),
+    Case(
+        "a tar with its root",
+        "ADD t.tar /private/",
+        {"/private/f": "f 644 0:0 1"},
+        {"t.tar": File(tar(("./", "", {"mode": 0o700, "uid": 9}), ("./f", "1")))},
+    ),
+    Case(
+        "a tar over a file",
+        "ADD t.tar /file",
+        "/file: cannot be made: it is no directory",
+        {"t.tar": File(TAR)},
+    ),
+    Case(
+        "a tar with an absolute name",
+        "ADD t.tar /new/",
+        {**NEW, "/new/etc": "d 755 0:0", "/new/etc/f": "f 644 0:0 1"},
+        {"t.tar": File(tar(("/etc/f", "1")))},
+    ),
+    Case(
+        "a tar's link that leads out",
+        "ADD t.tar /new/",
+        {**NEW, "/new/l": "l 0:0 ../../etc", "/new/etc": "d 755 0:0", "/new/etc/f": "f 644 0:0 1"},
+        {"t.tar": File(tar(("etc/", ""), ("l", "", link("../../etc")), ("l/f", "1")))},
+    ),
+    Case(
+        "a tar's name that is there twice",
+        "ADD t.tar /new/",
+        {**NEW, "/new/f": "f 644 0:0 2"},
+        {"t.tar": File(tar(("f", "1"), ("f", "2")))},
+    ),
+    Case(
+        "a tar's devices",
+        "ADD t.tar /new/",
+        {**NEW, "/new/c": "c 644 0:0 1:3", "/new/p": "p 644 0:0"},
+        {
+            "t.tar": File(
+                tar(
+                    ("c", "", {"type": tarfile.CHRTYPE, "devmajor": 1, "devminor": 3}),
+                    ("p", "", {"type": tarfile.FIFOTYPE}),
+                )
+            )
+        },
+    ),
+    Case(
+        "a tar's xattrs",
+        "ADD t.tar /new/",
+        {**NEW, "/new/f": "f 644 0:0 1 user.x=b'2'"},
+        {"t.tar": File(tar(("f", "1", {"pax_headers": {"SCHILY.xattr.user.x": "2"}})))},
+    ),
+    Case(
+        "a linked tar",
+        "ADD --link t.tar /dir",
+        {"/dir/t": "d 755 0:0", "/dir/t/f": "f 4755 3:4 data"},
+        {"t.tar": File(TAR)},
+    ),
     Case("an added file", "ADD a /b", {"/b": A}),
     Case(
         "a tar",
@@ -622,12 +870,103 @@ CASES = (
         "t.tar: bad tar at byte 1536: it ends at byte 1600, in the middle of an entry",
         {"t.tar": File(TAR[:1600])},
     ),
+    # Of another stage.
+    Case("an owner of a stage", "COPY --from=stage /app/run /dir/", {"/dir/run": "f 4755 3:4 r"}),
+    Case(
+        "a directory of a stage",
+        "COPY --from=stage /app /new",
+        {
+            **NEW,
+            "/new/deep": "d 700 5:6",
+            "/new/deep/x": "f 600 7:8 x",
+            "/new/run": "f 4755 3:4 r",
+            "/new/same": "= /new/run",
+            "/new/to": "l 3:4 /app/deep",
+        },
+    ),
+    Case(
+        "another owner for a stage's",
+        "COPY --from=stage --chown=ann /app/deep /new",
+        {"/new": "d 755 1001:1002", "/new/x": "f 600 1001:1002 x"},
+    ),
+    Case("a link of a stage", "COPY --from=stage /app/to/x /new", {"/new": "f 600 7:8 x"}),
+    Case(
+        "a link to a directory of a stage",
+        "COPY --from=stage /app/to /new",
+        {**NEW, "/new/x": "f 600 7:8 x"},
+    ),
+    Case(
+        "a pattern of a stage",
+        "COPY --from=stage app/r* bin/* /dir/",
+        {"/dir/run": "f 4755 3:4 r", "/dir/sh": "f 755 0:0 sh"},
+    ),
+    Case(
+        "a stage has no .dockerignore",
+        "COPY --from=stage /bin /n/",
+        {"/n": "d 755 0:0", "/n/sh": "f 755 0:0 sh"},
+        {".dockerignore": File(b"*")},
+    ),
+    Case(
+        "a stage's xattrs",
+        "COPY --from=stage /cap /n",
+        {"/n": f"f 755 0:0 c security.capability={CAPABILITY!r} user.x=b'1'"},
+    ),
+    Case(
+        "all of a stage over the image",
+        "COPY --from=stage / /",
+        {
+            "/app": "d 750 1:2",
+            "/app/deep": "d 700 5:6",
+            "/app/deep/x": "f 600 7:8 x",
+            "/app/run": "f 4755 3:4 r",
+            "/app/same": "= /app/run",
+            "/app/to": "l 3:4 /app/deep",
+            "/bin": "d 755 0:0",
+            "/bin/sh": "f 755 0:0 sh",
+            "/cap": f"f 755 0:0 c security.capability={CAPABILITY!r} user.x=b'1'",
+        },
+    ),
+    Case(
+        "what a stage does not have",
+        "COPY --from=stage /ap /n",
+        "/ap: not found in stage (did you mean cap or app?)",
+    ),
+    Case(
+        "a stage's parents",
+        "COPY --from=stage --parents /app/deep/x /n/",
+        {
+            "/n": "d 755 0:0",
+            "/n/app": "d 750 1:2",
+            "/n/app/deep": "d 700 5:6",
+            "/n/app/deep/x": "f 600 7:8 x",
+        },
+    ),
+    # Heredocs.
+    Case("a heredoc", "COPY <<f /new\nline\nf", {"/new": "f 644 0:0 line\n"}),
+    Case(
+        "a heredoc in a directory", "COPY <<f.sh /dir/\n#!x\nf.sh", {"/dir/f.sh": "f 644 0:0 #!x\n"}
+    ),
+    Case(
+        "heredocs and a file",
+        "COPY a <<x <<y /new/\n1\nx\n2\ny",
+        {**NEW, "/new/a": A, "/new/x": "f 644 0:0 1\n", "/new/y": "f 644 0:0 2\n"},
+    ),
+    Case(
+        "a heredoc's mode and owner",
+        "COPY --chmod=755 --chown=ann <<f /new\nline\nf",
+        {"/new": "f 755 1001:1002 line\n"},
+    ),
+    Case(
+        "a heredoc over a directory",
+        "COPY <<f /dir/sub/../../dir\nx\nf",
+        {"/dir/f": "f 644 0:0 x\n"},
+    ),
     # WORKDIR.
     Case("a working directory", "WORKDIR /w/x", {"/w": "d 755 0:0", "/w/x": "d 755 0:0"}),
     Case("a working directory that is there", "WORKDIR /private", {}),
     Case("a working directory by a link", "WORKDIR /to-dir/n", {"/dir/n": "d 755 0:0"}),
-    Case("a working directory of a user", "WORKDIR --user=ann /w", {"/w": "d 755 1001:1002"}),
-    Case("a working directory of a number", "WORKDIR --user=7 /w", {"/w": "d 755 7:7"}),
+    Case("a working directory of a user", "USER ann\nWORKDIR /w", {"/w": "d 755 1001:1002"}),
+    Case("a working directory of a number", "USER 7\nWORKDIR /w", {"/w": "d 755 7:7"}),
     Case(
         "a working directory over a file",
         "WORKDIR /file",

@@ -119,8 +119,8 @@ def test_heredocs_are_files(addition: Addition) -> None:
 
     assert changes((), layer) == {
         "/to": "d 755 1:2",
-        "/to/[a]": "f 644 1:2 one",
-        "/to/b.sh": "f 644 1:2 two",
+        "/to/[a]": "f 644 1:2 one\n",
+        "/to/b.sh": "f 644 1:2 two\n",
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +11,7 @@ from overlayfs_py.packs.to_tar import recorded_tar
 from overlayfs_py.store.store import Store
 from overlayfs_py.transfer.made_layers import add_tar
 from tests.builds.building import Build, layer_of
-from tests.builds.copy_cases import BASE, CASES, CONTEXT, Case
+from tests.builds.copy_cases import BASE, CASES, CONTEXT, STAGE, Case
 from tests.builds.trees import changes
 from tests.support.trees import build
 
@@ -28,17 +29,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_base(place: Path) -> Iterator[Build]:
     build(place / "base", BASE)
     build(place / "context", CONTEXT)
+    build(place / "stage", STAGE)
     store = Store.open(place / "store")
     with store.add() as addition:
         base = layer_of(addition, place / "base")
-        yield Build(store, addition, place / "context", (base,))
+        stages = {"stage": (layer_of(addition, place / "stage"),)}
+        yield Build(store, addition, place / "context", (base,), stages)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_what_an_image_shows_anew(on_base: Build, tmp_path: Path, case: Case) -> None:
     if case.context is not None:
         build(tmp_path, case.context)
-        on_base = Build(on_base.store, on_base.addition, tmp_path, on_base.base)
+        on_base = replace(on_base, context=tmp_path)
 
     if isinstance(case.shows, str):
         with pytest.raises(OverlayError) as raised:

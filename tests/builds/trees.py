@@ -59,4 +59,4 @@ def _described(files: ImageFiles, file: ImageFile) -> str:
     if seen.rdev:
         words += [f"{os.major(seen.rdev)}:{os.minor(seen.rdev)}"]
     words += [f"{name.decode()}={value!r}" for name, value in files.xattrs(file).items()]
-    return " ".join(words).rstrip()
+    return " ".join(words).removesuffix(" ")
