@@ -13,54 +13,30 @@ from overlayfs_py.cli.lazy import LazyGroup
 
 NAME = "overlayfs-py"
 _COMPLETION = "_OVERLAYFS_PY_COMPLETE"  # in the environment: a shell asks what may come next
+# Docker's words for containers, by the modules that have them.
+_OF_CONTAINERS = {
+    name: name
+    for name in (
+        *("attach", "commit", "cp", "create", "diff", "export", "kill", "logs", "pause", "port"),
+        *("ps", "rename", "reset", "restart", "rm", "run", "start", "stats", "stop", "top"),
+        *("unpause", "wait"),
+    )
+} | {"exec": "exec_", "inspect": "image_inspect"}
 _MODULES = {
+    **_OF_CONTAINERS,
     **{
         name: name
         for name in (
-            *(
-                "attach",
-                "build",
-                "chroot",
-                "completion",
-                "create",
-                "doctor",
-                "image",
-                "kill",
-                "layer",
-                "logs",
-            ),
-            *("commit", "cp", "diff", "export", "port"),
-            *(
-                "mount",
-                "ps",
-                "reset",
-                "rm",
-                "run",
-                "start",
-                "stop",
-                "store",
-                "umount",
-                "volume",
-                "wait",
-            ),
+            *("build", "chroot", "completion", "container", "doctor", "image", "layer", "lint"),
+            *("mount", "store", "umount", "volume"),
         )
     },
     # Where docker has them, too.
-    **{name: name for name in ("container", "pause", "rename", "restart")},
-    **{name: name for name in ("stats", "top", "unpause")},
-    "exec": "exec_",
+    **{name: name for name in ("load", "login", "logout", "pull", "push", "save")},
     "history": "image_history",
     "images": "image_ls",
     "import": "import_",
-    "inspect": "image_inspect",
-    "lint": "lint",
-    "load": "load",
-    "login": "login",
-    "logout": "logout",
-    "pull": "pull",
-    "push": "push",
     "rmi": "image_rm",
-    "save": "save",
     "tag": "image_tag",
 }
 
@@ -80,6 +56,7 @@ Examples:
 command_line = LazyGroup(
     NAME,
     modules=_MODULES,
+    docker_codes=_OF_CONTAINERS,
     help=_HELP,
     context_settings={"help_option_names": ["-h", "--help"]},
     params=[

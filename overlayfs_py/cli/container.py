@@ -40,5 +40,9 @@ Examples:
 """
 
 command = LazyGroup(
-    "container", help=_HELP, modules=MODULES, aliases={"list": "ls", "ps": "ls", "remove": "rm"}
+    "container",
+    help=_HELP,
+    modules=MODULES,
+    aliases={"list": "ls", "ps": "ls", "remove": "rm"},
+    docker_codes=MODULES,
 )

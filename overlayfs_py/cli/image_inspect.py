@@ -82,7 +82,9 @@ def command(
                 click.echo(_formatted(template, each))
             except TemplateError as error:
                 raise Failure(f"template parsing error: {error}") from error
-    return 0 if missing is None else missing.exit_code
+    if missing is None:
+        return 0
+    return missing.exit_code if kind == "image" else 1
 
 
 def _find(root: Path | None, name: str, kind: str) -> _Found:
@@ -99,7 +101,12 @@ def _find(root: Path | None, name: str, kind: str) -> _Found:
         except NotInStore as error:
             if kind == "container":
                 raise Failure(str(error)) from None
-    return inspected(open_store(root, to_find=name).image(name))
+    try:
+        return inspected(open_store(root, to_find=name).image(name))
+    except NotInStore:
+        if kind == "image":
+            raise
+        raise Failure(f"{name}: no such container or image") from None
 
 
 def _container(store: Store, name: str) -> dict[str, Json]:

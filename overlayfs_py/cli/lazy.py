@@ -10,9 +10,10 @@ from click.shell_completion import CompletionItem
 
 from overlayfs_py.cli.flag_values import plain_flags
 from overlayfs_py.cli.summaries import SUMMARIES
+from overlayfs_py.errors import OverlayError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
 
 class _NoCommand(click.ClickException):
@@ -29,6 +30,7 @@ class LazyGroup(click.Group):
         *args: object,
         modules: Mapping[str, str],
         aliases: Mapping[str, str] | None = None,  # not listed
+        docker_codes: Container[str] = (),  # the commands that end with docker's exit codes
         **options: object,
     ) -> None:
         # Help where a command is missing would be many lines of error.
@@ -36,6 +38,7 @@ class LazyGroup(click.Group):
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self._modules = modules
         self._aliases = aliases or {}
+        self._docker_codes = docker_codes
 
     def module_of(self, name: str) -> str:
         """Return the name of the module of a command."""
@@ -69,6 +72,17 @@ class LazyGroup(click.Group):
             return name, found, words
         own = click.Context(found, parent=ctx, info_name=name)
         return name, found, plain_flags(found, own, words)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (click.UsageError, OverlayError) as error:
+            name = ctx.invoked_subcommand or ""
+            if self._aliases.get(name, name) not in self._docker_codes:
+                raise
+            from overlayfs_py.cli.docker_codes import reraise
+
+            reraise(error)
 
     def _refuse(self, ctx: click.Context, word: str) -> NoReturn:
         """Say that there is no such command, and what may be meant."""

@@ -30,6 +30,8 @@ def parse_volume(text: str) -> ContainerMount:
     """
     parts = text.split(":")
     read_only = no_copy = False
+    if len(parts) == 2 and not parts[1].startswith("/") and not _are_options(parts[1]):
+        raise OptionError("-v", f"{text}: {parts[1]}: the place in the container begins with /")
     if len(parts) > 1 and not parts[-1].startswith("/"):
         options = parts.pop().split(",")
         read_only, no_copy = _read_only(text, options), _NO_COPY in options
@@ -117,6 +119,10 @@ def _is_set(fields: Mapping[str, str], name: str) -> bool:
 
 def _first(fields: Mapping[str, str], names: tuple[str, ...]) -> str:
     return next((fields[name] for name in names if name in fields), "")
+
+
+def _are_options(text: str) -> bool:
+    return all(each in {*_READ_ONLY, *_WITHOUT_EFFECT, _NO_COPY} for each in text.split(","))
 
 
 def _read_only(text: str, options: list[str]) -> bool:

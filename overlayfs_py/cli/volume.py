@@ -17,4 +17,5 @@ command = LazyGroup(
     help="Make volumes, look at them, remove them.",
     modules=MODULES,
     aliases={"list": "ls", "remove": "rm"},
+    docker_codes=MODULES,
 )

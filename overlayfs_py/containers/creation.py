@@ -142,6 +142,8 @@ def _record(image: StoredImage, asked: Asked) -> ContainerRecord:
     ident = containers.new_id()
     entrypoint, command = _words(asked, run)
     wants_user = asked.user is not None
+    if asked.directory and not asked.directory.startswith("/"):
+        raise Failure(f"-w: {asked.directory}: not an absolute path")
     directory = asked.directory or _clean(asked.image, "working directory", run.working_dir)
     return ContainerRecord(
         id=ident,

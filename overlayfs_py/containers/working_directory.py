@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from contextlib import suppress
 from typing import NamedTuple
 
 
@@ -23,5 +24,6 @@ class WorkingDirectory(NamedTuple):
         if self.is_made:
             # `..` goes by the names alone, as for docker: /a/../b is /b, with or without /a.
             path = posixpath.normpath(b"/" + path.lstrip(b"/"))
-            os.makedirs(path, 0o755, exist_ok=True)
+            with suppress(FileExistsError):  # a file, which chdir(2) tells better
+                os.makedirs(path, 0o755, exist_ok=True)
         os.chdir(path)
