@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from overlayfs_py.containers.mount_door import Done
     from overlayfs_py.containers.name_files import Names
     from overlayfs_py.mounts.children import Child
+
+
+_LAST_WORDS_S = 5.0  # for a daemon whose mount has gone
 
 
 class Filesystem:
@@ -112,5 +116,12 @@ class Filesystem:
     def close(self) -> None:
         """Unmount it, mounted or not."""
         self._door.close()
-        if self._daemon is not None:
-            self._daemon.stop()
+        if self._daemon is None:
+            return
+        # The kernel tells the daemon, which may not have loaded yet what heeds a signal. What is
+        # busy it ends itself.
+        with suppress(OSError):
+            mounts.umount(self._launch.root)
+            if self._daemon.ends_within(_LAST_WORDS_S):
+                return
+        self._daemon.stop()

@@ -38,7 +38,10 @@ class DataOperations(SharedOperations):
             self._room = memoryview(bytearray(wanted.size))
         room = self._room[: wanted.size]
         data = self._union.begin_read_into(self._node(header.node), wanted.offset, room)
-        return self._read_later(data) if callable(data) else data
+        if not callable(data):
+            return data
+        # A thread to decompress in would have to wait for trio.
+        return data() if self.is_early else self._read_later(data)
 
     async def _read_later(self, read: Callable[[], bytes]) -> bytes:
         return await self._reads.run(read)

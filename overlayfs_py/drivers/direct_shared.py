@@ -56,6 +56,8 @@ class SharedOperations:
         # What READ answers with, until the next one: its answer is written at once.
         self._room = memoryview(bytearray(1 << 17))
         self.kernel_keeps_times = False  # of files: under write-back
+        # Whether nobody but the program that is being started asks: it waits for each answer.
+        self.is_early = True
 
     def _node(self, ino: int) -> Node:
         return self._root if ino == protocol.ROOT_ID else self._nodes_by_id(ino)

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from overlayfs_py.drivers.direct_driver import Server
     from overlayfs_py.drivers.mounting import Mounted
 
-# Loading trio takes twice as long (measured), and slows down who asks meanwhile.
+# Loading trio takes several times as long (measured), and slows down who asks meanwhile: a program
+# that has just been started. So it comes when there was nothing to do for a while.
 _MOMENT_MS = 30
+_QUIET_MOMENTS = 8
 # Guess: how long a request may have to wait for the loading thread to let go of the interpreter;
 # 5 ms by default, several times a request.
 _SWITCH_S = 0.0005
@@ -152,6 +154,7 @@ def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTa
     poll.register(loading.fd, select.POLLIN)
     if server.door is not None:
         poll.register(server.door.fd, select.POLLIN)
+    quiet_moments = 0
     try:
         while not server.has_ended and not loading.is_over:
             if postponed or noted:
@@ -161,12 +164,15 @@ def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTa
                 poll.unregister(server.door.fd)
                 server.door.is_heard = True
             if server.drain(postponed) or poll.poll(TELL_AFTER_MS):
+                quiet_moments = 0
                 continue
             server.outdated.tell()
             if poll.poll(QUIET_MS - TELL_AFTER_MS):
                 continue
             server.wakefulness.rest()
             if not poll.poll(_MOMENT_MS):
+                quiet_moments += 1
+            if quiet_moments == _QUIET_MOMENTS:
                 loading.begin()
     except WireError as error:
         server.broken = error

@@ -111,17 +111,23 @@ class Child:
 
     def stop(self) -> None:
         """Ask it to end, wait until it has, and kill it where it does not in time."""
-        if self._status is not None:
-            return
-        fd = os.pidfd_open(self.pid)
-        try:
-            self.kill(signal.SIGTERM)
-            has_ended, _, _ = select.select([fd], [], [], _STOP_S)
-        finally:
-            os.close(fd)
-        if not has_ended:
+        self.kill(signal.SIGTERM)
+        if not self.ends_within(_STOP_S):
             self.kill(signal.SIGKILL)
         self.wait()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for the end, but not for ever; whether it came."""
+        if self._status is None:
+            fd = os.pidfd_open(self.pid)
+            try:
+                has_ended, _, _ = select.select([fd], [], [], seconds)
+            finally:
+                os.close(fd)
+            if not has_ended:
+                return False
+        self.wait()
+        return True
 
     def poll(self) -> int | None:
         """What `wait` returns, or None while the child lives."""

@@ -84,7 +84,7 @@ def test_environment_user_and_directory(engine: Engine) -> None:
 def test_an_option_that_is_not_offered_is_refused_by_name(engine: Engine) -> None:
     code, said = engine.refusal("run", "--gpus", "all", "small:1")
 
-    assert code == 2
+    assert code == 125
     assert "--gpus" in said
 
 
