@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,10 @@ class Engine:
 @pytest.fixture(scope="session")
 def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root filesystem of busybox."""
-    root = tmp_path_factory.mktemp("small") / "root"
+    return make_small_root(tmp_path_factory.mktemp("small") / "root")
+
+
+def make_small_root(root: Path) -> Path:
     make_root_filesystem(root)
     for applet in _APPLETS:
         (root / "bin" / applet).unlink(missing_ok=True)
@@ -102,11 +106,10 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session", params=["root", "user"])
-def _engine(request: pytest.FixtureRequest, small_root: Path) -> Iterator[Engine]:
-    directory = Path(tempfile.mkdtemp(prefix="overlayfs-life-"))
+@contextmanager
+def make_engine(directory: Path, small_root: Path, *, is_user: bool) -> Iterator[Engine]:
+    """An engine with all that it has below `directory`, which is removed."""
     directory.chmod(0o755)
-    is_user = request.param == "user"
     (directory / "tmp").mkdir()
     (directory / "data").mkdir()
     archive = directory / "small.tar"
@@ -118,6 +121,13 @@ def _engine(request: pytest.FixtureRequest, small_root: Path) -> Iterator[Engine
         engine("import", "-c", 'CMD ["sh"]', archive, "small:1")
         yield engine
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session", params=["root", "user"])
+def _engine(request: pytest.FixtureRequest, small_root: Path) -> Iterator[Engine]:
+    directory = Path(tempfile.mkdtemp(prefix="overlayfs-life-"))
+    with make_engine(directory, small_root, is_user=request.param == "user") as engine:
+        yield engine
 
 
 @pytest.fixture
