@@ -108,6 +108,8 @@ _OPTIONS = (
     click.option("--no-healthcheck", is_flag=True, help="Leave the image's out."),
     click.option("--restart", metavar="POLICY", default="no", show_default=True,
                  help="no, always, unless-stopped or on-failure[:N]."),
+    click.option("--runtime", metavar="NAME|PATH",
+                 help="Have an OCI runtime start it, as crun or runc.  [default: embedded]"),
     click.option("--rm", "auto_remove", is_flag=True, help="Remove it when it ends."),
     click.option("--stop-signal", metavar="SIGNAL", help="What `stop` sends."),
     click.option("--stop-timeout", metavar="SECONDS", type=int, help="What `stop` waits."),
@@ -185,6 +187,7 @@ class CreateOptions(TypedDict):
     health_start_interval: str | None
     no_healthcheck: bool
     restart: str
+    runtime: str | None
     auto_remove: bool
     stop_signal: str | None
     stop_timeout: int | None
@@ -283,6 +286,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         init=options["init"],
         driver=options["driver"],
         restart=options["restart"],
+        runtime=rights_arguments.runtime(options["runtime"]),
         auto_remove=options["auto_remove"],
     )
 

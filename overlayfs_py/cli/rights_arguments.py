@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.backends.option_values import OptionError, parse_size
 from overlayfs_py.containers.cgroup_limits import UNLIMITED
+from overlayfs_py.errors import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,6 +131,19 @@ def nano_cpus(text: str | None) -> int:
     if found is None or (nano and not _LEAST_NANO_CPUS <= nano <= most * 10**9):
         raise OptionError("--cpus", f"{text}: not a number from 0.01 to {most}")
     return nano
+
+
+def runtime(text: str | None) -> str:
+    """An OCI runtime's name or path; empty: the embedded way."""
+    if text in {None, "", "embedded"}:
+        return ""
+    from overlayfs_py.containers import oci_runtime
+
+    try:
+        oci_runtime.find(text or "")
+    except Failure as failure:
+        raise OptionError("--runtime", str(failure).removeprefix("--runtime ")) from None
+    return text or ""
 
 
 def most_pids(value: int | None) -> int:

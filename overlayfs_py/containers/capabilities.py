@@ -55,3 +55,8 @@ def kept(added: Iterable[str], dropped: Iterable[str]) -> frozenset[int]:
 def number_of(name: str) -> int:
     """The number of a capability; its name is normal."""
     return _NUMBERS[name]
+
+
+def names_of(kept: Iterable[int]) -> list[str]:
+    """What an OCI runtime calls capabilities; one that nobody here knows is left out."""
+    return [f"CAP_{_NAMES[number]}" for number in sorted(kept) if number < len(_NAMES)]

@@ -63,6 +63,22 @@ def make(directory: Path, ident: str, limits: Limits) -> tuple[Path, ...]:
     return own
 
 
+def name_of(ident: str) -> str:
+    """What the cgroup of a container is called in each hierarchy."""
+    return f"/{_OURS}/{ident}"
+
+
+def note(directory: Path, ident: str) -> None:
+    """Note that the container `ident` in `directory` may have a cgroup in any hierarchy.
+
+    For an OCI runtime, which makes them by itself.
+    """
+    roots = [_ROOT, *sorted(path for path in _ROOT.iterdir() if path.is_dir())]
+    own = [root / _OURS / ident for root in roots if (root / _PROCESSES).exists()]
+    paths = dict.fromkeys((*of(directory), *own))
+    (directory / FILE).write_text("".join(f"{path}\n" for path in paths))
+
+
 def of(directory: Path) -> tuple[Path, ...]:
     """The directories of the cgroup of the container in `directory`; none where it has none."""
     try:
@@ -74,12 +90,16 @@ def of(directory: Path) -> tuple[Path, ...]:
 def enter(paths: Iterable[Path]) -> None:
     """Put this process, and so its later children, into a cgroup.
 
+    In a hierarchy in which there is none, it stays where it is.
+
     Raises:
-        Failure: it is not there any more, or out of this process's reach.
+        Failure: it is out of this process's reach.
     """
     for path in paths:
         try:
             (path / _PROCESSES).write_text("0")
+        except FileNotFoundError:
+            continue
         except OSError as error:
             raise Failure(
                 f"the container's cgroup cannot be entered from here: {error.strerror}"
@@ -94,6 +114,8 @@ def remove(directory: Path) -> None:
         while not _is_removed(path) and time.monotonic() < deadline:
             _kill(path)
             time.sleep(_STEP_S)
+        with suppress(OSError):  # other containers'
+            path.parent.rmdir()
     if paths:
         (directory / FILE).unlink(missing_ok=True)
 
@@ -130,8 +152,6 @@ def _is_removed(path: Path) -> bool:
         if error.errno == errno.EBUSY:
             return False
         raise
-    with suppress(OSError):  # other containers'
-        path.parent.rmdir()
     return True
 
 

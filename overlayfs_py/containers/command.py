@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.containers.init import Container
     from overlayfs_py.containers.launch import Launch
+    from overlayfs_py.containers.oci_keeper import Kept
     from overlayfs_py.mounts.children import Child, Report
 
     # Forks it with these for stdin, stdout and stderr; a terminal's master goes to the socket.
@@ -31,8 +32,21 @@ _STDIO = (0, 1, 2)
 class Command(NamedTuple):
     """A command that runs."""
 
-    child: Child  # the first process of its pid namespace, or one that has joined it
+    child: Child  # which ends with it, with its status
     ends: Ends
+    kept: Kept | None = None  # where an OCI runtime has started it, below the child
+
+    @property
+    def pid(self) -> int:
+        """That of the first process of its pid namespace, or of one that has joined it."""
+        return self.child.pid if self.kept is None else self.kept.pid
+
+    def kill(self, number: signal.Signals) -> None:
+        """Send a signal to that process."""
+        if self.kept is None:
+            self.child.kill(number)
+        else:
+            self.kept.kill(number)
 
 
 class _Wiring(NamedTuple):
@@ -51,6 +65,8 @@ def start(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
     Raises:
         Failure: the container cannot be set up, or the command cannot be run: 126, not there: 127.
     """
+    if launch.record.runtime:
+        return _start_by_runtime(launch, mask, network_fd)
 
     def fork(stdio: tuple[int, ...], terminal_to: socket.socket | None) -> Child:
         numbers = _STDIO if terminal_to else ()
@@ -58,6 +74,22 @@ def start(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
         return _fork(container, cgroup.of(launch.directory), mask, stdio)
 
     return wired(fork, tty=launch.record.tty, has_stdin=launch.record.stdin_open)
+
+
+def _start_by_runtime(launch: Launch, mask: set[int], network_fd: int | None) -> Command:
+    # Only here: most containers do without.
+    from overlayfs_py.containers import oci_keeper, oci_launch, oci_runtime
+
+    runtime = oci_runtime.find(launch.record.runtime)
+    bundle = oci_launch.bundle_of(launch, network_fd)
+    started: list[Kept] = []
+
+    def fork(stdio: tuple[int, ...], terminal_to: socket.socket | None) -> Child:
+        started.append(oci_keeper.start(runtime, bundle, mask, stdio, terminal_to))
+        return started[0].keeper
+
+    found = wired(fork, tty=launch.record.tty, has_stdin=launch.record.stdin_open)
+    return found._replace(kept=started[0])
 
 
 def wired(fork: Fork, *, tty: bool, has_stdin: bool) -> Command:

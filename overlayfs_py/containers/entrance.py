@@ -130,7 +130,8 @@ def _monitor_at(sock: socket.socket, record: ContainerRecord) -> int:
 def _open(record: ContainerRecord, monitor: int, first: int) -> Entrance:
     pidfd = os.pidfd_open(first)
     try:
-        if _parent_of(first) != monitor:
+        # Between them there is the keeper of a container that an OCI runtime has started.
+        if monitor not in (parent := _parent_of(first), _parent_of(parent)):
             raise ProcessLookupError
         # The monitor's: a command may have put itself into one below that.
         user = _open_foreign(monitor, "user")

@@ -114,6 +114,13 @@ class Launch(NamedTuple):
         """Those that no union serves, since they are single files."""
         return self._volumes().files
 
+    def mounted_volumes(self) -> tuple[tuple[str, str, bool], ...]:
+        """Source, place and whether it is read only of each volume that the union serves."""
+        return tuple(
+            (os.fsdecode(volume.source), os.fsdecode(volume.target), volume.read_only)
+            for volume in self._volumes().directories
+        )
+
     def _process(self) -> Process:
         record = self.record
         return Process(

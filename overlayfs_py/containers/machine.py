@@ -15,7 +15,7 @@ import resource
 import shutil
 from pathlib import Path
 
-from overlayfs_py.containers import privileges
+from overlayfs_py.containers import oci_runtime, privileges
 from overlayfs_py.containers.finding import Finding, State
 from overlayfs_py.containers.trial_mount import Way, try_mount
 from overlayfs_py.drivers import pyfuse3_install
@@ -25,7 +25,6 @@ _OLDEST_KERNEL = (4, 18)  # FUSE in user namespaces
 _PASSTHROUGH_KERNEL = (6, 9)
 _ENOUGH_FILES = 4096  # a directory descriptor for each layer of many directories
 _SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-_RUNTIMES = ("crun", "runc", "youki")
 _NETWORKS = ("pasta", "slirp4netns")
 _DEVICE = Path("/dev/fuse")
 
@@ -44,7 +43,9 @@ def examine(temporary: bytes) -> list[Finding]:
         check_passthrough(os.uname().release),
         check_open_files(),
         check_pyfuse3(),
-        check_programs("OCI runtime", _RUNTIMES, "crun", "only engines need"),
+        check_programs(
+            "OCI runtime", oci_runtime.NAMES, "crun", "`run --runtime` and engines need"
+        ),
         check_programs(
             "network helper", _NETWORKS, "passt", "`run --network private` and engines need"
         ),

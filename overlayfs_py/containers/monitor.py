@@ -171,7 +171,7 @@ class Monitor:
         self._killed_before = cgroup.out_of_memory_kills(self._cgroup)
         self._change(
             status=Status.RUNNING,
-            pid=self._command.child.pid,
+            pid=self._command.pid,
             started_ns=time.time_ns(),
             finished_ns=0,
             exit_code=0,
@@ -338,7 +338,7 @@ class Monitor:
 
     @property
     def _first_pid(self) -> int | None:
-        return None if self._command is None else self._command.child.pid
+        return None if self._command is None else self._command.pid
 
     def _answering(self, client: Client) -> Done:
         """Answer a client later, with what went wrong or nothing."""
@@ -405,7 +405,7 @@ class Monitor:
             raise Failure(f"{self._launch.record.name}: the container is not running")
         if self._frozen is not None:
             raise Failure(f"{self._launch.record.name}: the container is paused already")
-        self._frozen = Frozen(self._command.child.pid)
+        self._frozen = Frozen(self._command.pid)
         self._change(status=Status.PAUSED)
 
     def _unpause(self) -> None:
@@ -422,7 +422,7 @@ class Monitor:
 
     def _kill(self, number: signal.Signals) -> None:
         if self._command is not None:
-            self._command.child.kill(number)
+            self._command.kill(number)
             if number == signal.SIGKILL:
                 self._go_on()
             return

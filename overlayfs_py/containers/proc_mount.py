@@ -11,11 +11,11 @@ from overlayfs_py.syscalls import mounts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MASKED = (
+MASKED = (
     *(b"acpi", b"asound", b"interrupts", b"kcore", b"keys", b"latency_stats", b"sched_debug"),
     *(b"scsi", b"timer_list", b"timer_stats"),
 )
-_READ_ONLY = (b"bus", b"fs", b"irq", b"sys", b"sysrq-trigger")
+READ_ONLY = (b"bus", b"fs", b"irq", b"sys", b"sysrq-trigger")
 # What programs read of the machine, and what says nothing of any process.
 _PLAIN = (
     *(b"cpuinfo", b"filesystems", b"loadavg", b"meminfo", b"stat", b"swaps", b"uptime"),
@@ -39,9 +39,9 @@ def mount(enter: Callable[[], None], *, privileged: bool) -> str | None:
         return _LIMIT
     enter()
     if not privileged:
-        for name in _MASKED:
+        for name in MASKED:
             masks.mask(name)
-        for name in _READ_ONLY:
+        for name in READ_ONLY:
             masks.show_read_only(name)
     return None
 

@@ -33,6 +33,27 @@ def inside(first: int) -> list[int]:
     return sorted(found)
 
 
+def only_child_of(pid: int) -> int:
+    """The pid of a process's only child.
+
+    Raises:
+        ProcessLookupError: it has ended, or there are several.
+    """
+    try:
+        listed = (_PROC / f"{pid}/task/{pid}/children").read_text().split()
+        found = list(map(int, listed))
+    except FileNotFoundError:  # a kernel built without it, or no such process
+        found = [other for other in _all() if _parent_of(other) == pid]
+    if len(found) != 1:
+        raise ProcessLookupError
+    return found[0]
+
+
+def is_child_of(pid: int, parent: int) -> bool:
+    """Whether a process is there, and another's child."""
+    return _parent_of(pid) == parent
+
+
 class Frozen:
     """The processes of a container, stopped where they are.
 

@@ -12,7 +12,7 @@ from overlayfs_py.syscalls import mounts
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_MASKED = (b"firmware", b"devices/virtual/powercap")
+MASKED = (b"firmware", b"devices/virtual/powercap")
 _CGROUPS = b"fs/cgroup"
 # Programs look there for their limits. Below them nothing else is mounted.
 _SHOWN = frozenset({b"cgroup", b"cgroup2", b"tmpfs"})
@@ -34,7 +34,7 @@ def mount(
         mounts.mount(b"cgroup2", _CGROUPS, b"cgroup2", masks.QUIET)
     if privileged:
         return
-    for target in (*_others(os.getcwdb()), *_MASKED):
+    for target in (*_others(os.getcwdb()), *MASKED):
         masks.mask(target)
     masks.make_read_only(b".")
 

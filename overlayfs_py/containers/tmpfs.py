@@ -50,6 +50,11 @@ class Tmpfs(NamedTuple):
                 raise ValueError(f"{option}: not known")
         return cls(target, flags, ",".join(data).encode())
 
+    def options(self) -> list[str]:
+        """The same, as `parse` and an OCI runtime take them."""
+        flags = [name for name, flag in _FLAGS.items() if self.flags & flag]
+        return [*flags, *self.data.decode().split(",")]
+
     def mount(self) -> None:
         """Mount it, on a directory that is made where none is; / has to be the container's."""
         os.makedirs(self.target, 0o755, exist_ok=True)

@@ -31,7 +31,7 @@ def keep_only(kept: Container[int]) -> None:
     Needs CAP_SETPCAP. The inheritable and the ambient set are empty afterwards.
     """
     permitted = 0
-    for number in _all():
+    for number in held():
         if number in kept:
             permitted |= 1 << number
         else:
@@ -41,7 +41,7 @@ def keep_only(kept: Container[int]) -> None:
     _capset(_HEADER.pack(_VERSION_3, 0), _SETS.pack(low, low, 0, high, high, 0))
 
 
-def _all() -> list[int]:
+def held() -> list[int]:
     """The capabilities in the bounding set; the kernel knows where their numbers end."""
     held = []
     for number in range(64):
