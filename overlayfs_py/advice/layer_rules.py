@@ -161,16 +161,15 @@ def _owner_changed_later(view: View) -> Iterator[Found]:
                 if not command.has("-R", "--recursive"):
                     continue
                 changed = [posixpath.join(directory, path) for path in command.arguments[1:]]
-                for copy, destination in copies:
+                for copy, destination in list(copies):
                     if any(_is_below(destination, path) for path in changed):
                         yield _change_found(view, copy, placed.position.line, command.program)
                         copies.remove((copy, destination))
-                        break
 
 
 def _change_found(view: View, copy: CopyingInstruction, line: int, program: str) -> Found:
     flag = "--chmod" if program == "chmod" else "--chown"
-    whole = isinstance(copy, Copy) and not copy.origin
+    whole = not (isinstance(copy, Copy) and copy.origin)
     return Found(
         copy.position,
         f"what this copies, {program} -R in line {line} changes",
@@ -202,7 +201,7 @@ def _removed_later(view: View) -> Iterator[Found]:
                             cost="the file is in the image, though no container sees it",
                             rewrite="make, use and remove it in one RUN, or"
                             " RUN --mount=type=bind,source=...,target=...",
-                            bytes=_made_size(view, maker),
+                            bytes=_made_size(view, maker, path),
                         )
                         made = {name: by for name, by in made.items() if by is not maker}
             made |= dict.fromkeys(_made_by(each, run), each)
@@ -210,7 +209,11 @@ def _removed_later(view: View) -> Iterator[Found]:
 
 def _maker(made: dict[str, Instruction], path: str) -> Instruction | None:
     path = path.rstrip("/*") or path
-    return next((by for name, by in made.items() if name == path or _is_below(name, path)), None)
+    for name, by in made.items():
+        inside = isinstance(by, Copy) and _is_wide(by) and _is_below(path, name)
+        if inside or _is_below(name, path):
+            return by
+    return None
 
 
 def _made_by(instruction: Instruction, run: RunView | None) -> list[str]:
@@ -234,8 +237,12 @@ def _made_by(instruction: Instruction, run: RunView | None) -> list[str]:
     return found
 
 
-def _made_size(view: View, maker: Instruction) -> int | None:
-    return _size(view, maker.sources) if isinstance(maker, Copy) and not maker.origin else None
+def _made_size(view: View, maker: Instruction, path: str) -> int | None:
+    if not isinstance(maker, Copy) or maker.origin:
+        return None
+    if _is_wide(maker):
+        return _size(view, [posixpath.relpath(path, maker.destination)])
+    return _size(view, maker.sources)
 
 
 def _order(view: View) -> Iterator[Found]:

@@ -17,7 +17,6 @@ from overlayfs_py.advice import (
 from overlayfs_py.advice.findings import Finding, Rule
 from overlayfs_py.advice.view import View
 from overlayfs_py.dockerfile.directives import read_check
-from overlayfs_py.dockerfile.errors import DockerfileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +35,6 @@ RULES: tuple[Rule, ...] = (
     *command_rules.RULES,
 )
 _ALL = "all"
-_MOST_INSTRUCTIONS = 5000
 _IGNORING = re.compile(r"(?:hadolint|lint)\s+(global\s+)?ignore\s*=\s*([\w.,\s-]+?)(?:\s+#.*)?")
 _CHECK = re.compile(r"check\s*=\s*(\S+).*")
 
@@ -52,11 +50,7 @@ def lint(
 
     `skip` holds names of rules, ours or hadolint's codes. `# check=skip=NAME` as a directive, and
     `# check=skip=NAME` or `# hadolint ignore=CODE` above an instruction, skip rules too.
-
-    Raises:
-        DockerfileError: it has more instructions than any image has layers.
     """
-    _require_size(dockerfile)
     skipped = {name.lower() for name in (*skip, *dockerfile.directives.check.skip)}
     skipped |= _global_skips(dockerfile)
     if _ALL in skipped:
@@ -78,15 +72,6 @@ def lint(
 def find_rule(name: str) -> Rule | None:
     """Return the rule that a name or a code means."""
     return next((rule for rule in RULES if name.lower() in rule.names), None)
-
-
-def _require_size(dockerfile: Dockerfile) -> None:
-    count = sum(len(stage.instructions) for stage in dockerfile.stages) + len(dockerfile.arguments)
-    if count > _MOST_INSTRUCTIONS:
-        raise DockerfileError(
-            dockerfile.stages[0].position,
-            f"{count} instructions: advice is for Dockerfiles of at most {_MOST_INSTRUCTIONS}",
-        )
 
 
 def _everything(dockerfile: Dockerfile) -> Iterator[Instruction]:

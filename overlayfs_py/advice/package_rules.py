@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,7 @@ _UPGRADES = {
     "apk": ("upgrade",),
     "zypper": ("update", "up", "dist-upgrade", "dup", "patch"),
 }
+_REMOVALS = ("del", "remove", "purge", "autoremove", "erase")
 _PIP = re.compile(r"pip[0-9.]*")
 
 
@@ -220,6 +222,38 @@ def _asks(view: View) -> Iterator[Found]:
                 )
 
 
+def _removed_later(view: View) -> Iterator[Found]:
+    for stage in view.kept:
+        installed: dict[str, int] = {}
+        for run in stage.runs:
+            for placed in run.of("apk", *_APT, *_RPM):
+                command = placed.command
+                if command.action not in _REMOVALS:
+                    continue
+                names = _operands(command.words[command.words.index(command.action) + 1 :])
+                known = [name for name in names if name in installed]
+                if known:
+                    yield Found(
+                        placed.position,
+                        f"{known[0]} was installed in line {installed[known[0]]}, and stays in that"
+                        " layer",
+                        cost="the packages are in the image, though no container sees them",
+                        rewrite="install, use and remove them in one RUN, or a stage of its own",
+                    )
+            for name in _installed_names(run):
+                installed[name] = run.run.position.line
+
+
+def _installed_names(run: RunView) -> Iterator[str]:
+    for placed in run.of("apk", *_APT, *_RPM):
+        words = placed.command.words
+        if placed.command.action in _INSTALLS:
+            yield from _operands(words[words.index(placed.command.action) + 1 :])
+            for mark, name in itertools.pairwise(words):
+                if mark in ("--virtual", "-t"):
+                    yield name
+
+
 def _upgrades(view: View) -> Iterator[Found]:
     for stage in view.stages:
         for run in stage.runs:
@@ -373,6 +407,12 @@ RULES = (
         "an upgrade of all packages in a build",
         _upgrades,
         ("DL3005", "DL3017", "DL3031", "DL3035", "DL3039"),
+    ),
+    Rule(
+        "PackageRemovedLater",
+        Severity.WARNING,
+        "a package that one layer brings and another one removes",
+        _removed_later,
     ),
     Rule("AptForPeople", Severity.INFO, "apt instead of apt-get", _apt_for_people, ("DL3027",)),
     *map(_caches, _CACHES),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 LONGEST_RESULT = 1 << 24  # characters: each variable may hold many times the one before
+_LONGEST_BODY = 1 << 20
 _DEEPEST = 100
 _SPECIAL_PARAMETERS = "@*#?-$!"
 _PLAIN = re.compile(r"[^\\`$'\"<}/]+")
@@ -131,6 +132,12 @@ def expand_words(text: str, values: Mapping[str, str], escape: str = "\\") -> Ex
 
 def expand_body(text: str, values: Mapping[str, str]) -> Expanded:
     r"""The same for the body of a heredoc: quotes are text there, and the escape is always `\`."""
+    if "$" not in text and "\\" not in text:
+        return Expanded(text)
+    if len(text) > _LONGEST_BODY:
+        raise ExpansionError(
+            f"a heredoc of {len(text)} characters, and variables are to be put in: quote its name"
+        )
     return template(text, "\\", quotes=False).expand(values)
 
 

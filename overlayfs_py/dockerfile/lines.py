@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LARGEST_BYTES = 1 << 24
 LONGEST_LINE = (1 << 16) - 1  # characters; BuildKit has the same limit
+# One argument of execve(2) has 2**17 at most, so no longer RUN could run.
+LONGEST_STATEMENT = 1 << 20
 _BOM = "\ufeff"
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _ESCAPES = "\\`"
@@ -175,6 +177,11 @@ class Source:
             text, goes_on = self._without_continuation(line)
             parts.append(text)
             size += len(text)
+            if size > LONGEST_STATEMENT:
+                raise self.error(
+                    Position(self.name, starts[0][1], first_column),
+                    f"an instruction of more than {LONGEST_STATEMENT} characters",
+                )
         statement = Statement(
             "".join(parts), tuple(comments), tuple(empty), self._next, self, tuple(starts)
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from overlayfs_py.dockerfile.heredocs import Heredoc
     from overlayfs_py.dockerfile.lines import Statement
 
+_MOST_INSTRUCTIONS = 5000  # an image has at most 127 layers
 _WITH_HEREDOCS = ("ADD", "COPY", "RUN")
 _NO_TRIGGERS = {
     "ONBUILD": "ONBUILD ONBUILD is not allowed: an image passes nothing to its grandchildren",
@@ -38,7 +39,11 @@ def parse(text: bytes, name: str) -> Dockerfile:
     source = Source(text, name)
     arguments: list[Arg] = []
     stages: list[tuple[Stage, list[Instruction]]] = []
+    count = 0
     while (statement := source.next_statement()) is not None:
+        count += 1
+        if count > _MOST_INSTRUCTIONS:
+            raise statement.error(0, f"more than {_MOST_INSTRUCTIONS} instructions")
         instruction = _instruction(statement)
         if isinstance(instruction, Stage):
             stages.append((instruction, []))

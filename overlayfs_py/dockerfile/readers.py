@@ -46,7 +46,10 @@ def _read_from(call: Call) -> Stage:
     if not words:
         raise call.error("FROM lacks an image: FROM IMAGE [AS NAME]")
     if len(words) not in (1, 3) or (len(words) == 3 and words[1].text.lower() != "as"):
-        raise call.error("expected FROM IMAGE or FROM IMAGE AS NAME", words[1])
+        tag = f", did you mean {words[0].text}:{words[1].text}?" if len(words) == 2 else ""
+        raise call.error(
+            f"{quoted(words[1].text)} after the image: expected AS NAME{tag}", words[1]
+        )
     call.template(words[0])
     name = words[2].text.lower() if len(words) == 3 else None
     if name is not None and _STAGE_NAME.fullmatch(name) is None:
@@ -109,7 +112,7 @@ def _old_pair(call: Call) -> Pair:
 def _pair(call: Call, word: Word) -> Pair:
     name, equals, value = word.text.partition("=")
     if not equals:
-        raise call.error(f"{quoted(word.text)} lacks =: each is NAME=VALUE", word)
+        raise call.error(f"{quoted(word.text)} lacks =: each is NAME=VALUE, without spaces", word)
     if not name:
         raise call.error(f"{call.name} lacks a name before =", word)
     _require_readable_pair(call, word, name, value)
