@@ -19,7 +19,7 @@ _OF_CONTAINERS = {
     for name in (
         *("attach", "commit", "cp", "create", "diff", "export", "kill", "logs", "pause", "port"),
         *("ps", "rename", "reset", "restart", "rm", "run", "start", "stats", "stop", "top"),
-        *("unpause", "wait"),
+        *("trace", "unpause", "wait"),
     )
 } | {"exec": "exec_", "inspect": "image_inspect"}
 _MODULES = {

@@ -106,6 +106,8 @@ _OPTIONS = (
     click.option("--health-start-period", metavar="TIME", help="Failures before do not count."),
     click.option("--health-start-interval", metavar="TIME", help="How often until then."),
     click.option("--no-healthcheck", is_flag=True, help="Leave the image's out."),
+    click.option("--trace", metavar="FILE", type=click.Path(path_type=Path),
+                 help="When it has ended, write to FILE what it has used of its image."),
     click.option("--restart", metavar="POLICY", default="no", show_default=True,
                  help="no, always, unless-stopped or on-failure[:N]."),
     click.option("--runtime", metavar="NAME|PATH",
@@ -177,6 +179,7 @@ class CreateOptions(TypedDict):
     pids: int | None
     shm_size: str
     upper_limit: str | None
+    trace: Path | None
     extra_hosts: tuple[str, ...]
     dns: tuple[str, ...]
     health_cmd: str | None
@@ -280,6 +283,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         nano_cpus=rights_arguments.nano_cpus(options["cpus"]),
         pids=rights_arguments.most_pids(options["pids"]),
         shm_bytes=rights_arguments.size_bytes("--shm-size", options["shm_size"]),
+        trace="" if options["trace"] is None else str(options["trace"].absolute()),
         upper_bytes=_upper_bytes(options["upper_limit"]),
         extra_hosts=rights_arguments.hosts(options["extra_hosts"], network),
         dns=rights_arguments.servers(options["dns"]),

@@ -67,6 +67,7 @@ SUMMARIES = {
     "store_prune": "Delete what no image needs.",
     "top": "List the processes of a container.",
     "umount": "Unmount; the daemon ends.",
+    "trace": "List which files of its image a container has used.",
     "unpause": "Let paused containers go on.",
     "volume": "Make volumes, look at them, remove them.",
     "volume_create": "Make a volume.",

@@ -6,21 +6,18 @@ gone as whiteouts. The same changes make the same layer, whatever order they wer
 
 from __future__ import annotations
 
-import stat
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from overlayfs_py.containers.image_difference import Kind
-from overlayfs_py.containers.image_files import shown
-from overlayfs_py.layers.reserved_xattrs import disk_name
-from overlayfs_py.packs.values import Hole, Metadata
+from overlayfs_py.containers.packed_files import FilePacker, naming
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from overlayfs_py.containers.changes import Change, ContainerFiles
     from overlayfs_py.containers.image_files import ImageFile, Path
-    from overlayfs_py.packs.values import DataOrHole
+    from overlayfs_py.packs.values import Metadata
     from overlayfs_py.packs.writer import PackWriter
 
 
@@ -55,71 +52,31 @@ class _Layer:
         self._writer = writer
         self._latest_ns = latest_ns
         self._left_out = left_out
-        self._linked: dict[int, Path] = {}  # the first path of each file with several
+        self._packer = FilePacker(files.after, writer)
 
     def add_all(self) -> bool:
         root = self._files.root()
-        self._writer.add_directory((), self._metadata(root))
+        assert root.after is not None
+        self._packer.add(root.after, self._metadata(root, root.after))
         differs = self._files.differ(root)
         for change in self._files.layer():
             if change.kind is Kind.ADDED and change.path in self._left_out:
                 continue
             differs = True
-            with _naming(change.path):
+            with naming(change.path):
                 self._add(change)
         return differs
 
     def _add(self, change: Change) -> None:
-        path, after, writer = change.path, change.after, self._writer
-        if after is None:
-            writer.add_whiteout(path)
-            return
-        found = after.attributes
-        kind = stat.S_IFMT(found.mode)
-        if kind == stat.S_IFDIR:
-            writer.add_directory(path, self._metadata(change), opaque=change.hides)
-            return
-        if found.nlink > 1:
-            first = self._linked.setdefault(found.ino, path)
-            if first != path:
-                writer.add_link(path, first)
-                return
-        meta = self._metadata(change)
-        if kind == stat.S_IFREG:
-            writer.add_file(path, meta, self._data(after))
-        elif kind == stat.S_IFLNK:
-            writer.add_symlink(path, meta, self._files.after.read_link(after))
+        if change.after is None:
+            self._writer.add_whiteout(change.path)
         else:
-            writer.add_special(path, kind, meta, found.rdev)
+            metadata = self._metadata(change, change.after)
+            self._packer.add(change.after, metadata, opaque=change.hides)
 
-    def _metadata(self, change: Change) -> Metadata:
-        assert change.after is not None
-        found, before = change.after.attributes, change.before
-        mtime_ns = found.mtime_ns
-        is_new = before is None or before.attributes.mtime_ns != mtime_ns
+    def _metadata(self, change: Change, after: ImageFile) -> Metadata:
+        metadata, before = self._packer.metadata_of(after), change.before
+        is_new = before is None or before.attributes.mtime_ns != metadata.mtime_ns
         if is_new and self._latest_ns is not None and change.kind is not Kind.DELETED:
-            mtime_ns = min(mtime_ns, self._latest_ns)
-        xattrs = self._files.after.xattrs(change.after).items()
-        return Metadata(
-            stat.S_IMODE(found.mode),
-            found.uid,
-            found.gid,
-            mtime_ns,
-            None,
-            tuple((disk_name(name), value) for name, value in xattrs),
-        )
-
-    def _data(self, file: ImageFile) -> Iterator[DataOrHole]:
-        for piece in self._files.after.pieces(file):
-            yield Hole(piece) if isinstance(piece, int) else piece
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Let an error say which of the container's files it is about."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = shown(path)
-        raise
+            return replace(metadata, mtime_ns=min(metadata.mtime_ns, self._latest_ns))
+        return metadata

@@ -91,6 +91,7 @@ class Asked(NamedTuple):
     init: bool = False
     runtime: str = ""
     driver: str = "auto"
+    trace: str = ""
     restart: str = "no"
     auto_remove: bool = False
 
@@ -193,6 +194,7 @@ def _record(image: StoredImage, asked: Asked) -> ContainerRecord:
         pids=asked.pids,
         shm_bytes=asked.shm_bytes,
         upper_bytes=asked.upper_bytes,
+        trace=asked.trace,
         init=asked.init,
         runtime=asked.runtime,
         driver=asked.driver,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.containers import keep_directory, mount_door, name_files, volume_filling
 from overlayfs_py.containers.event_loop import READABLE
 from overlayfs_py.containers.mount_door import MountDoor
+from overlayfs_py.containers.recorded_uses import RecordedUses
 from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children, daemon
@@ -36,6 +37,7 @@ class Filesystem:
         self._loop = loop
         self._launch = launch
         self._door = MountDoor(loop, launch.directory, launch.layers[0])
+        self._uses = RecordedUses(launch.directory, launch.record.trace)
         self._daemon: Child | None = None
 
     def mount(self, names: Names, callers_fds: frozenset[int] = frozenset()) -> None:
@@ -56,17 +58,24 @@ class Filesystem:
         changes = keep_directory.lay_out(os.fsencode(launch.directory), like=launch.layers[0])
         os.makedirs(launch.root, exist_ok=True)
         spec = launch.stack(changes, self._written_files(names))
-        plan = MountPlan(launch.root, dev=launch.record.privileged, shares_upper=False)
+        plan = MountPlan(
+            launch.root,
+            dev=launch.record.privileged,
+            shares_upper=False,
+            exact_uses=bool(launch.record.trace),
+        )
+        self._uses.open()
 
         def serve(on_ready: Callable[[], None]) -> None:
             # Only here: the monitor need not load what serves a mount.
             from overlayfs_py.drivers import service
 
-            served = plan._replace(door_fd=self._door.give())
+            served = self._uses.give(plan._replace(door_fd=self._door.give()))
             service.serve(spec, served, driver=launch.record.driver, on_ready=on_ready)
 
         server = daemon.start(serve, daemon.Until.CALLER_ENDS, callers_fds)
         self._door.take()
+        self._uses.take()
         server.ready()
         self._daemon = server
 
@@ -116,6 +125,10 @@ class Filesystem:
     def close(self) -> None:
         """Unmount it, mounted or not."""
         self._door.close()
+        self._end_daemon()
+        self._uses.close()
+
+    def _end_daemon(self) -> None:
         if self._daemon is None:
             return
         # The kernel tells the daemon, which may not have loaded yet what heeds a signal. What is

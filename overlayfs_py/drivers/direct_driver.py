@@ -24,6 +24,8 @@ from overlayfs_py.drivers.idle_polling import IdlePolling, Wakefulness
 from overlayfs_py.drivers.mounting import IoMode
 from overlayfs_py.drivers.outdated import Outdated
 from overlayfs_py.drivers.passthrough import BackingFiles, PassthroughOperations
+from overlayfs_py.drivers.request_counts import RequestCounts
+from overlayfs_py.drivers.uses import Uses
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.wire import replies, requests
 from overlayfs_py.wire.errors import WireError
@@ -37,10 +39,13 @@ if TYPE_CHECKING:
     import trio
 
     from overlayfs_py.drivers.direct_lanes import DirectLanes
+    from overlayfs_py.drivers.direct_shared import Answer
     from overlayfs_py.drivers.direct_start import PostponedTasks, Tasks
     from overlayfs_py.drivers.mounting import Mounted
     from overlayfs_py.union.core import Union
     from overlayfs_py.wire.requests import Body, Header
+
+    Handler = Callable[[Header, Body], Answer]
 else:
     trio = LateModule("trio")
 
@@ -104,6 +109,7 @@ async def _serve(
     noted: list[int],
 ) -> None:
     # Here, since it asks something of trio already when it is loaded.
+    from overlayfs_py.drivers import inquiries
     from overlayfs_py.drivers.supervision import report_on_signal, unmount_on_signal
 
     try:
@@ -113,10 +119,11 @@ async def _serve(
             for number in noted:
                 signal.raise_signal(number)
             nursery.start_soon(trio.to_thread.run_sync, announcement.finish)
-            if server.door is not None:
+            if mounted.door_fd is not None:
                 from overlayfs_py.drivers import direct_door
 
-                nursery.start_soon(direct_door.heed, server, server.door.fd, mounted.target)
+                nursery.start_soon(direct_door.heed, server, mounted.door_fd, mounted.target)
+            nursery.start_soon(inquiries.heed, mounted, server.begin_counting, server.end_counting)
             try:
                 await server.run(postponed)
             finally:
@@ -139,6 +146,7 @@ class Server:
             foreign_changes=union.has_volumes,
             passthrough=mounted.io is IoMode.PASSTHROUGH,
             writeback=mounted.writeback,
+            lookups=mounted.uses.exact,
         )
         self.wakefulness = mounted.wakefulness or Wakefulness(IdlePolling.OFF)
         self._device = self.device_kind(
@@ -151,7 +159,11 @@ class Server:
         self._operations = self._make_operations(mounted)
         self._lanes = self._make_lanes()
         self._handlers = handlers_of(self._operations)
-        self.door = None if mounted.door_fd is None else Door(mounted.door_fd)
+        doors = [fd for fd in (mounted.door_fd, mounted.inquiry_fd) if fd is not None]
+        self.doors = [Door(fd) for fd in doors]
+        self._has_owner = mounted.door_fd is not None
+        self._counting: list[RequestCounts] = []
+        self._uncounted: dict[int, Handler] = {}
         self.outdated = Outdated(union, self._tell_outdated)
         if mounted.writeback:
             # What the kernel has not written yet would be a hole. Refused, it takes all for data.
@@ -174,9 +186,9 @@ class Server:
 
     def _make_operations(self, mounted: Mounted) -> DirectOperations:
         if mounted.io is not IoMode.PASSTHROUGH:
-            return DirectOperations(self._union, self._device.answer)
+            return DirectOperations(self._union, self._device.answer, mounted.uses)
         self._backing = BackingFiles(self._union, mounted.fd)
-        return PassthroughOperations(self._union, self._device.answer, self._backing)
+        return PassthroughOperations(self._union, self._device.answer, mounted.uses, self._backing)
 
     def _make_lanes(self) -> DirectLanes | None:
         """None where no volume is slow, as nearly always: then nothing of it is loaded."""
@@ -184,7 +196,10 @@ class Server:
             return None
         from overlayfs_py.drivers.direct_lanes import DirectLanes
 
-        return DirectLanes(self._union, lambda union: DirectOperations(union, self._device.answer))
+        uses = Uses()  # a volume's files are none of a layer's
+        return DirectLanes(
+            self._union, lambda union: DirectOperations(union, self._device.answer, uses)
+        )
 
     def _tell_outdated(self, number: int) -> None:
         self._device.answer(replies.attributes_changed(number))
@@ -192,7 +207,7 @@ class Server:
     @property
     def needed_later(self) -> tuple[str, ...]:
         """The modules that no request needs but what comes by the door."""
-        return () if self.door is None else ("overlayfs_py.drivers.direct_door",)
+        return ("overlayfs_py.drivers.direct_door",) if self._has_owner else ()
 
     @property
     def union(self) -> Union:
@@ -223,6 +238,30 @@ class Server:
         counts = {name_of(opcode): count for opcode, count in self.messages.most_common()}
         # As a warning: whoever sends the signal wants to see it, whatever else is logged.
         log.warning(json.dumps({"messages": counts, "nodes": self._union.known_nodes()}))
+
+    def begin_counting(self) -> RequestCounts:
+        """Count requests by process from now on; the handlers are others meanwhile."""
+        counts = RequestCounts(name_of)
+        self._counting.append(counts)
+        if len(self._counting) == 1:
+            self._uncounted = dict(self._handlers)
+            for opcode, handler in self._uncounted.items():
+                self._handlers[opcode] = self._counted(opcode, handler)
+        return counts
+
+    def end_counting(self, counts: RequestCounts) -> None:
+        """Count no more for one who has asked."""
+        self._counting.remove(counts)
+        if not self._counting:
+            self._handlers.update(self._uncounted)
+
+    def _counted(self, opcode: int, handler: Handler) -> Handler:
+        def count_and_answer(header: Header, body: Body) -> Answer:
+            for counts in self._counting:
+                counts.note(header.pid, opcode)
+            return handler(header, body)
+
+        return count_and_answer
 
     def close(self) -> None:
         """Close the descriptor; whoever still waits for an answer is told that we are gone."""

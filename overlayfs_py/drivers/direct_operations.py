@@ -47,11 +47,13 @@ class DirectOperations(DataOperations):
     def lookup(self, header: Header, body: Body) -> Answer:
         """LOOKUP."""
         parent = self._node(header.node)
-        seen = self._union.look(parent, cast("requests.Named", body).name)
+        name = cast("requests.Named", body).name
+        seen = self._union.look(parent, name)
         if seen is None:
             if parent.cacheable:
                 return replies.ABSENT
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        self._uses.look(parent, name, seen[0])
         return self._entry_held(*seen)
 
     def forget(self, header: Header, body: Body) -> None:
@@ -106,7 +108,9 @@ class DirectOperations(DataOperations):
 
     def readlink(self, header: Header, _body: Body) -> Answer:
         """READLINK."""
-        return self._union.read_link(self._node(header.node))
+        node = self._node(header.node)
+        self._uses.follow(node)
+        return self._union.read_link(node)
 
     # Making and removing names
 
@@ -206,13 +210,16 @@ class DirectOperations(DataOperations):
 
     def readdir(self, header: Header, body: Body) -> Answer:
         """READDIR: names, types and inode numbers."""
-        directory = self._node(header.node)
-        return self._listings.answer(directory, cast("requests.Read", body), plus=False)
+        return self._list(header, cast("requests.Read", body), plus=False)
 
     def readdirplus(self, header: Header, body: Body) -> Answer:
         """READDIRPLUS: names with all that a LOOKUP would answer."""
+        return self._list(header, cast("requests.Read", body), plus=True)
+
+    def _list(self, header: Header, wanted: requests.Read, *, plus: bool) -> Answer:
         directory = self._node(header.node)
-        return self._listings.answer(directory, cast("requests.Read", body), plus=True)
+        self._uses.enumerate(directory)
+        return self._listings.answer(directory, wanted, plus=plus)
 
     # Extended attributes, flags, and the filesystem
 

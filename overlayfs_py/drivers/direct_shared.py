@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import trio
 
+    from overlayfs_py.drivers.uses import Uses
     from overlayfs_py.union.core import Node, Union
     from overlayfs_py.union.values import Attributes
     from overlayfs_py.wire.requests import Header
@@ -40,9 +41,10 @@ _MOST_NOTICES = 4
 class SharedOperations:
     """One mount, as its handlers see it."""
 
-    def __init__(self, union: Union, notify: Callable[[bytes], None]) -> None:
-        """Serve `union`; `notify` sends a message that answers nothing."""
+    def __init__(self, union: Union, notify: Callable[[bytes], None], uses: Uses) -> None:
+        """Serve `union`; `notify` sends a message that answers nothing, `uses` records."""
         self._union = union
+        self._uses = uses
         self._notify = notify
         self._copy_ups = CopyUps(union)
         self._slices = Slices()

@@ -32,7 +32,7 @@ _QUIET_MOMENTS = 8
 # Guess: how long a request may have to wait for the loading thread to let go of the interpreter;
 # 5 ms by default, several times a request.
 _SWITCH_S = 0.0005
-_NEEDED_LATER = ("overlayfs_py.drivers.supervision", "json")
+_NEEDED_LATER = ("overlayfs_py.drivers.supervision", "overlayfs_py.drivers.inquiries", "json")
 _HEARD_LATER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -152,17 +152,18 @@ def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTa
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     poll.register(loading.fd, select.POLLIN)
-    if server.door is not None:
-        poll.register(server.door.fd, select.POLLIN)
+    for door in server.doors:
+        poll.register(door.fd, select.POLLIN)
     quiet_moments = 0
     try:
         while not server.has_ended and not loading.is_over:
             if postponed or noted:
                 loading.begin()
-            if server.door is not None and server.door.is_called():
-                loading.begin()
-                poll.unregister(server.door.fd)
-                server.door.is_heard = True
+            for door in server.doors:
+                if door.is_called():
+                    loading.begin()
+                    poll.unregister(door.fd)
+                    door.is_heard = True
             if server.drain(postponed) or poll.poll(TELL_AFTER_MS):
                 quiet_moments = 0
                 continue

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 _MOUNTINFO = "/proc/self/mountinfo"
+_OWNER = re.compile(rb"[ ,]user_id=(\d+)")
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -17,6 +18,12 @@ class Mount(NamedTuple):
     target: bytes
     kind: bytes  # with the subtype: b"fuse.fuse-overlayfs-py"
     source: bytes
+    owner: int | None = None  # of a mount of FUSE: the user that has mounted it
+
+    @property
+    def inquiries(self) -> bytes:
+        """The name of the socket at which its daemon is asked, see `inquiries`."""
+        return b"\0overlayfs-py/mount/" + self.device
 
 
 def topmost(target: bytes) -> Mount | None:
@@ -43,7 +50,15 @@ def _parse(line: bytes) -> Mount:
     before, _, after = line.partition(b" - ")
     fields = before.split(b" ")
     kind, source = after.split(b" ")[:2]
-    return Mount(int(fields[0]), fields[2], _unescape(fields[4]), kind, _unescape(source))
+    owner = _OWNER.search(after)
+    return Mount(
+        int(fields[0]),
+        fields[2],
+        _unescape(fields[4]),
+        kind,
+        _unescape(source),
+        None if owner is None else int(owner[1]),
+    )
 
 
 def _unescape(field: bytes) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.drivers import mountinfo
 from overlayfs_py.drivers.idle_polling import IdlePolling
+from overlayfs_py.drivers.uses import Uses
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.syscalls import files, mounts
 
@@ -66,6 +67,11 @@ class MountPlan(NamedTuple):
     shares_upper: bool = True
     # A socket on which the daemon is asked for another upper: see `direct_door`.
     door_fd: int | None = None
+    # A socket that listens for questions: see `inquiries`; None: one is made.
+    inquiry_fd: int | None = None
+    # What was used of the layers is written to a file that is open for reading and appending.
+    uses_fd: int | None = None
+    exact_uses: bool = False  # at the cost of a message more for each name that is listed
 
 
 class Mounted(NamedTuple):
@@ -78,10 +84,12 @@ class Mounted(NamedTuple):
     # Others than the mounting user and root are turned away by the driver (the kernel knows only
     # "everyone" and "the mounting user").
     denies_others: bool
+    uses: Uses
     io: IoMode = IoMode.CACHED
     writeback: bool = False
     wakefulness: Wakefulness | None = None  # its owner's to close
     door_fd: int | None = None
+    inquiry_fd: int | None = None
 
     @property
     def leaves_umask(self) -> bool:
@@ -152,10 +160,12 @@ def mount(plan: MountPlan, wakefulness: Wakefulness | None = None) -> Mounted:
         _identify(target),
         by_ourselves,
         denies_others,
+        Uses(exact=plan.exact_uses),
         plan.io,
         plan.writeback,
         wakefulness,
         plan.door_fd,
+        plan.inquiry_fd,
     )
 
 

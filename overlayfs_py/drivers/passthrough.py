@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from overlayfs_py.drivers.direct_operations import Answer
+    from overlayfs_py.drivers.uses import Uses
     from overlayfs_py.union.core import Node, Union
     from overlayfs_py.wire.requests import Body, Header
 
@@ -84,8 +85,14 @@ class BackingFiles:
 class PassthroughOperations(DirectOperations):
     """The request handlers of a mount with `io=passthrough`: here the kernel asks at every open."""
 
-    def __init__(self, union: Union, notify: Callable[[bytes], None], files: BackingFiles) -> None:
-        super().__init__(union, notify)
+    def __init__(
+        self,
+        union: Union,
+        notify: Callable[[bytes], None],
+        uses: Uses,
+        files: BackingFiles,
+    ) -> None:
+        super().__init__(union, notify, uses)
         self._files = files
 
     def open(self, header: Header, body: Body) -> Answer:

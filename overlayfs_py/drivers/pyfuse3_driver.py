@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
-from overlayfs_py.drivers import pyfuse3_complaints, pyfuse3_wakeups
+from overlayfs_py.drivers import inquiries, pyfuse3_complaints, pyfuse3_wakeups
 from overlayfs_py.drivers.pyfuse3_offer import Offer
 from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
 from overlayfs_py.drivers.supervision import announce, unmount_on_signal
@@ -39,7 +39,10 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
         os.close(mounted.fd)
         raise
     has_lanes = bool(union.slow_volumes())
-    operations = _operations_of(union)(union, offer.taken, leaves_umask=mounted.leaves_umask)
+    mounted.uses.exact = False  # libfuse asks for READDIRPLUS in any case
+    operations = _operations_of(union)(
+        union, offer.taken, mounted.uses, leaves_umask=mounted.leaves_umask
+    )
     if log.isEnabledFor(logging.DEBUG):
         from overlayfs_py.drivers.pyfuse3_trace import trace
 
@@ -84,6 +87,7 @@ class _Session:
             try:
                 await nursery.start(unmount_on_signal, self._mounted, self._terminate)
                 nursery.start_soon(announce, self._mounted, on_ready)
+                nursery.start_soon(inquiries.heed, self._mounted, None, lambda _: None)
                 if self._has_lanes:
                     nursery.start_soon(self._leave_lanes)
                 with self._loop:

@@ -14,6 +14,7 @@ from overlayfs_py.drivers import pyfuse3_values as values
 from overlayfs_py.drivers.lanes import Lane, Lanes
 from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
 from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
+from overlayfs_py.drivers.uses import Uses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -44,7 +45,8 @@ class _InLane(UnionOperations):
     """The handlers over a volume's own union, which never wait for another thread."""
 
     def __init__(self, union: Union, *, leaves_umask: bool) -> None:
-        super().__init__(union, lambda: None, leaves_umask=leaves_umask)
+        uses = Uses()  # a volume's files are none of a layer's
+        super().__init__(union, lambda: None, uses, leaves_umask=leaves_umask)
         self.wakeups = _NoWakeups()
 
     async def _sync(self, node: Node, *, data_only: bool) -> None:
@@ -85,8 +87,10 @@ class Pyfuse3Lane(Lane):
 class LanedOperations(UnionOperations):
     """The handlers of a mount with slow volumes."""
 
-    def __init__(self, union: Union, on_init: Callable[[], None], *, leaves_umask: bool) -> None:
-        super().__init__(union, on_init, leaves_umask=leaves_umask)
+    def __init__(
+        self, union: Union, on_init: Callable[[], None], uses: Uses, *, leaves_umask: bool
+    ) -> None:
+        super().__init__(union, on_init, uses, leaves_umask=leaves_umask)
         self._lanes = Lanes(union, partial(Pyfuse3Lane, leaves_umask=leaves_umask))
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:

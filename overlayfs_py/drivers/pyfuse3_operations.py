@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
 
     from overlayfs_py.drivers.listings import Listing
+    from overlayfs_py.drivers.uses import Uses
     from overlayfs_py.union.core import Union
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.steps import Steps
@@ -72,10 +73,13 @@ class UnionOperations(pyfuse3.Operations):
     # union has forgotten it, too. A file handle stays good while the kernel remembers the node.
     supports_dot_lookup = False
 
-    def __init__(self, union: Union, on_init: Callable[[], None], *, leaves_umask: bool) -> None:
+    def __init__(
+        self, union: Union, on_init: Callable[[], None], uses: Uses, *, leaves_umask: bool
+    ) -> None:
         """Serve `union`; `on_init` is called when libfuse has read the kernel's first message."""
         super().__init__()
         self._on_init = on_init
+        self._uses = uses
         self.bugs = BugLog()
         self.wakeups = Wakeups()
         self._union = union
@@ -97,6 +101,7 @@ class UnionOperations(pyfuse3.Operations):
         parent = self._node(parent_inode)
         node = self._union.lookup(parent, name)
         if node is not None:
+            self._uses.look(parent, name, node)
             return self._held(node)
         if not parent.cacheable:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
@@ -133,7 +138,9 @@ class UnionOperations(pyfuse3.Operations):
 
     @at_once
     def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        return self._union.read_link(self._node(inode))
+        node = self._node(inode)
+        self._uses.follow(node)
+        return self._union.read_link(node)
 
     # Making and removing names
 
@@ -282,7 +289,9 @@ class UnionOperations(pyfuse3.Operations):
 
     @at_once
     def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        return pyfuse3.FileHandleT(self._listings.open(self._node(inode)))
+        directory = self._node(inode)
+        self._uses.enumerate(directory)
+        return pyfuse3.FileHandleT(self._listings.open(directory))
 
     @mostly_at_once
     def readdir(

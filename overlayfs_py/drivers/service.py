@@ -73,6 +73,7 @@ def serve(
         mounted = mounting.mount(_enforce_read_only(mount, union.spec), wakefulness)
         try:
             _require_apart(union.spec, mounted)
+            union.tell_reads(mounted.uses.read)
             chosen.run(union, mounted, on_ready)
         except BaseException:
             # After a return it is gone already, and the kernel may have given the number that
@@ -80,6 +81,10 @@ def serve(
             mounted.unmount()
             raise
         mounted.unmount_if_dead()
+        if mount.uses_fd is not None:
+            from overlayfs_py.drivers.written_uses import add_to_file
+
+            add_to_file(mount.uses_fd, mounted.uses)
 
 
 def _open(spec: StackSpec, mount: MountPlan) -> Union:

@@ -133,6 +133,7 @@ class ContainerRecord(Record, frozen=True, kw_only=True):
     init: bool = False
     runtime: str = ""  # an OCI runtime's name; empty: ours
     driver: str = "auto"
+    trace: str = ""  # a file of the host's: what it has used of its image is written there
     # What becomes of it.
     restart: str = "no"
     auto_remove: bool = False

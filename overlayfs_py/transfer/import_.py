@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.image.platform import Platform
     from overlayfs_py.image.reference import Reference
+    from overlayfs_py.packs.writer import PackWriter
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.layers import StoredLayer
@@ -65,11 +66,23 @@ def import_directory(
         OSError: naming what cannot be read.
         BadEntry: naming what no layer can hold.
     """
+    return import_packed(store, lambda out: pack_directory(source, out), options, references)
 
-    def add_layer(addition: Addition) -> StoredLayer:
-        return add_packed(addition, lambda writer: pack_directory(source, writer), options.form)
 
-    return _import(store, add_layer, options, references)
+def import_packed(
+    store: Store,
+    fill: Callable[[PackWriter], object],
+    options: ImportOptions,
+    references: Sequence[Reference],
+) -> StoredImage:
+    """Make an image of what `fill` puts into a pack.
+
+    Raises:
+        OSError: what `fill` raises.
+    """
+    return _import(
+        store, lambda addition: add_packed(addition, fill, options.form), options, references
+    )
 
 
 def _import(

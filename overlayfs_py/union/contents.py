@@ -154,6 +154,7 @@ def open_backing(state: State, node: Node) -> int | None:
     file = require_regular(node)
     if not state.read_only or not node.cacheable or not isinstance(file.data, HostFile):
         return None
+    state.on_read(file)
     return file.data.open(os.O_RDONLY)
 
 
@@ -208,6 +209,7 @@ def reader_of(state: State, node: FileNode) -> Reader:
     if known is None or isinstance(known, OpenMetacopy):
         known = open_data(node)
         state.readers.put(node, known)
+        state.on_read(node)
     return known
 
 

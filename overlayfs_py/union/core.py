@@ -163,6 +163,10 @@ class Union:
         """Have `listener` called with every directory that a copy-up gives another st_ctime."""
         self._state.on_unseen_change = listener
 
+    def tell_reads(self, listener: Callable[[Node], None]) -> None:
+        """Have `listener` called with a file when its data is opened: once, or now and then."""
+        self._state.on_read = listener
+
     # Nodes.
 
     def node(self, ino: int) -> Node:

@@ -105,6 +105,8 @@ class State:
         self.layers: list[Layer] = []
         # Told of every directory whose st_ctime has changed though nobody asked for a change of it.
         self.on_unseen_change: Callable[[Node], None] = _ignore
+        # Told of every file that is opened for its data.
+        self.on_read: Callable[[Node], None] = _ignore
         self.numbering = Numbering()
         # How long the last copy waited for the disk; the first may take any time.
         self.last_sync_s = 0.0 if spec.volatile else math.inf

@@ -66,6 +66,7 @@ class Wishes(NamedTuple):
     foreign_changes: bool = False
     acls: bool = True
     passthrough: bool = False
+    lookups: bool = False  # a name that was listed is looked up before it is used
 
 
 class Session(NamedTuple):
@@ -100,6 +101,8 @@ def negotiate(offer: Init, wishes: Wishes) -> Agreement:
         )
     offered = InitFlag(offer.flags)
     agreed = offered & (_WANTED | _chosen(wishes))
+    if wishes.lookups:
+        agreed &= ~InitFlag.DO_READDIRPLUS
     max_write = wishes.max_write if agreed & InitFlag.MAX_PAGES else min(wishes.max_write, 1 << 17)
     payload = _INIT_OUT.pack(
         protocol.VERSION,

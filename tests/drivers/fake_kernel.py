@@ -15,6 +15,7 @@ import trio
 
 from overlayfs_py.drivers.direct_driver import Server
 from overlayfs_py.drivers.mounting import Mounted
+from overlayfs_py.drivers.uses import Uses
 from overlayfs_py.wire.protocol import Opcode
 
 if TYPE_CHECKING:
@@ -122,7 +123,9 @@ class FakeKernel:
 async def session(union: Union) -> AsyncIterator[FakeKernel]:
     """Serve `union` to a kernel of ours; leaving stops the server, which must not have failed."""
     kernel = FakeKernel()
-    mounted = Mounted(kernel.daemon_fd, b"/", listed=None, by_ourselves=True, denies_others=False)
+    mounted = Mounted(
+        kernel.daemon_fd, b"/", None, by_ourselves=True, denies_others=False, uses=Uses()
+    )
     server = kernel.server = Server(union, mounted)
 
     async def serve() -> None:
