@@ -55,9 +55,10 @@ class Killing:
 
     def _starting(self, name: str) -> list[str]:
         words = ["run", "-d", "--name", name, "--stop-timeout", "1", "-v", f"{name}:/data"]
-        words += self._random.choice([[], ["--rm"], ["--network", "private"], ["-p", "0:80"]])
-        if not self._engine.is_user:
+        words += self._random.choice([[], ["--rm"]])
+        if not self._engine.is_user:  # who may have no tunnel, and no cgroup
             words += self._random.choice([[], ["--pids-limit", "50"]])
+            words += self._random.choice([[], ["--network", "private"], ["-p", "0:80"]])
         return [*words, "small:1", "sh", "-c", _LOOP + name]
 
     def _begin(self, moment: str, name: str) -> subprocess.Popen[bytes]:
