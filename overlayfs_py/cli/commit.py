@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
@@ -22,7 +23,7 @@ _HELP = """Make an image of a container: its image, and one layer of what it has
 
 The new image's ID is printed. Only the changes are read, however large the image is, and the same
 changes give the same layer. With SOURCE_DATE_EPOCH set, times that the container made are not later
-than that. What volumes hold is not in it. Processes of a running container go on meanwhile.
+than that. What volumes hold is not in it. Processes of a running container stand still meanwhile.
 
 \b
 Examples:
@@ -38,6 +39,9 @@ Examples:
     "-c", "--change", "changes", multiple=True, help="An instruction of a Dockerfile: CMD, ENV, ..."
 )
 @click.option("-m", "--message", default="", help="What the image's history says.")
+@click.option(
+    "-p", "--pause/--no-pause", default=True, help="Let its processes stand still.  [default: yes]"
+)
 @click.argument("container", type=CONTAINER)
 @click.argument("name", required=False, metavar="[REPOSITORY[:TAG]]", type=IMAGE)
 def command(
@@ -47,7 +51,10 @@ def command(
     message: str,
     container: str,
     name: str | None,
+    *,
+    pause: bool,
 ) -> None:
+    from overlayfs_py.containers import life
     from overlayfs_py.containers.changed_layer import pack_changes
     from overlayfs_py.containers.changes import open_files
     from overlayfs_py.containers.committing import run_config
@@ -64,7 +71,8 @@ def command(
     run = apply_changes(run_config(base.config.run, record), changes)
     options = CommitOptions(run, created_ns(), " ".join(record.command), author, message)
     latest_ns = source_date_ns()
-    with open_files(store, record) as files:
+    standing = life.held(store, record) if pause else nullcontext()
+    with standing, open_files(store, record) as files:
         image = commit(
             store,
             base,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from overlayfs_py.store.containers import ContainerRecord
     from overlayfs_py.store.store import Store
+
+
+_Command = TypeVar("_Command", bound="Callable[..., object]")
 
 
 class ContainerName(click.ParamType[str]):
@@ -34,6 +37,32 @@ class ContainerName(click.ParamType[str]):
 
 
 CONTAINER = ContainerName()
+
+
+def detach_keys_option(command: _Command) -> _Command:
+    """Give a command `--detach-keys`."""
+    return click.option(
+        "--detach-keys",
+        "keys",
+        default="",
+        metavar="KEYS",
+        help="Leave it alone with its terminal.  [default: ctrl-p,ctrl-q]",
+    )(command)
+
+
+def parsed_keys(text: str) -> bytes:
+    """What a terminal sends for the keys.
+
+    Raises:
+        OptionError: some are none.
+    """
+    from overlayfs_py.backends.option_values import OptionError
+    from overlayfs_py.containers import detach_keys
+
+    try:
+        return detach_keys.parse(text)
+    except ValueError as error:
+        raise OptionError("--detach-keys", str(error)) from None
 
 
 def container_of(store: Store, name: str) -> ContainerRecord:

@@ -45,6 +45,8 @@ _OPTIONS = (
     click.option("--entrypoint", metavar="PROGRAM", help="Run this instead of the image's."),
     click.option("-h", "--hostname", metavar="NAME", help="The host name inside."),
     click.option("-l", "--label", "labels", multiple=True, metavar="K[=V]", help="Note a fact."),
+    click.option("--label-file", "label_files", multiple=True, metavar="FILE",
+                 type=click.Path(path_type=Path), help="Note the facts that FILE has."),
     click.option("--network", "--net", "network", metavar="host|none|private",
                  help="The host's, loopback alone, or its own.  [default: host; private with -p]"),
     click.option("-p", "--publish", "published", multiple=True,
@@ -119,6 +121,11 @@ _OPTIONS = (
                  help="Write the ID to FILE, which must not be there."),
     click.option("--pull", "when_to_pull", type=click.Choice(["missing", "always", "never"]),
                  default="missing", show_default=True, help="When to bring the image."),
+    click.option("--platform", default="", metavar="OS/ARCH",
+                 help="Bring the image for it; refuse one for another."),
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing of bringing the image."),
+    click.option("--disable-content-trust", "_trust", is_flag=True,
+                 help="Accepted for docker; no effect."),
     driver_option,
     root_option,
     click.argument("image", type=IMAGE),
@@ -150,6 +157,7 @@ class CreateOptions(TypedDict):
     entrypoint: str | None
     hostname: str | None
     labels: tuple[str, ...]
+    label_files: tuple[Path, ...]
     network: str | None
     published: tuple[str, ...]
     publish_all: bool
@@ -196,6 +204,9 @@ class CreateOptions(TypedDict):
     stop_timeout: int | None
     cidfile: Path | None
     when_to_pull: str
+    platform: str
+    quiet: bool
+    _trust: bool
     driver: str
 
 
@@ -235,7 +246,7 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         user=options["user"],
         directory=options["directory"],
         hostname=options["hostname"],
-        labels=tuple(_label(text) for text in options["labels"]),
+        labels=tuple(_labels(options["label_files"], options["labels"])),
         healthcheck=health_arguments.healthcheck(
             options["health_cmd"],
             {
@@ -368,6 +379,12 @@ def _lines(file: Path) -> Iterator[str]:
         text = line.lstrip()
         if text and not text.startswith("#"):
             yield text
+
+
+def _labels(files: Sequence[Path], labels: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for file in files:
+        yield from map(_label, _lines(file))
+    yield from map(_label, labels)
 
 
 def _label(text: str) -> tuple[str, str]:

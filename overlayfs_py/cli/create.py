@@ -57,7 +57,7 @@ def made(
     if asked.network == "host" and (asked.ports or asked.publish_all):
         click.echo("overlayfs-py: -p has no effect with the host's network", err=True)
     store = open_store(root)
-    found = _found(store, image, root, options["when_to_pull"])
+    found = _found(store, image, root, options)
     cidfile = options["cidfile"]
     if cidfile is None:
         return store, creation.create(store, found, asked)
@@ -71,16 +71,28 @@ def made(
     return store, record
 
 
-def _found(store: Store, name: str, root: Path | None, when_to_pull: str) -> StoredImage:
-    from overlayfs_py.cli import pulling
+def _found(store: Store, name: str, root: Path | None, options: CreateOptions) -> StoredImage:
+    """Find the image, or bring it; one for another platform than is asked for is none."""
+    from overlayfs_py.image.errors import NoSuchPlatform
     from overlayfs_py.store.failures import NotInStore
 
-    if when_to_pull == "always":
-        pulling.pull(name, root)
-    try:
-        return store.image(name)
-    except NotInStore:
-        if when_to_pull != "missing":
-            raise
-    pulling.pull(name, root)
+    if options["when_to_pull"] != "always":
+        try:
+            return _for_platform(store.image(name), name, options["platform"])
+        except (NotInStore, NoSuchPlatform):
+            if options["when_to_pull"] == "never":
+                raise
+    from overlayfs_py.cli import pulling
+
+    pulling.pull(name, root, options["platform"], quiet=options["quiet"])
     return store.image(name)
+
+
+def _for_platform(image: StoredImage, name: str, platform: str) -> StoredImage:
+    if platform:
+        from overlayfs_py.image.errors import NoSuchPlatform
+        from overlayfs_py.image.platform import parse_platform, runs_on
+
+        if not runs_on(image.config.platform, parse_platform(platform)):
+            raise NoSuchPlatform(f"{name}: {platform}", str(image.config.platform))
+    return image

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.cli.container_arguments import CONTAINER, container_of
+from overlayfs_py.cli.container_arguments import (
+    CONTAINER,
+    container_of,
+    detach_keys_option,
+    parsed_keys,
+)
 from overlayfs_py.cli.container_options import SETTINGS, variables_of
 from overlayfs_py.cli.store_arguments import open_store, root_option
 from overlayfs_py.mounts.daemon import open_descriptors
@@ -55,6 +60,7 @@ Examples:
     help="Set the variables that FILE has.",
 )
 @click.option("--privileged", is_flag=True, help="Give root all its rights.")
+@detach_keys_option
 @click.argument("container", type=CONTAINER)
 @click.argument("words", metavar="CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
@@ -65,6 +71,7 @@ def command(
     variable_files: tuple[Path, ...],
     container: str,
     words: tuple[str, ...],
+    keys: str,
     *,
     detach: bool,
     interactive: bool,
@@ -75,6 +82,7 @@ def command(
     from overlayfs_py.containers import session
     from overlayfs_py.containers.rights import Rights
 
+    detach_keys = parsed_keys(keys)
     callers_fds = open_descriptors()
     store = open_store(root)
     record = container_of(store, container)
@@ -87,7 +95,7 @@ def command(
     if detach:
         session.start(store, extra, None, callers_fds, None).ready()
         return 0
-    return foreground.run_extra(store, extra, callers_fds)
+    return foreground.run_extra(store, extra, callers_fds, detach_keys)
 
 
 def _extra(

@@ -8,7 +8,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers import life, signals
+from overlayfs_py.containers import detach_keys, life, signals
 from overlayfs_py.containers.attachment import Attachment
 from overlayfs_py.containers.users_terminal import UsersTerminal
 from overlayfs_py.errors import Failure, describe, exit_code_of
@@ -50,10 +50,11 @@ def run(
     *,
     passes_signals: bool = True,
     gives_stdin: bool = True,
+    keys: bytes = detach_keys.DEFAULT,
 ) -> int:
     """Start a container, show what it writes, and return its exit status.
 
-    0 if the user detaches.
+    0 if the user detaches, with `keys`.
     """
     _require_terminal(record)
     ours, monitors = socket.socketpair()
@@ -64,7 +65,9 @@ def run(
         monitors.close()
         life.request(ours, {"do": "attach"})
         child.ready()
-    attachment = _attachment(record, ours, stdin=gives_stdin, passes_signals=passes_signals)
+    attachment = _attachment(
+        record, ours, stdin=gives_stdin, passes_signals=passes_signals, keys=keys
+    )
     status = attachment.run()
     if attachment.has_detached:
         return 0
@@ -74,7 +77,7 @@ def run(
     return life.state_of(store, record).exit_code if status is None else status
 
 
-def run_extra(store: Store, extra: Extra, callers_fds: frozenset[int]) -> int:
+def run_extra(store: Store, extra: Extra, callers_fds: frozenset[int], keys: bytes) -> int:
     """Run one more command in a container, show what it writes, and return its exit status."""
     from overlayfs_py.containers import session
 
@@ -87,7 +90,7 @@ def run_extra(store: Store, extra: Extra, callers_fds: frozenset[int]) -> int:
     life.request(ours, {"do": "attach"})
     child.ready()
     terminal = UsersTerminal.find(always=False) if extra.tty else None
-    attachment = Attachment(ours, terminal, stdin=extra.stdin_open)
+    attachment = Attachment(ours, terminal, stdin=extra.stdin_open, keys=keys)
     status = attachment.run()
     if attachment.has_detached:
         return 0
@@ -95,11 +98,13 @@ def run_extra(store: Store, extra: Extra, callers_fds: frozenset[int]) -> int:
     return _KILLED if status is None else status  # its session was, and so was it
 
 
-def attach(store: Store, record: ContainerRecord, *, stdin: bool, passes_signals: bool) -> int:
+def attach(
+    store: Store, record: ContainerRecord, *, stdin: bool, passes_signals: bool, keys: bytes
+) -> int:
     """Show what a container that runs writes, and return its exit status."""
     signals.block()
     sock = life.attach(store, record)
-    attachment = _attachment(record, sock, stdin=stdin, passes_signals=passes_signals)
+    attachment = _attachment(record, sock, stdin=stdin, passes_signals=passes_signals, keys=keys)
     status = attachment.run()
     if attachment.has_detached:
         return 0
@@ -108,13 +113,19 @@ def attach(store: Store, record: ContainerRecord, *, stdin: bool, passes_signals
 
 
 def _attachment(
-    record: ContainerRecord, sock: socket.socket, *, stdin: bool, passes_signals: bool
+    record: ContainerRecord,
+    sock: socket.socket,
+    *,
+    stdin: bool,
+    passes_signals: bool,
+    keys: bytes,
 ) -> Attachment:
     return Attachment(
         sock,
         UsersTerminal.find(always=False) if record.tty else None,
         stdin=stdin and record.stdin_open,
         passes_signals=passes_signals,
+        keys=keys,
     )
 
 

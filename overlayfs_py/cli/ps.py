@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,15 @@ _HELP = """List containers: those that run, with -a all.
 --format takes `json` (an object per line), a Go template, or `table` before one. Fields:
   .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Status .Size .Names .Labels .Mounts
   .LocalVolumes .Networks
-Filters: id= name= status= label=KEY[=VALUE] ancestor=IMAGE exited=N volume=
+Filters: id= name= status= label=KEY[=VALUE] ancestor=IMAGE exited=N volume= before=CONTAINER
+  since=CONTAINER health= network= publish=PORT[/PROTOCOL] expose=PORT[/PROTOCOL]
 
 \b
 Examples:
   overlayfs-py ps -a
   overlayfs-py ps --filter status=exited --format '{{.Names}}: {{.Status}}'
 """
+_PUBLISHED = re.compile(r":(\d+)->\d+/(\w+)")
 _LIVING = {"running", "paused", "restarting"}
 
 
@@ -118,5 +121,31 @@ def _condition(store: Store, name: str, value: str) -> Callable[[Listed], bool]:
             )
         case "volume":
             return lambda each: any(value in (m.source, m.target) for m in each.record.mounts)
+        case "before" | "since":
+            other = store.containers.get(value)
+            sign = 1 if name == "since" else -1
+            return lambda each: sign * (each.record.created_ns - other.created_ns) > 0
+        case "health":
+            return lambda each: each.state.health.value == value
+        case "network":
+            return lambda each: each.record.network == value
+        case "publish" | "expose":
+            return _port_condition(value, published=name == "publish")
         case _:
             raise OptionError("--filter", f"{name}={value}: not known")
+
+
+def _port_condition(value: str, *, published: bool) -> Callable[[Listed], bool]:
+    """Whether one of the ports that lead inside has a number, here or there."""
+    number, _, protocol = value.partition("/")
+    if not number.isdigit():
+        raise OptionError("--filter", f"{value}: not of the form PORT[/PROTOCOL]")
+
+    wanted = (number, protocol or "tcp")
+
+    def fits(each: Listed) -> bool:
+        if published:
+            return wanted in _PUBLISHED.findall(" ".join(each.state.ports))
+        return wanted in {(str(port.container_port), port.protocol) for port in each.record.ports}
+
+    return fits

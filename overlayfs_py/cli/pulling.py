@@ -35,7 +35,7 @@ def find_or_pull(
     return find_base(text, find_image)
 
 
-def pull(name: str, root: Path | None, platform: str = "") -> None:
+def pull(name: str, root: Path | None, platform: str = "", *, quiet: bool = False) -> None:
     """Pull an image, for this machine or another platform; what happens is said on stderr.
 
     Raises:
@@ -43,6 +43,7 @@ def pull(name: str, root: Path | None, platform: str = "") -> None:
     """
     where = [] if root is None else ["--root", str(root)]
     where += ["--platform", platform] if platform else []
+    where += ["--quiet"] if quiet else []
 
     def work(_: Report) -> int:
         from overlayfs_py.cli import commands

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from overlayfs_py.cli.container_arguments import detach_keys_option, parsed_keys
 from overlayfs_py.cli.container_options import SETTINGS, CreateOptions, container_options
 from overlayfs_py.cli.create import made
 from overlayfs_py.mounts.daemon import open_descriptors
@@ -30,6 +31,7 @@ Examples:
 @click.command("run", help=_HELP, context_settings=SETTINGS)
 @click.option("-d", "--detach", is_flag=True, help="Leave it in the background; print its ID.")
 @click.option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on to it.")
+@detach_keys_option
 @container_options
 def command(
     image: str,
@@ -38,6 +40,7 @@ def command(
     *,
     detach: bool,
     sig_proxy: bool,
+    keys: str,
     **options: Unpack[CreateOptions],
 ) -> int:
     from overlayfs_py.cli import foreground
@@ -45,10 +48,11 @@ def command(
 
     callers_fds = open_descriptors()
     with starting():
+        detach_keys = parsed_keys(keys)
         store, record = made(image, words, root, options)
     if detach:
         with starting():
             foreground.start_detached(store, record, callers_fds)
         click.echo(record.id)
         return 0
-    return foreground.run(store, record, callers_fds, passes_signals=sig_proxy)
+    return foreground.run(store, record, callers_fds, passes_signals=sig_proxy, keys=detach_keys)

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.cli.container_arguments import CONTAINER, for_each
+from overlayfs_py.cli.container_arguments import (
+    CONTAINER,
+    detach_keys_option,
+    for_each,
+    parsed_keys,
+)
 from overlayfs_py.cli.store_arguments import open_store, root_option
 from overlayfs_py.mounts.daemon import open_descriptors
 
@@ -30,19 +35,26 @@ Examples:
 @root_option
 @click.option("-a", "--attach", "attached", is_flag=True, help="Show what it writes; pass signals.")
 @click.option("-i", "--interactive", is_flag=True, help="Give it stdin, too.")
+@detach_keys_option
 @click.argument("containers", nargs=-1, required=True, type=CONTAINER)
 def command(
-    root: Path | None, containers: tuple[str, ...], *, attached: bool, interactive: bool
+    root: Path | None,
+    containers: tuple[str, ...],
+    keys: str,
+    *,
+    attached: bool,
+    interactive: bool,
 ) -> int:
     from overlayfs_py.cli import foreground
 
+    detach_keys = parsed_keys(keys)
     callers_fds = open_descriptors()
     store = open_store(root)
     if attached or interactive:
         if len(containers) > 1:
             raise click.UsageError("you cannot start and attach several containers at once")
         record = store.containers.get(containers[0])
-        return foreground.run(store, record, callers_fds, gives_stdin=interactive)
+        return foreground.run(store, record, callers_fds, gives_stdin=interactive, keys=detach_keys)
 
     def start(record: ContainerRecord) -> None:
         if not store.containers.is_running(record):  # docker: then there is nothing to do

@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from overlayfs_py.containers import signals
+from overlayfs_py.containers import detach_keys, signals
 from overlayfs_py.containers.event_loop import READABLE, WRITABLE, EventLoop
 from overlayfs_py.containers.frames import (
     Frame,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 15
 _OUTPUTS = {Kind.STDOUT: 1, Kind.STDERR: 2}
-_DETACH = b"\x10\x11"  # ^P^Q
 _UNREAD = 128 + signal.SIGPIPE
 
 
@@ -40,6 +39,7 @@ class Attachment:
         *,
         stdin: bool,
         passes_signals: bool = True,
+        keys: bytes = detach_keys.DEFAULT,
     ) -> None:
         self._sock = sock
         self._terminal = terminal
@@ -47,7 +47,7 @@ class Attachment:
         self._loop = EventLoop()
         self._reader = FrameReader()
         self._out = bytearray()
-        self._half_detached = b""
+        self._keys = detach_keys.Watch(keys)
         self._status: int | None = None
         self._is_over = False
         self.has_detached = False
@@ -146,25 +146,19 @@ class Attachment:
         except OSError:  # the terminal has hung up
             data = b""
         if self._terminal is not None:
-            data = self._without_detach(data)
+            is_end = not data
+            data, self.has_detached = self._keys.passed(data)
+            if self.has_detached:
+                if data:
+                    self._send(Frame(Kind.STDIN, data))
+                self._is_over = True
+                return
+            if not data and not is_end:
+                return  # the first of the keys
         if not data:
             self._loop.forget(self._stdin)
             self._stdin = None
-        if not self._is_over:
-            self._send(Frame(Kind.STDIN, data))
-
-    def _without_detach(self, data: bytes) -> bytes:
-        """Look for the keys to detach; the first one is held back until the next is known."""
-        data = self._half_detached + data
-        before, found, _ = data.partition(_DETACH)
-        self._half_detached = b""
-        if found:
-            self._is_over = self.has_detached = True
-            return before
-        if data.endswith(_DETACH[:1]):
-            self._half_detached = data[-1:]
-            return data[:-1]
-        return data
+        self._send(Frame(Kind.STDIN, data))
 
     def _heed_signals(self, fd: int) -> None:
         while (received := signal_fds.read_signal(fd)) is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import door, monitor, state, user_namespace
 from overlayfs_py.containers.frames import Frame, FrameReader, Kind
 from overlayfs_py.containers.launch import Launch
 from overlayfs_py.containers.state import NotRunning as NotRunning  # callers catch it
+from overlayfs_py.containers.state import Status
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
 from overlayfs_py.store.containers import MountKind
@@ -117,6 +118,27 @@ def unpause(store: Store, record: ContainerRecord) -> None:
         Failure: it is not paused.
     """
     _ask(store, record, {"do": "unpause"})
+
+
+@contextmanager
+def held(store: Store, record: ContainerRecord) -> Iterator[None]:
+    """Have a container's processes stand still meanwhile, if it runs and they do not already.
+
+    They go on as well where this process is killed.
+    """
+    if state_of(store, record).status is not Status.RUNNING:
+        yield
+        return
+    try:
+        connection = connect(store, record)
+    except NotRunning:
+        yield
+        return
+    with connection as sock:
+        request(sock, {"do": "hold"})
+        with suppress(NotRunning):
+            answer(sock, record)
+        yield
 
 
 def kill(store: Store, record: ContainerRecord, number: signal.Signals) -> None:

@@ -113,6 +113,7 @@ class Monitor:
         self._killing: Timer | None = None
         self._starting_again: Timer | None = None
         self._frozen: Frozen | None = None
+        self._holder: Client | None = None  # whose end lets what is frozen go on
         self._health: HealthCheck | None = None
         self._is_over = False
         self._cgroup: tuple[Path, ...] = ()
@@ -324,6 +325,10 @@ class Monitor:
             case {"do": "pause"}:
                 self._pause()
                 return {}
+            case {"do": "hold"}:
+                self._pause()
+                self._holder = client
+                return {}
             case {"do": "unpause"}:
                 self._unpause()
                 return {}
@@ -358,6 +363,8 @@ class Monitor:
 
     def gone(self, client: Client) -> None:
         self._audience.forget(client)
+        if client is self._holder:
+            self._go_on()
         if self._streams is not None and client in self._streams.listeners:
             self._streams.listeners.remove(client)
             self._streams.adjust()
@@ -415,6 +422,7 @@ class Monitor:
 
     def _go_on(self) -> None:
         """Let paused processes run, for a signal's sake too."""
+        self._holder = None
         if self._frozen is not None:
             self._frozen.go_on()
             self._frozen = None

@@ -45,6 +45,8 @@ class Killing:
         time.sleep(self._random.uniform(0, _LONGEST_S))
         role = self._kill_one(name, command)
         self.killed[f"{moment}: {role}"] += 1
+        if moment == "running":
+            command.terminate()  # what was killed need not have been all
         command.communicate(timeout=60)
         try:
             self._put_right()

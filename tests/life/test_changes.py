@@ -323,6 +323,22 @@ def test_an_image_of_a_running_container(engine: Engine, image: str) -> None:
     assert engine("run", "--rm", "living:1", "cat", "/w/new") == "x\n"
 
 
+def test_processes_stand_still_meanwhile(engine: Engine, image: str) -> None:
+    """Two files that are written one after the other are alike in the image."""
+    script = "i=0; while :; do i=$((i + 1)); echo $i > /w/t; mv /w/t /w/a; "
+    script += "echo $i > /w/t; mv /w/t /w/b; done"
+    engine("run", "-d", "--name", "one", image, "sh", "-c", script)
+    wait_until(lambda: "A /w/b" in engine("diff", "one"), "both files")
+
+    engine("commit", "one", "still:1")
+    engine("commit", "--pause=false", "one", "moving:1")
+
+    states = engine("ps", "--format", "{{.State}}")
+    first, second = engine("run", "--rm", "still:1", "cat", "/w/a", "/w/b").split()
+    assert int(first) - int(second) in (0, 1)
+    assert states == "running\n"
+
+
 def test_an_image_whose_base_lost_its_name(engine: Engine, image: str) -> None:
     engine("run", "--name", "one", image, "sh", "-c", "echo x > /w/new")
     engine("rmi", "-f", image)

@@ -182,6 +182,29 @@ def test_a_terminal_of_the_containers_own(web: Engine) -> None:
     assert os.waitstatus_to_exitcode(status) == 7
 
 
+def test_keys_that_detach(web: Engine) -> None:
+    """Typed one by one; the command goes on."""
+    script = "tty; while read x; do echo got $x > /tmp/got; done"
+    argv = web.argv("exec", "-it", "--detach-keys", "ctrl-x,y", "web", "sh", "-c", script)
+    pid, master = pty.fork()
+    if not pid:
+        try:
+            os.execvpe(argv[0], argv, {**os.environ, **web.environment})
+        finally:
+            os._exit(1)
+    while b"/dev/pts/0" not in os.read(master, 1000):
+        continue
+    os.write(master, b"line\r\x18")
+    wait_until(lambda: web.attempt("exec", "web", "cat", "/tmp/got").stdout == "got line\n", "it")
+    os.write(master, b"y")
+    _, status = os.waitpid(pid, 0)
+    os.close(master)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert "while read x" in web("top", "web")
+    assert web.refusal("exec", "--detach-keys", "pq", "web", "true")[0] == 1
+
+
 def test_a_terminal_is_needed_for_it(web: Engine) -> None:
     assert web.refusal("exec", "-it", "web", "true") == (1, "-t: the input device is not a TTY")
 
