@@ -30,7 +30,7 @@ def bundle_of(launch: Launch, network_fd: int | None) -> Bundle:
     """
     record, directory = launch.record, launch.directory
     container = launch.container((), None, network_fd)
-    account = oci_preparation.prepare(container.root, container.process)
+    account = oci_preparation.prepare(container.root, container.process, container.files)
     with open("/proc/self/uid_map") as file:
         is_namespace = " ".join(file.read().split()) != _ALL_IDS
     # Of root's containers: a filter of devices keeps the host's out of their reach, which in a

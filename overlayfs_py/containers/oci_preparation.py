@@ -13,22 +13,30 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from overlayfs_py.containers import file_volumes
 from overlayfs_py.containers.accounts import Account
 from overlayfs_py.containers.process import NOT_FOUND
+from overlayfs_py.containers.system_mounts import about
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
+from overlayfs_py.syscalls import namespaces
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from overlayfs_py.containers.file_volumes import FileVolume
     from overlayfs_py.containers.process import Process
     from overlayfs_py.mounts.children import Report
+    from overlayfs_py.union.values import Volume
 
 _SYSTEM_MOUNTS = (b"/dev/", b"/proc/", b"/sys/")
+_TABLES = (b"/etc/passwd", b"/etc/group")
 _ROOT = Account(0, 0, (), "/root")
 
 log = logging.getLogger(__name__)
 
 
-def prepare(root: bytes, process: Process) -> Account:
+def prepare(root: bytes, process: Process, files: Iterable[Volume]) -> Account:
     """Make the working directory in the root of a container; returns whom the process runs as.
 
     Raises:
@@ -36,10 +44,17 @@ def prepare(root: bytes, process: Process) -> Account:
     """
     said = os.memfd_create("account")
 
+    tables = [volume for volume in files if volume.target in _TABLES]
+
     def look(report: Report) -> None:
+        shown = _prepared(tables)
         os.chroot(root)
         os.chdir("/")
         sys.path.clear()
+        for place in _SYSTEM_MOUNTS:
+            _require_directory(place.rstrip(b"/"))
+        for table in shown:
+            table.show()
         account = process.account()
         if not (process.directory.path + b"/").startswith(_SYSTEM_MOUNTS):
             process.directory.enter()
@@ -82,6 +97,21 @@ def _had(process: Process, account: Account) -> Account:
         raise Failure(why)
     log.warning("%s; it runs as root instead", why)
     return _ROOT
+
+
+def _prepared(tables: list[Volume]) -> list[FileVolume]:
+    """Volumes to be shown in this process only."""
+    if not tables:
+        return []
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+    return file_volumes.prepare(tables)
+
+
+def _require_directory(place: bytes) -> None:
+    """Have a runtime mount on no link of the image's (CVE-2026-47766, CVE-2026-41579)."""
+    with about(os.fsdecode(place)):
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(place, flags))
 
 
 def _require_program(process: Process) -> None:
