@@ -40,8 +40,10 @@ class DataOperations(SharedOperations):
         data = self._union.begin_read_into(self._node(header.node), wanted.offset, room)
         if not callable(data):
             return data
-        # A thread to decompress in would have to wait for trio.
-        return data() if self.is_early else self._read_later(data)
+        if self.early_bytes > 0:  # a thread to decompress in would have to wait for trio
+            self.early_bytes -= wanted.size
+            return data()
+        return self._read_later(data)
 
     async def _read_later(self, read: Callable[[], bytes]) -> bytes:
         return await self._reads.run(read)

@@ -282,7 +282,7 @@ class Server:
         `postponed` are some from before. A message that is none ends the session too, and is left
         in `broken`.
         """
-        self._operations.is_early = False
+        self._operations.early_bytes = 0
         async with trio.open_nursery() as tasks:
             self.tasks = tasks
             if postponed is not None:

@@ -34,6 +34,8 @@ else:
 _MOST_SYNCS = 8
 # Guess: enough to keep a disk busy; decompressing takes a processor each.
 _MOST_READS = 4
+# Guess: more than a program needs to start.
+_EARLY_BYTES = 32 << 20
 # Guess: each waits for pages of one file.
 _MOST_NOTICES = 4
 
@@ -58,8 +60,9 @@ class SharedOperations:
         # What READ answers with, until the next one: its answer is written at once.
         self._room = memoryview(bytearray(1 << 17))
         self.kernel_keeps_times = False  # of files: under write-back
-        # Whether nobody but the program that is being started asks: it waits for each answer.
-        self.is_early = True
+        # What may still be decompressed at once, before trio is there: for the program that is
+        # being started, which waits for each answer. Readers of more are worth threads.
+        self.early_bytes = _EARLY_BYTES
 
     def _node(self, ino: int) -> Node:
         return self._root if ino == protocol.ROOT_ID else self._nodes_by_id(ino)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.drivers import mounting
+from overlayfs_py.packs.values import PackOptions
 from tests.drivers.serving import Daemon, Stack, serving, wait_until, with_driver
+from tests.packs.layers import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,6 +83,34 @@ def test_an_unmount_ends_the_daemon_while_trio_is_loaded(loading: Daemon) -> Non
     mounting.unmount(os.fsencode(loading.target))
 
     assert loading.wait() == 0
+
+
+def test_a_program_is_started_before_trio_is_there_and_a_long_reader_waits(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads to decompress in come with trio; until then all others wait for each piece."""
+    program = b"".join(b"%08d" % number for number in range(1 << 19))
+    (stack.lower / "file").write_bytes(program)
+    (stack.lower / "large").write_bytes(program * 20)
+    packed = pack(stack.lower, stack.base / "lower.pack", PackOptions())
+    go = stack.base / "go"
+    monkeypatch.setenv("LOADING", os.fspath(stack.base / "loading"))
+    monkeypatch.setenv("GO", os.fspath(go))
+    spec = stack.spec._replace(lower=(os.fsencode(packed),))
+    with (
+        serving(spec, stack.plan, runner="slow_trio_runner") as daemon,
+        ThreadPoolExecutor() as pool,
+    ):
+        small = pool.submit((daemon.target / "file").read_bytes)
+        try:
+            assert small.result(TIMEOUT_S) == program
+            reading = pool.submit((daemon.target / "large").read_bytes)
+            assert wait_until((stack.base / "loading").exists)
+            assert sorted(os.listdir(daemon.target)) == ["file", "large"]
+            assert not reading.done()
+        finally:
+            go.touch()
+        assert reading.result(TIMEOUT_S) == program * 20
 
 
 def test_a_signal_is_heeded_by_a_mount_that_is_never_left_alone(stack: Stack) -> None:
