@@ -23,7 +23,8 @@ _HARMLESS = re.compile(
     r"(?:_|^)(?:PUBLIC|FILE|PATH|VERSION|URL|URI|NAME|LENGTH|SIZE|TYPE|ENABLED|EXPIR\w*)(?:_|$)",
     re.IGNORECASE,
 )
-_VALUES = {
+# What secrets look like wherever they stand.
+VALUES = {
     "an access key of AWS": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a token of GitHub": re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}"),
     "a token of GitLab": re.compile(r"\bglpat-[A-Za-z0-9_-]{20,}"),
@@ -44,6 +45,11 @@ _FILES = re.compile(
 _MOUNT = "RUN --mount=type=secret,id={name},env={name} ..."
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether a variable of that name is likely to have a secret as its value."""
+    return bool(_SECRET.search(name)) and not _HARMLESS.search(name)
+
+
 def _named(view: View) -> Iterator[Found]:
     for arg in view.dockerfile.arguments:
         yield from _named_in(arg)
@@ -62,7 +68,7 @@ def _named_in(instruction: Instruction) -> Iterator[Found]:
     else:
         return
     for name in names:
-        if _SECRET.search(name) and not _HARMLESS.search(name):
+        if names_a_secret(name):
             yield Found(
                 instruction.position,
                 f"{instruction.NAME} {name} looks like a secret",
@@ -78,7 +84,7 @@ def _written(view: View) -> Iterator[Found]:
             texts = [each.source]
             texts += [heredoc.content for heredoc in getattr(each, "heredocs", ())]
             texts += [heredoc.content for heredoc in getattr(each, "files", ())]
-            for what, pattern in _VALUES.items():
+            for what, pattern in VALUES.items():
                 if any(pattern.search(text) for text in texts):
                     yield Found(
                         each.position,
@@ -114,7 +120,7 @@ def _used_argument(view: View) -> Iterator[Found]:
             argument.name
             for arg in stage.all(Arg)
             for argument in arg.arguments
-            if _SECRET.search(argument.name) and not _HARMLESS.search(argument.name)
+            if names_a_secret(argument.name)
         }
         for run in stage.all(Run):
             text = run.script.text if run.command.shell else run.command.text

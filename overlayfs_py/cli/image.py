@@ -5,6 +5,7 @@ from __future__ import annotations
 from overlayfs_py.cli.lazy import LazyGroup
 
 MODULES = {
+    "analyze": "image_analyze",
     "cat": "image_cat",
     "diff": "image_diff",
     "files": "image_files",

@@ -20,6 +20,7 @@ SUMMARIES = {
     "exec_": "Run one more command in a running container.",
     "export": "Write all files of a container as a tar.",
     "image": "Look at images, name them, mount them, remove them.",
+    "image_analyze": "Say what an image spends bytes on, and what could be better.",
     "image_cat": "Print a file of an image.",
     "image_diff": "Say which files differ between two images.",
     "image_files": "List the files of an image.",

@@ -15,7 +15,7 @@ from overlayfs_py.store.layers import LayerFacts, LayerIngest
 from overlayfs_py.store.records import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from overlayfs_py.image.digest import Digest
@@ -34,13 +34,18 @@ def make_image(
     layers: list[Mapping[str, str | None]],
     created: str = "2023-11-14T22:13:20Z",
     run: RunConfig = RunConfig(),  # noqa: B008 - a value that cannot change
+    steps: Sequence[str] | None = None,
 ) -> StoredImage:
-    """Make an image of such layers, base first."""
+    """Make an image of such layers, base first; `steps` are what the history says of them."""
     with store.add() as addition:
         diff_ids = [_add_layer(addition, layer) for layer in layers]
-        steps = [HistoryEntry(created, f"ADD layer {at}") for at in range(len(layers))]
+        told = steps or [f"ADD layer {at}" for at in range(len(layers))]
         config = build_config(
-            Platform("linux", "amd64"), diff_ids, history=steps, run=run, created=created
+            Platform("linux", "amd64"),
+            diff_ids,
+            history=[HistoryEntry(created, step) for step in told],
+            run=run,
+            created=created,
         )
         manifest = build_manifest(
             Kind.OCI,
