@@ -56,6 +56,11 @@ class DescriptorCache(Generic[Open]):
         if held is not None:
             self._close(held)
 
+    def drop_where(self, is_meant: Callable[[Hashable], bool]) -> None:
+        """Close what is open for some owners."""
+        for owner in [owner for owner in self._held if is_meant(owner)]:
+            self.drop(owner)
+
     def clear(self) -> None:
         """Close everything."""
         while self._held:

@@ -86,6 +86,11 @@ class HostTree:
         self._root_ino = status.st_ino
         self.root = HostDirectory(self, None, b"")
 
+    def become_layer(self) -> None:
+        """Never be written to any more; what is read keeps its access times."""
+        self.read_only = True
+        self.noatime = os.O_NOATIME
+
     def close(self) -> None:
         """Close the root; the shared descriptor cache is its owner's to clear."""
         os.close(self._root_fd)

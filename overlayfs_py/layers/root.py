@@ -43,34 +43,53 @@ def open_volume_root(path: bytes) -> int:
     return os.open(path, _OPEN) if fd is None else fd
 
 
-def reopen_in_one_clone(fds: list[int], paths: list[bytes]) -> list[int]:
-    """Return descriptors of the same directories in a private clone of their mount.
+class MountClone:
+    """A private clone of a mount, from a directory on.
 
     What is open there does not keep the mount itself busy, as under kernel overlayfs: whoever has
-    unmounted the union unmounts next what it lay on, before the daemon may have ended. Takes over
-    `fds`, and returns them where there can be no clone, or the directories are not in one mount.
+    unmounted the union unmounts next what it lay on, before the daemon may have ended. Files can be
+    renamed within one clone, and not to another.
     """
-    real = [os.path.realpath(path) for path in paths]
-    above = os.path.commonpath(real)
+
+    def __init__(self, above: bytes, fd: int) -> None:
+        """Take over `fd`, the clone of the directory `above`."""
+        self._above = above
+        self._fd = fd
+
+    def close(self) -> None:
+        """Close it; what was opened in it stays open."""
+        os.close(self._fd)
+
+    def reopen(self, fds: list[int], paths: list[bytes]) -> list[int]:
+        """Return descriptors of the same directories in the clone.
+
+        Takes over `fds`, and returns them where the directories are not in it.
+        """
+        reopened: list[int] = []
+        with ExitStack() as rest:
+            for fd, path in zip(fds, paths, strict=True):
+                relative = os.path.relpath(os.path.realpath(path), self._above)
+                if relative.startswith(b".."):
+                    return fds
+                try:
+                    again = os.open(relative, _OPEN, dir_fd=self._fd)
+                except OSError:  # below another mount, which the clone leaves out
+                    return fds
+                rest.callback(os.close, again)
+                if not os.path.sameopenfile(fd, again):
+                    return fds
+                reopened.append(again)
+            rest.pop_all()
+        for fd in fds:
+            os.close(fd)
+        return reopened
+
+
+def clone_around(paths: list[bytes]) -> MountClone | None:
+    """Clone the mount of some paths from the directory on that all are in; None where none may."""
+    above = os.path.commonpath([os.path.realpath(path) for path in paths])
     clone_fd = _detached(above)
-    if clone_fd is None:
-        return fds
-    reopened: list[int] = []
-    with ExitStack() as clone, ExitStack() as rest:
-        clone.callback(os.close, clone_fd)
-        for fd, path in zip(fds, real, strict=True):
-            try:
-                again = os.open(os.path.relpath(path, above), _OPEN, dir_fd=clone_fd)
-            except OSError:  # below another mount, which the clone leaves out
-                return fds
-            rest.callback(os.close, again)
-            if not os.path.sameopenfile(fd, again):
-                return fds
-            reopened.append(again)
-        rest.pop_all()
-    for fd in fds:
-        os.close(fd)
-    return reopened
+    return None if clone_fd is None else MountClone(above, clone_fd)
 
 
 def _detached(path: bytes) -> int | None:

@@ -18,21 +18,21 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.host import HostDirectory
+from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes, metacopies, protection
 from overlayfs_py.union.lower_data import open_data
 from overlayfs_py.union.nameless import ParkedFile
 from overlayfs_py.union.nodes import DataBelow
 from overlayfs_py.union.opened import keep_open
-from overlayfs_py.union.origins import mark_impure
+from overlayfs_py.union.origins import mark_impure, told_origin
 from overlayfs_py.union.staging import StagedFile, StagedName
 from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from overlayfs_py.layers.host import HostFile, HostObject
+    from overlayfs_py.layers.host import HostObject
     from overlayfs_py.layers.interface import LayerFile, Reader
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.inodes import Metadata
@@ -242,8 +242,11 @@ def _mark_origin(
 
     One of several names that are all deleted comes back under none of them.
     """
-    origin = lower.origin().to_bytes()
     upper = state.require_upper()
+    origin = lower.origin().to_bytes()
+    if found.nlink == 1 and isinstance(lower, HostFile) and lower.tree in state.kept.trees:
+        # A copy of a copy. One of several names is found by what it lies in, as the kernel does.
+        origin = told_origin(lower, state) or origin
     return origin if upper.set_origin(item, origin) or found.nlink > 1 else None
 
 

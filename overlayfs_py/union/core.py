@@ -32,7 +32,7 @@ from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
     from typing import Self
 
     from overlayfs_py.union.acting import Caller
@@ -141,19 +141,45 @@ class Union:
         """Change volumes on behalf of a caller from now on; None: on our own."""
         self._state.caller = caller
 
-    def reset(self, upper: bytes, work: bytes, kept: Collection[bytes] = ()) -> Changed:
+    def reset(
+        self,
+        upper: bytes,
+        work: bytes,
+        kept: Collection[bytes] = (),
+        layers: Sequence[bytes] | None = None,
+    ) -> Changed:
         """Go on with an empty upper; returns what the union's users have to forget.
 
-        Nodes of what had its inode in the old one are gone: ESTALE. What is at the paths in `kept`
-        is there afterwards, too, empty where it was not in a layer. No copy-up, read, sync or
-        listing may be under way.
+        With `layers` also with other uppers of before below it: see `snapshot`. Nodes of what had
+        its inode in the old ones are gone: ESTALE. What is at the paths in `kept` is there
+        afterwards, too, empty where it was not in a layer. No copy-up, read, sync or listing may be
+        under way.
 
         Raises:
-            OSError: the new upper cannot be used; nothing has changed then.
+            OSError: the new upper or a layer cannot be used; nothing has changed then.
         """
         from overlayfs_py.union import resetting  # for the mounts that can be asked for it
 
-        return resetting.reset(self._state, upper, work, kept)
+        return resetting.reset(self._state, upper, work, kept, layers)
+
+    def snapshot(self, upper: bytes, work: bytes, name: bytes) -> list[Node]:
+        """Go on with an empty upper, above the one in use, which is a layer from then on.
+
+        `name` is what its path ends in when it is spoken of next. Nothing that shows changes but
+        the attributes of the nodes returned. No copy-up, read, sync or listing may be under way.
+
+        Raises:
+            OSError: the new upper cannot be used; nothing that shows has changed then.
+        """
+        from overlayfs_py.union import snapshots
+
+        return snapshots.take(self._state, upper, work, name)
+
+    def completing_links(self) -> Steps[None]:
+        """Do, in steps, what of `snapshot` may take long."""
+        from overlayfs_py.union import snapshots
+
+        return snapshots.completing_links(self._state)
 
     def is_referred_to(self, ino: int) -> bool:
         """Whether somebody may refer to a number, be it to what `reset` has let go."""

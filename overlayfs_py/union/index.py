@@ -173,6 +173,28 @@ class Index:
         os.unlink(entry.name, dir_fd=self._directory.fd())
         self._names.discard(entry.name)
 
+    def has_more_names(self) -> bool:
+        """Whether a copy may show under names that are none of its links."""
+        return any(self._shows_more(entry) for entry in self._entries())
+
+    def _shows_more(self, entry: IndexEntry) -> bool:
+        value = find_xattr(entry, self.key) if self.key else None
+        parsed = _COUNT.fullmatch(value or b"")
+        return parsed is None or parsed[1] != b"U" or int(parsed[2]) != -1
+
+    def remove_all(self) -> None:
+        """Let every copy have its other names only."""
+        for entry in self._entries():
+            if self.key and find_xattr(entry, self.key) is not None:
+                inodes.remove_xattr(entry, self.key)
+            self.remove(entry)
+
+    def _entries(self) -> list[IndexEntry]:
+        directory = self._directory
+        if directory is None:
+            return []
+        return [IndexEntry(directory, bytes.fromhex(os.fsdecode(n)), self.key) for n in self._names]
+
     def _opened(self) -> HostDirectory:
         return HostDirectory.opened(self._tree, os.open(_NAME, _OPEN, dir_fd=self._work_fd))
 

@@ -15,7 +15,13 @@ from overlayfs_py.layers.xattrs import find_metacopy
 from overlayfs_py.union import volume_nodes
 from overlayfs_py.union.lowers import find_lower, index_of
 from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node
-from overlayfs_py.union.origins import is_known_as, number_of_copy, read_origin
+from overlayfs_py.union.origins import (
+    is_known_as,
+    number_in_kept,
+    number_of_copy,
+    number_of_merged,
+    read_origin,
+)
 from overlayfs_py.union.search import directories_below, find_data
 
 if TYPE_CHECKING:
@@ -73,6 +79,8 @@ def look(state: State, parent: DirectoryNode, name: bytes) -> Seen | None:
     sighting = find_lower(parent, name)
     if sighting is None:
         return None
+    if state.kept.holds(parent.lowers[sighting.at].position):
+        return _look_in_kept(state, parent, name, sighting)
     if sighting.attributes.nlink > 1 and not stat.S_ISDIR(sighting.attributes.mode):
         if state.copies is None:
             copied = _copied_by_another_name(state, parent, name, sighting)
@@ -139,7 +147,8 @@ def _upper_file(
 ) -> FileNode:
     below = None
     if state.follows_metacopies and stat.S_ISREG(found.mode):
-        below = _data_below(state, parent, HostFile(parent.require_upper(), name), name, -1)
+        file_there = HostFile(parent.require_upper(), name)
+        below = _data_below(state, parent, file_there, name, state.above)
     file = FileNode(found, parent, name, below=below, own=own, is_copy=origin is not None)
     if origin is not None and origin.entry is not None:
         state.keep_index(file, origin.entry)
@@ -164,9 +173,9 @@ def _upper_directory(state: State, parent: DirectoryNode, name: bytes, found: At
     # layer; a redirect leads there all the same.
     by_name = marks.redirect is None and bool(parent.lowers)
     merges = not (by_name and parent.require_upper().deletes(name))
-    lowers = directories_below(state, parent, name, -1, marks) if merges else ()
-    if number == own and lowers and state.table.find(lowers[0].ino) is None:
-        wanted = lowers[0].ino
+    lowers = directories_below(state, parent, name, state.above, marks) if merges else ()
+    wanted = number_of_merged(state, lowers) if lowers else own
+    if number == own != wanted and state.table.find(wanted) is None:
         if state.table.is_taken(wanted):
             wanted = state.table.substitute_taken(wanted)
         number = state.table.origins[own] = wanted
@@ -195,7 +204,7 @@ def _copied_by_another_name(
     if not isinstance(node, FileNode):
         below = None
         if state.follows_metacopies and stat.S_ISREG(copy.mode):
-            below = _data_below(state, parent, entry, name, -1)
+            below = _data_below(state, parent, entry, name, state.above)
         copy = copy._replace(ino=number)
         node = FileNode(copy, parent, name, below=below, own=own, is_copy=upper.takes_xattrs)
     state.table.add_name(node, parent, name)
@@ -229,11 +238,14 @@ def _copied_in_top_layer(
     return Seen(FileNode(copy, parent, name, lower=entry, below=below), copy, in_upper=False)
 
 
-def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting) -> Node:
+def _lower_node(
+    state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting, own: int = 0
+) -> Node:
+    """Return the node of what a layer shows; `own` is the inode's number in an upper of before."""
     found = sighting.attributes
     backing = parent.lowers[sighting.at]
     node = state.table.find(found.ino)
-    if node is not None and not _lies_there(node, parent, name, found):
+    if node is not None and not _lies_there(node, parent, name, found, own):
         found = found._replace(ino=state.table.substitute((parent.ino, name)))
     elif node is None and state.table.is_taken(found.ino):
         found = found._replace(ino=state.table.substitute_taken(found.ino))
@@ -245,16 +257,54 @@ def _lower_node(state: State, parent: DirectoryNode, name: bytes, sighting: Lowe
         below = None
         if state.follows_metacopies and stat.S_ISREG(found.mode):
             below = _data_below(state, parent, file, name, backing.position)
-        return FileNode(found, parent, name, lower=file, below=below)
+        return FileNode(found, parent, name, lower=file, below=below, own=own)
     directory = backing.directory.directory(name, found.ino)
     top = backing.position
     merged: tuple[Backing, ...] = ()
-    if top < len(state.roots) - 1:
+    if top < state.bottom:
         merged = directories_below(state, parent, name, top, directory.marks())
     return DirectoryNode(found.ino, parent, name, None, (Backing(top, directory), *merged))
 
 
-def _lies_there(node: Node, parent: DirectoryNode, name: bytes, found: Attributes) -> bool:
+def _look_in_kept(
+    state: State, parent: DirectoryNode, name: bytes, sighting: LowerSighting
+) -> Seen:
+    """Return what shows from an upper of before, by the number that it had there."""
+    found, backing = sighting.attributes, parent.lowers[sighting.at]
+    own = found.ino
+    if stat.S_ISDIR(found.mode):
+        return _kept_directory(state, parent, name, backing, found)
+    number = number_in_kept(state, backing.directory, name, own)
+    sighting = sighting._replace(attributes=found._replace(ino=number))
+    if found.nlink > 1:
+        copied = _copied_by_another_name(state, parent, name, sighting)
+        if copied is not None:
+            return copied
+    node = _lower_node(state, parent, name, sighting, own=own)
+    return Seen(node, sighting.attributes, in_upper=False)
+
+
+def _kept_directory(
+    state: State, parent: DirectoryNode, name: bytes, backing: Backing, found: Attributes
+) -> Seen:
+    top = backing.position
+    directory = backing.directory.directory(name, found.ino)
+    merged = directories_below(state, parent, name, top, directory.marks())
+    lowers = (Backing(top, directory, found.ino), *merged)
+    number = number_of_merged(state, lowers)
+    node = state.table.find(number)
+    if node is not None and not _lies_there(node, parent, name, found):
+        number = state.table.substitute((parent.ino, name))
+    elif node is None and state.table.is_taken(number):
+        number = state.table.substitute_taken(number)
+    found = found._replace(ino=number)
+    known = _known(state, parent, name, found)
+    return Seen(known or DirectoryNode(number, parent, name, None, lowers), found, in_upper=False)
+
+
+def _lies_there(
+    node: Node, parent: DirectoryNode, name: bytes, found: Attributes, own: int = 0
+) -> bool:
     """Whether a known node is what a layer shows under a name, and not just of that number.
 
     Redirects may lead to one directory twice, and a copy may say it is of what it is not.
@@ -262,7 +312,7 @@ def _lies_there(node: Node, parent: DirectoryNode, name: bytes, found: Attribute
     if node.type != stat.S_IFMT(found.mode):
         return False
     if isinstance(node, FileNode):
-        return node.lower is not None
+        return node.lower is not None and node.own == own
     return node.parent is parent and node.name == name
 
 

@@ -106,6 +106,10 @@ class ParkedFile(HostFile):
         """Whether no name outside the stage leads to it."""
         return self.status().st_nlink == 1
 
+    def move(self, upper: Upper, staged: bytes) -> None:
+        """Take note that it lies on another stage now."""
+        self._upper, self.parent, self.tree, self.name = upper, upper.stage, upper.tree, staged
+
     def close(self) -> None:
         """Take the name away; the file is gone where it was the last."""
         self._upper.discard(self.name)

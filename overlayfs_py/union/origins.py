@@ -17,10 +17,12 @@ from overlayfs_py.syscalls import xattrs
 from overlayfs_py.union.nodes import FileNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from overlayfs_py.layers.interface import LayerDirectory, LayerFile
+    from overlayfs_py.layers.origin import OriginHandle
     from overlayfs_py.union.index import IndexEntry
-    from overlayfs_py.union.nodes import DirectoryNode, Node
+    from overlayfs_py.union.nodes import Backing, DirectoryNode, Node
     from overlayfs_py.union.state import State
 
 
@@ -47,9 +49,48 @@ def read_origin(state: State, parent: DirectoryNode, name: bytes, own: int) -> C
     if handle is None:
         return Copied(None, entry)
     if entry is not None:
-        links = (layer.links_behind(handle) for layer in state.layers)
+        links = (layer.links_behind(handle) for layer in state.all_layers)
         entry.read_count(_first(links))
-    return Copied(_first(layer.number_behind(handle) for layer in state.layers), entry)
+    number = _number_behind(state, handle)
+    return Copied(None if number is None else state.table.origins.get(number, number), entry)
+
+
+def _number_behind(state: State, handle: OriginHandle) -> int | None:
+    return _first(layer.number_behind(handle) for layer in state.all_layers)
+
+
+def number_in_kept(state: State, directory: LayerDirectory, name: bytes, own: int) -> int:
+    """Return the number of a file that was in an upper, and is in a layer now.
+
+    That is the number of what it is a copy of, as before; `own` is its inode's.
+    """
+    known = state.table.origins.get(own)
+    if known is not None:
+        return known
+    value = told_origin(directory.file(name), state)
+    handle = parse_origin(value) if value else None
+    number = None if handle is None else _number_behind(state, handle)
+    if number is None:
+        return own
+    number = state.table.origins[own] = state.table.origins.get(number, number)
+    return number
+
+
+def told_origin(file: LayerFile, state: State) -> bytes | None:
+    """What a file that was in an upper says it is a copy of, as it lies on disk."""
+    return find_xattr(file, state.require_upper().prefix + b"origin")
+
+
+def number_of_merged(state: State, lowers: Sequence[Backing]) -> int:
+    """Return the number of a directory that merges: that of the topmost layer of the image's.
+
+    Of one that lies in uppers of before alone, that of the lowest.
+    """
+    known = state.table.origins.get(lowers[0].ino)
+    if known is not None and state.kept.holds(lowers[0].position):
+        return known
+    of_image = (backing.ino for backing in lowers if not state.kept.holds(backing.position))
+    return next(of_image, lowers[-1].ino)
 
 
 def _first(found: Iterable[int | None]) -> int | None:

@@ -1,18 +1,22 @@
-"""Back to what the layers show, in a union that is in use: another upper under the same nodes.
+"""Back to what layers show, in a union that is in use: another upper under the same nodes.
 
-Plan: what lies in a layer is the same before and after, and so is a directory of the layers. Its
-node goes on, whoever has it open. Whatever had its inode in the old upper is gone: requests that
-name it get ESTALE, and nothing else gets its number as long as somebody may refer to it. So a
-process never writes into the new state what it has read in the old one.
+Other uppers of before may lie under that one, too: a snapshot, which nothing above it is kept of.
+
+Plan: what lies in a layer that stays is the same before and after, and so is a directory of such
+layers. Its node goes on, whoever has it open. Whatever had its inode in the old upper, or in a
+layer that goes, is gone: requests that name it get ESTALE, and nothing else gets its number as long
+as somebody may refer to it. So a process never writes into the new state what it has read in the
+old one.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.layers.marks import WHITEOUT_PREFIX
+from overlayfs_py.layers.host import HostObject
 from overlayfs_py.union import metadata
 from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.creation import create
@@ -22,10 +26,12 @@ from overlayfs_py.union.values import Creator
 from overlayfs_py.union.write_access import make_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
 
+    from overlayfs_py.layers.host import HostTree
+    from overlayfs_py.layers.interface import LayerDirectory
     from overlayfs_py.layers.values import Attributes
-    from overlayfs_py.union.nodes import Node
+    from overlayfs_py.union.nodes import Backing, Node
     from overlayfs_py.union.state import State
 
 
@@ -41,35 +47,55 @@ class _Known(NamedTuple):
     """What there was before."""
 
     children: dict[DirectoryNode, list[tuple[bytes, Node]]]
-    changed: dict[DirectoryNode, set[bytes]]  # the names in each directory's old upper
+    changed: dict[DirectoryNode, set[bytes]]  # the names in what is over each directory, or was
     kept: dict[Node, Attributes]  # places of mounts, which have to go on
     with_removed_links: set[int]
+    numbers: dict[int, int]  # of what goes on in uppers of before, by the inodes' own
 
 
-def reset(state: State, upper: bytes, work: bytes, kept: Collection[bytes]) -> Changed:
+class _Layers(NamedTuple):
+    """What becomes of the uppers of before."""
+
+    stay: int  # how many of the lowest
+    staying: frozenset[HostTree]
+    gone: frozenset[HostTree]
+    new: list[tuple[bytes, HostTree]]  # by name, lowest first
+
+
+def reset(
+    state: State,
+    upper: bytes,
+    work: bytes,
+    kept: Collection[bytes],
+    layers: Sequence[bytes] | None = None,
+) -> Changed:
     """Go on with an empty upper.
 
     `kept` are absolute paths of files and directories, of mount points for example: one that is
     gone with the old upper is made anew, empty, and is the same as before for those who use it.
+    `layers` are the uppers of before that are below it from now on, topmost first, known by the
+    last components of their paths; None for those that there are.
 
     Raises:
         OSError: the new upper cannot be used; nothing has changed then.
         RuntimeError: a layer cannot be read; the union must not be used any more.
     """
     nodes = list(state.table)
-    kept_nodes = _kept_nodes(state, nodes, kept) | {state.root}
-    known = _Known(
-        _children_of(nodes),
-        {
-            node: _names_in_upper(node, is_kept=node in kept_nodes)
-            for node in nodes
-            if isinstance(node, DirectoryNode) and node.cacheable and node.upper is not None
-        },
-        {node: metadata.attributes(state, node) for node in kept_nodes},
-        set(state.removed_links),
-    )
-    state.exchange_upper(upper, work, lambda: _let_go_of_upper(state, nodes))
+    following = state.open_next_upper(upper, work)
+    with ExitStack() as undo:
+        undo.push(following.undo)
+        plan = _plan(state, layers, undo)
+        known = _what_is_known(state, nodes, _kept_nodes(state, nodes, kept) | {state.root}, plan)
+        undo.pop_all()
+    _let_go_of_upper(state, nodes, plan)
+    state.close_upper()
+    state.kept.exchange(plan.stay, plan.new)
+    state.removed_links.clear()
+    root_before = state.root.lowers
+    state.go_over(following)
     state.table.begin_anew(state.root)
+    state.table.origins.update(known.numbers)
+    known.changed[state.root] |= _names_between(root_before, state.root.lowers)
     try:
         _Resetting(state, known).settle(nodes)
     except OSError as error:
@@ -79,12 +105,76 @@ def reset(state: State, upper: bytes, work: bytes, kept: Collection[bytes]) -> C
     return _changed(state, known, nodes)
 
 
-def _names_in_upper(directory: DirectoryNode, *, is_kept: bool) -> set[bytes]:
-    if not directory.lowers and not is_kept:
+def _plan(state: State, layers: Sequence[bytes] | None, undo: ExitStack) -> _Layers:
+    """Open the layers that are not there yet."""
+    trees = state.kept.trees
+    if layers is None:
+        return _Layers(len(trees), frozenset(trees), frozenset(), [])
+    stay = state.kept.shared_with([os.path.basename(path) for path in layers])
+    new: list[tuple[bytes, HostTree]] = []
+    for path in reversed(layers[: len(layers) - stay]):
+        tree = state.open_kept(path)
+        undo.callback(tree.close)
+        new.append((os.path.basename(path), tree))
+    gone = len(trees) - stay
+    return _Layers(stay, frozenset(trees[gone:]), frozenset(trees[:gone]), new)
+
+
+def _what_is_known(state: State, nodes: list[Node], kept_nodes: set[Node], plan: _Layers) -> _Known:
+    directories = [node for node in nodes if isinstance(node, DirectoryNode) and node.cacheable]
+    changed = {
+        node: _names_above(node, plan, is_kept=node in kept_nodes)
+        for node in directories
+        if node.upper is not None or any(_is_in(each.directory, plan.gone) for each in node.lowers)
+    }
+    changed.setdefault(state.root, set())
+    numbers = {
+        node.own: node.ino
+        for node in nodes
+        if isinstance(node, FileNode) and node.lower and _is_in(node.lower, plan.staying)
+    }
+    for node in directories:
+        for each in node.lowers:
+            if _is_in(each.directory, plan.staying):
+                numbers[each.ino] = node.ino
+                break
+    return _Known(
+        _children_of(nodes),
+        changed,
+        {node: metadata.attributes(state, node) for node in kept_nodes},
+        set(state.removed_links),
+        numbers,
+    )
+
+
+def _is_in(place: object, trees: frozenset[HostTree]) -> bool:
+    return isinstance(place, HostObject) and place.tree in trees
+
+
+def _names_above(directory: DirectoryNode, plan: _Layers, *, is_kept: bool) -> set[bytes]:
+    """The names in what is over the part of a directory that stays."""
+    gone = [each.directory for each in directory.lowers if _is_in(each.directory, plan.gone)]
+    if len(gone) == len(directory.lowers) and not is_kept:
         return set()  # it goes as a whole
-    listed = set(map(os.fsencode, os.listdir(directory.require_upper().fd())))
-    twins = [name for name in listed if name.startswith(WHITEOUT_PREFIX)]
-    return listed.union(name.removeprefix(WHITEOUT_PREFIX) for name in twins)
+    upper = [] if directory.upper is None else [directory.upper]
+    return set().union(*(_names_in(each) for each in [*upper, *gone]))
+
+
+def _names_between(before: Iterable[Backing], after: Iterable[Backing]) -> set[bytes]:
+    """The names in directories that are in one stack and not in another."""
+    old = {_identity(each): each.directory for each in before}
+    new = {_identity(each): each.directory for each in after}
+    differing = [old.get(key) or new[key] for key in old.keys() ^ new.keys()]
+    return set().union(*map(_names_in, differing))
+
+
+def _identity(backing: Backing) -> tuple[int, int]:
+    return backing.position, backing.ino
+
+
+def _names_in(directory: LayerDirectory) -> set[bytes]:
+    """The names that a directory shows or deletes."""
+    return {entry.name for entry in directory.entries()}
 
 
 def _children_of(nodes: Iterable[Node]) -> dict[DirectoryNode, list[tuple[bytes, Node]]]:
@@ -114,7 +204,8 @@ def _kept_nodes(state: State, nodes: Iterable[Node], kept: Iterable[bytes]) -> s
     return found
 
 
-def _let_go_of_upper(state: State, nodes: Iterable[Node]) -> None:
+def _let_go_of_upper(state: State, nodes: Iterable[Node], plan: _Layers) -> None:
+    """Close what nodes have open in the upper, and in layers that go; they are in neither then."""
     for node in nodes:
         if not node.cacheable:
             continue
@@ -122,9 +213,13 @@ def _let_go_of_upper(state: State, nodes: Iterable[Node]) -> None:
             if node.upper is not None:
                 state.let_go_node(node)
                 node.upper = None
-        elif isinstance(node, FileNode) and node.lower is None:
+            if any(_is_in(each.directory, plan.gone) for each in node.lowers):
+                stay = (each for each in node.lowers if not _is_in(each.directory, plan.gone))
+                node.lowers, node.lower_index = tuple(stay), None
+        elif isinstance(node, FileNode) and (node.lower is None or _is_in(node.lower, plan.gone)):
             state.let_go_node(node)
-            node.held = node.index = None
+            node.lower = node.held = node.index = None
+    state.directories.drop_where(lambda owner: _is_in(owner, plan.gone))
 
 
 class _Resetting:
@@ -200,11 +295,11 @@ class _Resetting:
 
     def _take_over(self, node: DirectoryNode, now: DirectoryNode) -> None:
         node.upper, node.impure = now.upper, now.impure
-        if [(each.position, each.ino) for each in node.lowers] != [
-            (each.position, each.ino) for each in now.lowers
-        ]:
+        if list(map(_identity, node.lowers)) != list(map(_identity, now.lowers)):
+            names = _names_between(node.lowers, now.lowers)
             node.lowers, node.lower_index = now.lowers, None
-            self._known.changed.setdefault(node, set())  # so that what is below is looked at
+            # So that what is below is looked at, too.
+            self._known.changed.setdefault(node, set()).update(names)
 
     def _make_anew(self, parent: DirectoryNode, name: bytes, node: Node) -> None:
         """Let a node be what now has its name: what there is, or something new and empty."""

@@ -15,7 +15,7 @@ from overlayfs_py.union.lowers import index_of, sight
 from overlayfs_py.union.nodes import Backing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from overlayfs_py.layers.interface import LayerDirectory, LayerFile
     from overlayfs_py.layers.values import Finding, Marks, Metacopy
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def directories_below(
     state: State, parent: DirectoryNode, name: bytes, top: int, marks: Marks
 ) -> tuple[Backing, ...]:
-    """The lower directories that merge under a directory seen at position `top` (-1: the upper).
+    """The lower directories that merge under a directory seen at position `top`.
 
     `marks` are that topmost directory's own; each one found may redirect or end the search.
     """
@@ -46,7 +46,7 @@ def directories_below(
             break
         below.append(directory)
         top = directory.position
-        if top == len(roots) - 1:
+        if top == state.bottom:
             break
         marks = directory.directory.marks()
     return tuple(below)
@@ -65,7 +65,7 @@ def _require_nothing_below(parent: DirectoryNode, name: bytes, top: int) -> None
 def find_data(
     state: State, parent: DirectoryNode, name: bytes, top: int, metacopy: Metacopy
 ) -> LayerFile | None:
-    """The file that has the data of a metacopy seen at position `top` (-1: the upper).
+    """The file that has the data of a metacopy seen at position `top`.
 
     More metacopies may be on the way. Layers for data only are reached by an absolute redirect,
     and they alone without `metacopy=on`. Source: ovl_lookup_data_layers beside it.
@@ -118,7 +118,7 @@ class _Search:
 
     def __init__(
         self,
-        roots: Sequence[LayerDirectory],
+        roots: Mapping[int, LayerDirectory],
         parent: DirectoryNode,
         name: bytes,
         *,
@@ -174,8 +174,10 @@ class _Search:
         return None
 
     def _next_by_path(self, position: int) -> _Found | None:
-        for below in range(position + 1, len(self._roots)):
-            found = self._walk(Backing(below, self._roots[below]))
+        for below, root in self._roots.items():
+            if below <= position:
+                continue
+            found = self._walk(Backing(below, root))
             if found is not Absence.MISSING:
                 return found
             if self.ends:

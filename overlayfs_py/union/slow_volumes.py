@@ -28,7 +28,7 @@ class SlowState(State):
     def __init__(self, around: State, volume: Volume) -> None:
         self._begin(around.spec._replace(lower=(), data_only=(), upper=None, work=None, volumes=()))
         self.upper = None
-        self.roots = self.data_roots = ()
+        self.roots, self.data_roots = {}, ()
         self.follows_metacopies = False
         self.mark_names = around.mark_names
         self.numbering = around.numbering

@@ -17,13 +17,14 @@ from overlayfs_py.layers.numbering import Numbering
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 from overlayfs_py.layers.ownership import is_ours_alone
-from overlayfs_py.layers.root import open_volume_root, reopen_in_one_clone
+from overlayfs_py.layers.root import clone_around, open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.volume import VolumeTree
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls.credentials import has_trusted_xattrs, in_initial_user_namespace
 from overlayfs_py.union import inodes, volume_nodes
 from overlayfs_py.union.index import Index
+from overlayfs_py.union.kept_layers import KeptLayers
 from overlayfs_py.union.nameless import Nameless, ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode, Node
 from overlayfs_py.union.overlaps import about, require_apart
@@ -34,11 +35,12 @@ from overlayfs_py.union.values import path_of
 from overlayfs_py.union.volume_nodes import VolumeFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import Layer, LayerDirectory, LayerFile, Reader
     from overlayfs_py.layers.marks import MarkNames
+    from overlayfs_py.layers.root import MountClone
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.acting import Caller
     from overlayfs_py.union.index import IndexEntry
@@ -55,6 +57,14 @@ class RemovedLinks(NamedTuple):
 
     links: int
     ctime_ns: int
+
+
+class NextUpper(NamedTuple):
+    """An upper that a union is to go on with."""
+
+    spec: StackSpec
+    upper: Upper
+    undo: ExitStack  # closes it
 
 
 class State:
@@ -74,11 +84,15 @@ class State:
             roots = len(spec.lower) + len(spec.data_only) + len(spec.volumes)
             require_room(roots, writable=spec.upper is not None)
             require_apart(spec)
+            undo.callback(self._close_clone)
             self._upper_undo = ExitStack()
             undo.callback(lambda: self._upper_undo.close())
+            undo.callback(self.kept.close)
             self.upper, self._upper_undo = self._open_upper(spec)
             self.mark_names = self._choose_marks()
-            self.roots = self._open_layers()
+            # By position, topmost first.
+            self.roots: dict[int, LayerDirectory] = dict(enumerate(self._open_layers()))
+            self.bottom = len(self.roots) - 1
             self.copies = self._open_copies(spec)
             self.data_roots = self._open_data_layers()
             self.numbering.close()
@@ -102,7 +116,9 @@ class State:
         # By the index of a tree: the states of slow volumes, which others than us must ask.
         self.slow: dict[int, SlowState] = {}
         self.removed_links: dict[int, RemovedLinks] = {}  # by inode number
-        self.layers: list[Layer] = []
+        self.layers: list[Layer] = []  # but for those in `kept`
+        self.kept = KeptLayers(spec.kept)
+        self._clone: MountClone | None = None  # in which all uppers are opened
         # Told of every directory whose st_ctime has changed though nobody asked for a change of it.
         self.on_unseen_change: Callable[[Node], None] = _ignore
         # Told of every file that is opened for its data.
@@ -146,6 +162,16 @@ class State:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         return self.upper
 
+    @property
+    def above(self) -> int:
+        """Where the upper is: the position above that of the topmost layer."""
+        return self.kept.top - 1
+
+    @property
+    def all_layers(self) -> list[Layer]:
+        """Every layer, topmost first."""
+        return [*self.kept.trees, *self.layers]
+
     # Opening.
 
     def _open_upper(self, spec: StackSpec) -> tuple[Upper | None, ExitStack]:
@@ -159,7 +185,7 @@ class State:
         assert spec.upper is not None
         if spec.work is None:
             raise OSError(errno.EINVAL, "an upperdir needs a workdir on the same filesystem")
-        upper_fd, work_fd = _open_upper_directories(spec.upper, spec.work)
+        upper_fd, work_fd = self._open_upper_directories(spec.upper, spec.work)
         override = OVERRIDE_XATTRS.get(spec.xattr_permissions)
         filesystem = self.numbering.filesystem(upper_fd, os.fstat(upper_fd).st_dev)
         tree = HostTree(
@@ -178,18 +204,35 @@ class State:
         except OSError:
             os.close(work_fd)
             raise
-        undo.callback(upper.close)
+        undo.callback(upper.close_workdir)
         if override is not None and find_xattr(tree.root, override) is None:
             # Its root says how to read it, should it become a layer.
             real = tree.root.status()
             inodes.store_override(tree.root, real.st_uid, real.st_gid, real.st_mode, 0)
         return upper
 
-    def exchange_upper(self, upper: bytes, work: bytes, forget: Callable[[], None]) -> None:
-        """Go on with another upper; nodes are the caller's, who lets `forget` close what they use.
+    def _open_upper_directories(self, upper: bytes, work: bytes) -> list[int]:
+        opened = [_open_directory("upperdir", upper)]
+        try:
+            opened.append(_open_directory("workdir", work))
+        except OSError:
+            os.close(opened[0])
+            raise
+        paths = [upper, work]
+        if self._clone is not None:
+            return self._clone.reopen(opened, paths)
+        self._clone = clone_around(paths)
+        return opened if self._clone is None else self._clone.reopen(opened, paths)
+
+    def _close_clone(self) -> None:
+        if self._clone is not None:
+            self._clone.close()
+
+    def open_next_upper(self, upper: bytes, work: bytes) -> NextUpper:
+        """Open another upper, on the filesystem of the one in use, for `go_over`.
 
         Raises:
-            OSError: the new one cannot be used; the old one is still there.
+            OSError: it cannot be used.
         """
         spec = self.spec._replace(upper=upper, work=work)
         before = self.require_upper().tree
@@ -200,14 +243,37 @@ class State:
         ):
             undo.close()
             raise OSError(errno.EXDEV, "not on the filesystem of the upper before", upper)
-        forget()
+        return NextUpper(spec, new, undo)
+
+    def close_upper(self) -> None:
+        """Close the upper, which is to be exchanged; what nodes have open is the caller's."""
         self._upper_undo.close()
-        self.spec, self.upper, self._upper_undo = spec, new, undo
+
+    def go_over(self, following: NextUpper) -> None:
+        """Go on with another upper; nodes are the caller's, but for the root."""
+        self.spec, self.upper, self._upper_undo = following
         self._stated = None
-        self.removed_links.clear()
-        self.root.upper = new.tree.root
+        self.roots = {
+            **dict(zip(self.kept.positions, (tree.root for tree in self.kept.trees), strict=True)),
+            **{at: root for at, root in self.roots.items() if not self.kept.holds(at)},
+        }
+        self.root.upper = following.upper.tree.root
         self.root.lowers = tuple(_until_opaque(self.roots))
+        self.root.lower_index = None
         self.root.impure = False
+
+    def open_kept(self, path: bytes) -> HostTree:
+        """Open an upper of before as a layer; the caller closes it, or lets `kept` have it."""
+        tree = open_directory_layer(
+            self.numbering,
+            path,
+            self.spec.ids,
+            self.directories,
+            mark_names=self.mark_names,
+            overrides=False,
+        )
+        tree.is_others = False
+        return tree
 
     def _choose_marks(self) -> MarkNames:
         """The marks that layers are read by: those that the upper gets."""
@@ -243,6 +309,11 @@ class State:
 
     def _open_layer(self, position: int) -> Layer:
         path = self.spec.lower[position]
+        if self.kept.holds(position):
+            with about("lowerdir", path):
+                kept = self.open_kept(path)
+            self.kept.append(os.path.basename(path), position, kept)
+            return kept
         with about("lowerdir", path):
             if os.path.isdir(path):
                 layer: Layer = self._open_directory_layer(path)
@@ -408,24 +479,14 @@ def _ignore(_: Node) -> None:
     return
 
 
-def _until_opaque(roots: Sequence[LayerDirectory]) -> list[Backing]:
+def _until_opaque(roots: Mapping[int, LayerDirectory]) -> list[Backing]:
     """A layer whose root is opaque hides the layers below it."""
     lowers = []
-    for position, root in enumerate(roots):
+    for position, root in roots.items():
         lowers.append(Backing(position, root))
-        if position < len(roots) - 1 and root.marks().opaque:
+        if len(lowers) < len(roots) and root.marks().opaque:
             break
     return lowers
-
-
-def _open_upper_directories(upper: bytes, work: bytes) -> list[int]:
-    opened = [_open_directory("upperdir", upper)]
-    try:
-        opened.append(_open_directory("workdir", work))
-    except OSError:
-        os.close(opened[0])
-        raise
-    return reopen_in_one_clone(opened, [upper, work])
 
 
 def _open_directory(option: str, path: bytes) -> int:

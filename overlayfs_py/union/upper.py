@@ -155,7 +155,20 @@ class Upper:
         """The workdir's descriptor, still this object's."""
         return self._work_fd
 
-    def close(self) -> None:
+    def hand_on_stage(self, other: Upper) -> dict[bytes, bytes]:
+        """Move what lies on the stage to another's; returns what each is called there by its name.
+
+        Both lie in one mount.
+        """
+        moved: dict[bytes, bytes] = {}
+        for name in map(os.fsencode, os.listdir(self.stage.fd())):
+            if name != _SHARED_WHITEOUT:
+                moved[name] = other.new_name()
+                files.rename(self.stage.fd(), name, other.stage.fd(), moved[name], 0)
+        other.kept |= {moved[name] for name in self.kept}
+        return moved
+
+    def close_workdir(self) -> None:
         """Leave the workdir as it was found and let others use it."""
         for name in os.listdir(self.stage.fd()):
             remove_tree(self.stage.fd(), os.fsencode(name))

@@ -110,6 +110,9 @@ class StackSpec(NamedTuple):
     lower: tuple[bytes, ...]
     # Layers of which nothing shows by its name: metacopies above lead there, by absolute redirects.
     data_only: tuple[bytes, ...] = ()
+    # How many of `lower`, from the top, were this stack's upper once: a copy that lies in one of
+    # them keeps the number that it had.
+    kept: int = 0
     upper: bytes | None = None
     work: bytes | None = None
     volumes: tuple[Volume, ...] = ()
