@@ -1,8 +1,9 @@
 """The door of a mount's daemon, at which its owner asks for an empty upper under a mount in use.
 
-One request at a time, each a packet of JSON: {"do": "reset", "upper": PATH, "work": PATH, "kept":
-[PATH...]}. The answer, {} or {"error": TEXT}, comes once the kernel has forgotten what is not true
-any more.
+One request at a time, each a packet of JSON: {"do": "snapshot", "upper": PATH, "work": PATH,
+"name": NAME} lets what shows stay, {"do": "reset", "upper": PATH, "work": PATH, "kept": [PATH...],
+"layers": [PATH...] or null} takes it away. The answer, {} or {"error": TEXT}, comes once the kernel
+has forgotten what is not true any more.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from typing import TYPE_CHECKING
 import trio
 
 # Here, since a request loads no module, nor does one at the door.
+from overlayfs_py.drivers.slices import Slices
 from overlayfs_py.errors import describe
 from overlayfs_py.syscalls import files
-from overlayfs_py.union import resetting  # noqa: F401
+from overlayfs_py.union import resetting, snapshots  # noqa: F401
+from overlayfs_py.union.resetting import Changed
 from overlayfs_py.wire import replies
 from overlayfs_py.wire.protocol import ROOT_ID
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from overlayfs_py.drivers.direct_driver import Server
-    from overlayfs_py.union.core import Node
-    from overlayfs_py.union.resetting import Changed
+    from overlayfs_py.union.core import Node, Union
 
 _LARGEST = 1 << 20  # bytes of a request: thousands of mount points
 # Guesses: what is under way is a copy-up of a large file or an fsync; somebody waits meanwhile.
@@ -55,17 +59,38 @@ async def heed(server: Server, fd: int, target: bytes) -> None:
 
 async def _do(server: Server, target: bytes, request: dict[str, object]) -> None:
     match request:
-        case {"do": "reset", "upper": str(upper), "work": str(work), "kept": list(kept)}:
+        case {
+            "do": "reset",
+            "upper": str(upper),
+            "work": str(work),
+            "kept": list(kept),
+            "layers": list() | None as layers,
+        }:
             paths = [os.fsencode(path) for path in kept]
-            # What is dirty in a mapping belongs to the state before, even where nothing of the file
-            # has been written yet: it would be copied up after the change.
-            await trio.to_thread.run_sync(files.sync_filesystem, target)
-            await _reset(server, os.fsencode(upper), os.fsencode(work), paths)
+            below = None if layers is None else [os.fsencode(path) for path in layers]
+            await _come_to_rest(server, target)
+            await _change(
+                server,
+                lambda: server.union.reset(os.fsencode(upper), os.fsencode(work), paths, below),
+            )
+        case {"do": "snapshot", "upper": str(upper), "work": str(work), "name": str(name)}:
+            await Slices().run(server.union.completing_links())
+            await _come_to_rest(server, target)
+            await _change(server, lambda: _snapshot(server.union, upper, work, name))
         case _:
             raise OSError("no such request")
 
 
-async def _reset(server: Server, upper: bytes, work: bytes, kept: list[bytes]) -> None:
+def _snapshot(union: Union, upper: str, work: str, name: str) -> Changed:
+    linked = union.snapshot(os.fsencode(upper), os.fsencode(work), os.fsencode(name))
+    return Changed([], [], linked)
+
+
+async def _come_to_rest(server: Server, target: bytes) -> None:
+    """Wait until nothing is under way but requests that are answered at once."""
+    # What is dirty in a mapping belongs to the state before, even where nothing of the file has
+    # been written yet: it would be copied up after the change.
+    await trio.to_thread.run_sync(files.sync_filesystem, target)
     with trio.move_on_after(_PATIENCE_S):
         # A loop that takes no requests meanwhile would stop what is under way: some of it waits for
         # the kernel to write back.
@@ -73,10 +98,13 @@ async def _reset(server: Server, upper: bytes, work: bytes, kept: list[bytes]) -
             await trio.sleep(_LOOK_AGAIN_S)
     if server.is_busy:
         raise OSError("files are being copied all the time")
+
+
+async def _change(server: Server, change: Callable[[], Changed]) -> None:
     if server.tasks is None:
         return  # the mount is gone, and so will be the one who asks
     # From the last look on to here nobody else has run: it is atomic to all requests.
-    changed = server.union.reset(upper, work, kept)
+    changed = change()
     told = trio.Event()
 
     async def tell() -> None:

@@ -50,8 +50,8 @@ class Mount:
         fresh = self.stack.base / f"fresh{self._count}"
         for name in ("upper", "work"):
             (fresh / name).mkdir(parents=True)
-        upper, work = str(fresh / "upper"), str(fresh / "work")
-        answer = self.ask({"do": "reset", "upper": upper, "work": work, "kept": kept})
+        places = {name: str(fresh / name) for name in ("upper", "work")}
+        answer = self.ask({"do": "reset", **places, "kept": kept, "layers": None})
         assert answer == {}
 
 

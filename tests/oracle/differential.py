@@ -158,7 +158,7 @@ class Differential:
         with self._reporting("commit"):
             for side in self.sides:
                 side.unmount()
-            self._links |= _link_counts(self.tested.trees.upper)
+            self._links |= link_counts_in(self.tested.trees.upper)
             for side in self.sides:
                 side.trees = commit(side.trees)
             self._layers = self._layer_states()
@@ -256,7 +256,8 @@ class Differential:
         return Found(sides, lines, self.stack, self.steps)
 
 
-def _link_counts(tree: Path) -> set[int]:
+def link_counts_in(tree: Path) -> set[int]:
+    """The link counts of a tree's files, where more than one."""
     found = snapshot(tree, check_inodes=False).values()
     return {entry.nlink for entry in found if entry.nlink is not None and entry.nlink > 1}
 

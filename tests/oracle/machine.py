@@ -113,6 +113,7 @@ class Machine(RuleBasedStateMachine):
 
     right: Party
     tested: Party
+    pair_kind: type[Differential] = Differential
     namespace: bytes = TRUSTED
     compare_every: int = 1
     swap: bool = True
@@ -137,7 +138,7 @@ class Machine(RuleBasedStateMachine):
     def begin(self, stack: list[Layer]) -> None:
         if not self.layers_have_links:
             stack = [layer.without_links() for layer in stack]
-        self.pair = Differential(
+        self.pair = self.pair_kind(
             self.base,
             stack,
             self.right,

@@ -75,6 +75,7 @@ def run(
             tested=machine.tested,
             namespace=machine.namespace,
             metacopies=machine.metacopies,
+            pair_kind=machine.pair_kind,
         )
         raise shrink(found, again) from None
 

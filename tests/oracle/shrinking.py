@@ -36,12 +36,13 @@ def play(
     namespace: bytes,
     *,
     metacopies: bool = False,
+    pair_kind: type[Differential] = Differential,
 ) -> Found | None:
     """Run a script on fresh mounts; what it finds, if anything."""
     base = Path(tempfile.mkdtemp(prefix="oracle-"))
     base.chmod(0o755)
     try:
-        pair = Differential(base, stack, right, tested, namespace=namespace, metacopies=metacopies)
+        pair = pair_kind(base, stack, right, tested, namespace=namespace, metacopies=metacopies)
         try:
             for step in steps:
                 pair.repeat(step)

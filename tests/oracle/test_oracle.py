@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.oracle import parties, profiles
+from tests.oracle import live, parties, profiles
 from tests.oracle.four_users import compare
+from tests.oracle.layers import Dialect
 from tests.oracle.sides import Party
 from tests.oracle.trees import kernel_overlay
 from tests.system.unprivileged import device_for_everybody
@@ -46,6 +47,16 @@ def test_we_do_what_the_kernel_does_with_writes_collected(daemons: WarmDaemons) 
     ours = parties.our_driver(daemons, "direct", writeback=True)
 
     profiles.run(parties.machine(parties.kernel(), ours), part=4)
+
+
+@pytest.mark.parametrize("metacopy", [False, True])
+def test_snapshots_of_a_mount_in_use_are_what_the_kernel_makes_of_their_layers(
+    daemons: WarmDaemons, *, metacopy: bool
+) -> None:
+    kernel = parties.kernel(metacopy="on" if metacopy else "off")
+    ours = Party("live", live.WithDoor(daemons, metacopy=metacopy), Dialect.OURS, tidy=True)
+
+    profiles.run(live.live_machine(kernel, ours, metacopies=metacopy), part=3)
 
 
 @pytest.mark.parametrize("driver", ["direct", "pyfuse3"])

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.syscalls.mounts import mount, umount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from tests.oracle.warm import WarmDaemons
@@ -108,6 +109,19 @@ def kernel_overlay(**options: str) -> Mounter:
             unmount(trees.root)
 
     return mounted
+
+
+@contextmanager
+def kernel_overlay_of(lowers: Sequence[Path], root: Path) -> Iterator[None]:
+    """Kernel overlayfs over nothing but layers, topmost first; an empty one makes one of them."""
+    with tempfile.TemporaryDirectory(prefix="oracle-empty-") as empty:
+        lowerdir = ":".join(map(str, (*lowers, empty)))
+        data = f"lowerdir={lowerdir},redirect_dir=follow,index=off,metacopy=on,xino=auto"
+        _patiently(lambda: mount(b"overlay", os.fsencode(root), b"overlay", 0, data.encode()))
+        try:
+            yield
+        finally:
+            unmount(root)
 
 
 def ours(daemons: WarmDaemons, **options: object) -> Mounter:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Self
 from tests.support.lowers import as_served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from tests.oracle.trees import Trees
@@ -64,6 +65,8 @@ class WarmDaemons:
         metacopy: bool = False,
         writeback: bool = False,
         driver: str = "auto",
+        kept: Sequence[Path] = (),
+        door: socket.socket | None = None,
     ) -> Iterator[None]:
         """Serve `trees`; the caller unmounts before the end of the context, which then waits.
 
@@ -74,7 +77,11 @@ class WarmDaemons:
         with os.fdopen(reader, "rb", buffering=0) as pipe:
             try:
                 request = {
-                    "lower": [os.fsdecode(as_served(lower)) for lower in trees.lowers],
+                    "lower": [
+                        os.fsdecode(lower if lower in kept else as_served(lower))
+                        for lower in trees.lowers
+                    ],
+                    "kept": len(kept),
                     "upper": str(trees.upper),
                     "work": str(trees.work),
                     "target": str(trees.root),
@@ -83,7 +90,8 @@ class WarmDaemons:
                     "writeback": writeback,
                     "driver": driver,
                 }
-                socket.send_fds(self._socket, [json.dumps(request).encode()], [writer])
+                fds = [writer] if door is None else [writer, door.fileno()]
+                socket.send_fds(self._socket, [json.dumps(request).encode()], fds)
             finally:
                 os.close(writer)
             answer = _next(pipe.fileno())
@@ -116,13 +124,14 @@ def main() -> None:
     assert overlayfs_py.drivers.service
     requests = socket.socket(fileno=int(sys.argv[1]))
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 1)
+        message, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES, 2)
         if not message:
             return
         if os.fork() == 0:
             requests.close()
-            _serve(json.loads(message), descriptors[0])
-        os.close(descriptors[0])
+            _serve(json.loads(message), *descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
         _reap()
 
 
@@ -134,7 +143,7 @@ def _reap() -> None:
         return
 
 
-def _serve(request: dict[str, object], pipe: int) -> None:
+def _serve(request: dict[str, object], pipe: int, door: int | None = None) -> None:
     from overlayfs_py.drivers.mounting import MountPlan
     from overlayfs_py.drivers.service import serve
     from overlayfs_py.union.values import StackSpec
@@ -148,8 +157,13 @@ def _serve(request: dict[str, object], pipe: int) -> None:
                 work=os.fsencode(request["work"]),
                 redirect_dir=request["redirect_dir"],
                 metacopy=request["metacopy"],
+                kept=request["kept"],
             ),
-            MountPlan(target=os.fsencode(request["target"]), writeback=request["writeback"]),
+            MountPlan(
+                target=os.fsencode(request["target"]),
+                writeback=request["writeback"],
+                door_fd=door,
+            ),
             driver=request["driver"],
             on_ready=lambda: os.write(pipe, _READY),
         )
