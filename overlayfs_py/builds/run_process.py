@@ -37,6 +37,7 @@ from overlayfs_py.mounts import children, daemon
 from overlayfs_py.mounts.scratch import scratch_directory
 from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.mounts.uppers import throwaway_upper
+from overlayfs_py.store.stacks import Placed
 from overlayfs_py.syscalls import mounts, namespaces
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
 from overlayfs_py.transfer.made_layers import add_packed
@@ -185,7 +186,8 @@ class _Step:
     def commit(self, addition: Addition) -> Digest:
         """Make a layer of what the command has changed."""
         directory = Path(os.fsdecode(self._places.home))
-        with ContainerFiles(directory, self._spec.layers) as files:
+        placed = Placed(directory / "upper", ())
+        with ContainerFiles(directory, placed, self._spec.layers) as files:
             layer = add_packed(
                 addition,
                 lambda writer: pack_changes(

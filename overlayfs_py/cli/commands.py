@@ -20,6 +20,7 @@ _OF_CONTAINERS = {
         *("attach", "commit", "cp", "create", "diff", "export", "kill", "logs", "pause", "port"),
         *("ps", "rename", "reset", "restart", "rm", "run", "start", "stats", "stop", "top"),
         *("trace", "unpause", "wait"),
+        *("branch", "restore", "snapshot"),
     )
 } | {"exec": "exec_", "inspect": "image_inspect"}
 _MODULES = {

@@ -35,7 +35,13 @@ def command(root: Path | None, *, verbose: bool, as_json: bool) -> None:
     from overlayfs_py.image.columns import align
     from overlayfs_py.image.units import human_size
 
-    usage = open_store(root).usage()
+    store = open_store(root)
+    if store.containers.has_snapshots:
+        from overlayfs_py.containers import user_namespace
+
+        if not user_namespace.may_mount():
+            user_namespace.enter()  # where files of containers' users can be looked at
+    usage = store.usage()
     if as_json:
         click.echo(_json(usage))
         return
@@ -52,6 +58,7 @@ def command(root: Path | None, *, verbose: bool, as_json: bool) -> None:
 def _amounts(usage: Usage) -> Iterator[tuple[str, Amount]]:
     yield "Layers", usage.layers
     yield "Blobs", usage.blobs
+    yield "Snapshots", usage.snapshots
     yield "Downloads", usage.downloads
     yield "Leftovers", usage.leftovers
 

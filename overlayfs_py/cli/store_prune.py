@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _HELP = """Delete what no image needs: layers, unfinished downloads, what killed commands left.
 
+Of snapshots, too, what no container has any more.
+
 What `store fsck --repair` put into quarantine goes, too. No image goes; see `image prune`.
 
 \b
@@ -24,7 +26,9 @@ Examples:
 @click.command("prune", help=_HELP)
 @root_option
 def command(root: Path | None) -> None:
+    from overlayfs_py.containers import snapshots
     from overlayfs_py.image.units import human_size
 
-    removal = open_store(root).collect()
-    click.echo(f"Total reclaimed space: {human_size(removal.freed_bytes)}")
+    store = open_store(root)
+    freed = snapshots.collect(store) + store.collect().freed_bytes
+    click.echo(f"Total reclaimed space: {human_size(freed)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 SUMMARIES = {
     "attach": "Show what a running container writes.",
+    "branch": "Make a second container of a container's files.",
     "build": "Build an image from a Dockerfile, what has not changed from the cache.",
     "chroot": "Run a command in layers or an image; changes are thrown away.",
     "commit": "Make an image of a container and what it has changed.",
@@ -56,9 +57,14 @@ SUMMARIES = {
     "rename": "Give a container another name.",
     "reset": "Throw away what running containers have changed.",
     "restart": "Stop containers, and start them again.",
+    "restore": "Have a container's files be those of a snapshot again.",
     "rm": "Remove containers.",
     "run": "Make a container and run a command in it.",
     "save": "Write images to an archive.",
+    "snapshot": "Keep a container's files as they are now.",
+    "snapshot_ls": "List the snapshots of a container.",
+    "snapshot_rm": "Remove snapshots.",
+    "snapshot_take": "Keep a container's files as they are now.",
     "start": "Start containers.",
     "stats": "Show what containers use.",
     "stop": "Stop containers.",

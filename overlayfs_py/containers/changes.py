@@ -1,6 +1,8 @@
 """What a container has changed, in time proportional to the change: its upper alone is walked.
 
-Two views of the same files are compared: the image's layers, and the same with the upper above
+Of one with snapshots so are the uppers of before: all since the image counts.
+
+Two views of the same files are compared: the image's layers, and the same with the uppers above
 them, in which whiteouts, opaque directories, redirects of renamed ones and metacopies mean what
 they mean in a mount. Where a directory of the upper merges with the layers' own of that name, only
 its own names are looked at; any other one is compared name by name.
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
     from overlayfs_py.containers.image_files import ImageFile, Path
     from overlayfs_py.store.containers import ContainerRecord
     from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stacks import Placed
     from overlayfs_py.store.store import Store
     from overlayfs_py.union.nodes import Backing
 
+_TRIES = 3
 _COMPARED = ("mode", "uid", "gid", "rdev", "mtime_ns")
 
 _Pair = tuple["ImageFile | None", "ImageFile | None"]
@@ -59,29 +63,41 @@ def open_files(store: Store, record: ContainerRecord) -> Iterator[ContainerFiles
     with store.containers.use_layers(record) as layers:
         if not user_namespace.may_mount():
             user_namespace.enter()
-        directory = store.containers.directory(record.id)
-        with ContainerFiles(directory, layers.layers) as files:
+        with _opened(store, record, layers.layers) as files:
             yield files
+
+
+def _opened(store: Store, record: ContainerRecord, layers: Sequence[StoredLayer]) -> ContainerFiles:
+    directory = store.containers.directory(record.id)
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            placed = store.containers.placed(record)
+            return ContainerFiles(directory, placed, layers)
+        except FileNotFoundError:
+            # A snapshot that is just being taken brings them to their places.
+            if not tries_left:
+                raise
+    raise AssertionError("the last try raises")
 
 
 class ContainerFiles:
     """The files of a container, and those of its image. Open as long as it is used."""
 
-    def __init__(self, directory: HostPath, layers: Sequence[StoredLayer]) -> None:
+    def __init__(self, directory: HostPath, placed: Placed, layers: Sequence[StoredLayer]) -> None:
         """Open the layers, lowest first, and the upper if the container was ever started."""
-        upper = os.fsencode(directory / "upper")
         # Places of /etc/hosts and its like, which are in the container's stack, too.
         places = os.fsencode(directory / "files/places")
         below = [places] if os.path.isdir(places) else []
-        above = [upper] if os.path.isdir(upper) else []
+        uppers = [placed.upper] if placed.upper.is_dir() else []
+        above = [os.fsencode(path) for path in (*uppers, *placed.layers)]
         self.before = ImageFiles(layers, below=below)
         try:
-            work = os.fsencode(directory / "work") if above else None
+            work = os.fsencode(placed.upper.with_name("work")) if uppers else None
             self.after = ImageFiles(layers, above=above, below=below, copies=work)
         except BaseException:
             self.before.close()
             raise
-        self._has_upper = bool(above)
+        self._uppers = len(above)
 
     def close(self) -> None:
         """Close both views."""
@@ -97,7 +113,27 @@ class ContainerFiles:
     def root(self) -> Change:
         """The root directory, which is in no list."""
         old, new = self.before.root(), self.after.root()
-        return Change(Kind.CHANGED, (), old, new, merges=self._has_upper and _merges(old, new))
+        return Change(Kind.CHANGED, (), old, new, merges=self._uppers > 0 and self.merges(old, new))
+
+    def merges(self, old: ImageFile, new: ImageFile) -> bool:
+        """Whether the layers' directories of a name show through the uppers', if there are any.
+
+        Where those of the one around it do.
+        """
+        below, all_ = _backings(old), _backings(new)
+        uppers = self._of_uppers(new)
+        if any(each.directory.marks().redirect is not None for each in uppers):
+            return False
+        shown = [each.position - self._uppers for each in all_[len(uppers) :]]
+        return [each.position for each in below] == shown
+
+    def upper_names(self, directory: ImageFile) -> set[bytes]:
+        """The names that the uppers show or delete in a directory."""
+        uppers = self._of_uppers(directory)
+        return {entry.name for each in uppers for entry in each.directory.entries()}
+
+    def _of_uppers(self, file: ImageFile) -> list[Backing]:
+        return [each for each in _backings(file) if each.position < self._uppers]
 
     def differ(self, change: Change) -> bool:
         """Whether a path that the layers and the container show differs."""
@@ -121,7 +157,7 @@ class ContainerFiles:
 
         A directory in which something differs is changed, as docker has it, but for the root.
         """
-        return _Walk(self, by_name=True).run() if self._has_upper else iter(())
+        return _Walk(self, by_name=True).run() if self._uppers else iter(())
 
     def layer(self) -> Iterator[Change]:
         """Yield what a layer has to hold that shows the same on top of the image's.
@@ -129,7 +165,7 @@ class ContainerFiles:
         As `differences`, but that a directory which the layers' own of its name does not show
         through hides that one, and comes with all that is in it.
         """
-        return _Walk(self, by_name=False).run() if self._has_upper else iter(())
+        return _Walk(self, by_name=False).run() if self._uppers else iter(())
 
 
 class _Frame:
@@ -180,11 +216,7 @@ class _Walk:
         if before is None:
             return Change(Kind.ADDED, after.path, None, after), True
         are_directories = _is_directory(before) and _is_directory(after)
-        merges = (
-            are_directories
-            and within.merges
-            and (_merges(before, after) or _is_untouched(before, after))
-        )
+        merges = are_directories and within.merges and self._files.merges(before, after)
         hides = are_directories and not merges
         change = Change(Kind.CHANGED, after.path, before, after, merges, hides)
         return change, self._files.differ(change) or (hides and not self._by_name)
@@ -197,7 +229,7 @@ class _Walk:
             return ((None, child) for child in self._after.children(after))
         if directory.merges:
             more = self._more.get(after.path, set())
-            names: Iterable[bytes] = sorted(_upper_names(after) | more)
+            names: Iterable[bytes] = sorted(self._files.upper_names(after) | more)
         elif self._by_name:
             olds = (child.path[-1] for child in self._before.children(before))
             news = (child.path[-1] for child in self._after.children(after))
@@ -219,30 +251,6 @@ def _is_directory(file: ImageFile) -> bool:
     return stat.S_ISDIR(file.attributes.mode)
 
 
-def _merges(before: ImageFile, after: ImageFile) -> bool:
-    """Whether the upper's directory merges with those that the layers show under its name.
-
-    Where the one around it does.
-    """
-    old, new = _backings(before), _backings(after)
-    if new[0].position != 0 or new[0].directory.marks().redirect is not None:
-        return False
-    return [each.position + 1 for each in old] == [each.position for each in new[1:]]
-
-
-def _is_untouched(before: ImageFile, after: ImageFile) -> bool:
-    """Whether the upper has nothing in a directory of the layers, where the one around merges."""
-    old, new = _backings(before), _backings(after)
-    return [each.position + 1 for each in old] == [each.position for each in new]
-
-
 def _backings(file: ImageFile) -> tuple[Backing, ...]:
     assert isinstance(file.node, DirectoryNode)
     return file.node.lowers
-
-
-def _upper_names(directory: ImageFile) -> set[bytes]:
-    """The names that the upper shows or deletes in a directory."""
-    if _backings(directory)[0].position:
-        return set()  # it is the layers' alone
-    return {entry.name for entry in _backings(directory)[0].directory.entries()}

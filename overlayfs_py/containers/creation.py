@@ -104,13 +104,19 @@ def create(store: Store, image: StoredImage, asked: Asked) -> ContainerRecord:
         InUse: another container has the name.
         NotInStore: the image has gone.
     """
-    if asked.name is not None and NAME.fullmatch(asked.name) is None:
-        raise CannotCreate(asked.name, _WHAT_A_NAME_IS)
+    if asked.name is not None:
+        require_name(asked.name)
     record = _record(image, asked)
     shared = _with_others_mounts(store, record.mounts, asked.volumes_from)
     mounts = _with_image_volumes(shared, image.config.run.volumes or ())
-    record = structs.replace(record, mounts=tuple(_named(store, mount) for mount in mounts))
+    record = structs.replace(record, mounts=tuple(with_volume(store, mount) for mount in mounts))
     return _with_free_name(store, record, asked.name)
+
+
+def require_name(name: str) -> None:
+    """Refuse what is no name of a container."""
+    if NAME.fullmatch(name) is None:
+        raise CannotCreate(name, _WHAT_A_NAME_IS)
 
 
 def rename(store: Store, record: ContainerRecord, name: str) -> None:
@@ -316,7 +322,8 @@ def _with_image_volumes(
     return [*mounts, *(ContainerMount(kind=MountKind.VOLUME, target=path) for path in own)]
 
 
-def _named(store: Store, mount: ContainerMount) -> ContainerMount:
+def with_volume(store: Store, mount: ContainerMount) -> ContainerMount:
+    """Return a mount whose volume is there; one without a name gets an anonymous one."""
     if mount.kind is not MountKind.VOLUME:
         return mount
     if mount.source:

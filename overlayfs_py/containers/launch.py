@@ -18,12 +18,12 @@ from overlayfs_py.union.values import Volume
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
     from overlayfs_py.containers.file_volumes import Parted
     from overlayfs_py.containers.keep_directory import UpperPlace
-    from overlayfs_py.store.containers import ContainerMount, ContainerRecord
+    from overlayfs_py.store.containers import ContainerMount, ContainerRecord, Containers
     from overlayfs_py.store.volumes import Volumes
     from overlayfs_py.union.values import StackSpec
 
@@ -48,7 +48,8 @@ class Launch(NamedTuple):
 
     record: ContainerRecord
     directory: Path
-    layers: tuple[bytes, ...]  # topmost first
+    layers: tuple[bytes, ...]  # the image's, topmost first
+    containers: Containers  # the store's
     named_volumes: Volumes  # the store's
 
     @property
@@ -61,9 +62,12 @@ class Launch(NamedTuple):
         """Where /etc/hosts and its like lie; made anew at each start."""
         return os.fsencode(self.directory / "files")
 
-    def stack(self, changes: UpperPlace, bottom: bytes) -> StackSpec:
-        """What to mount there, `bottom` below all layers."""
-        return stack_of((*self.layers, bottom))._replace(
+    def stack(
+        self, changes: UpperPlace, kept: Sequence[bytes], bottom: Sequence[bytes]
+    ) -> StackSpec:
+        """What to mount there: `kept`, uppers of before, and `bottom` below all layers."""
+        return stack_of((*kept, *self.layers, *bottom))._replace(
+            kept=len(kept),
             upper=changes.upper,
             work=changes.work,
             volumes=self._volumes().directories,

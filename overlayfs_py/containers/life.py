@@ -47,7 +47,8 @@ def start(
         NotInStore: a layer of its image has gone.
     """
     layers = store.containers.use_layers(record)
-    launch = Launch(record, store.containers.directory(record.id), layers.lower, store.volumes)
+    directory = store.containers.directory(record.id)
+    launch = Launch(record, directory, layers.lower, store.containers, store.volumes)
 
     def finish() -> None:
         if record.auto_remove:
@@ -72,7 +73,7 @@ def stop(
     """
     request: dict[str, object] = {"do": "stop", "signal": int(number), "timeout": timeout_s}
     with suppress(NotRunning):
-        _ask(store, record, request)
+        ask(store, record, request)
     # One that has just ended by itself, too: until its monitor is gone it cannot be removed.
     _wait_for_lock(store, record)
 
@@ -98,7 +99,7 @@ def restart(
         NotRunning: it does not run.
         Failure: it cannot be started again.
     """
-    _ask(store, record, {"do": "restart", "signal": int(number), "timeout": timeout_s})
+    ask(store, record, {"do": "restart", "signal": int(number), "timeout": timeout_s})
 
 
 def pause(store: Store, record: ContainerRecord) -> None:
@@ -108,7 +109,7 @@ def pause(store: Store, record: ContainerRecord) -> None:
         NotRunning: there are none.
         Failure: they are stopped already.
     """
-    _ask(store, record, {"do": "pause"})
+    ask(store, record, {"do": "pause"})
 
 
 def unpause(store: Store, record: ContainerRecord) -> None:
@@ -117,7 +118,7 @@ def unpause(store: Store, record: ContainerRecord) -> None:
     Raises:
         Failure: it is not paused.
     """
-    _ask(store, record, {"do": "unpause"})
+    ask(store, record, {"do": "unpause"})
 
 
 @contextmanager
@@ -147,7 +148,7 @@ def kill(store: Store, record: ContainerRecord, number: signal.Signals) -> None:
     Raises:
         NotRunning: there is none.
     """
-    _ask(store, record, {"do": "signal", "number": int(number)})
+    ask(store, record, {"do": "signal", "number": int(number)})
 
 
 def reset(store: Store, record: ContainerRecord) -> None:
@@ -156,13 +157,25 @@ def reset(store: Store, record: ContainerRecord) -> None:
     Raises:
         NotRunning: it does not run.
     """
-    _ask(store, record, {"do": "reset"})
+    ask(store, record, {"do": "reset"})
+
+
+def ask(store: Store, record: ContainerRecord, asked: dict[str, object]) -> dict[str, object]:
+    """Have a container's monitor do something; returns its answer.
+
+    Raises:
+        Failure: it was not done.
+        NotRunning: there is none.
+    """
+    with connect(store, record) as sock:
+        request(sock, asked)
+        return answer(sock, record)
 
 
 def wait(store: Store, record: ContainerRecord) -> int:
     """Wait until a container does not run, and return its last exit status."""
     try:
-        answered = _ask(store, record, {"do": "wait"})
+        answered = ask(store, record, {"do": "wait"})
     except NotRunning:
         _wait_for_lock(store, record)
         return state_of(store, record).exit_code
@@ -235,12 +248,6 @@ def request(sock: socket.socket, asked: dict[str, object]) -> None:
     """Send a connection's request; a monitor that has gone is found out by reading the answer."""
     with suppress(BrokenPipeError, ConnectionResetError):
         sock.sendall(Frame(Kind.REQUEST, json.dumps(asked).encode()).encode())
-
-
-def _ask(store: Store, record: ContainerRecord, asked: dict[str, object]) -> dict[str, object]:
-    with connect(store, record) as sock:
-        request(sock, asked)
-        return answer(sock, record)
 
 
 def answer(sock: socket.socket, record: ContainerRecord) -> dict[str, object]:

@@ -335,6 +335,15 @@ class Monitor:
             case {"do": "reset"}:
                 self._filesystem.reset(self._first_pid, self._answering(client))
                 return None
+            case {"do": "restore", "tag": str(tag)}:
+                self._filesystem.restore(tag, self._first_pid, self._answering(client))
+                return None
+            case {"do": "snapshot", "tag": str() | None as new_tag}:
+                self._filesystem.snapshot(new_tag, self._answering(client))
+                return None
+            case {"do": "forget", "tag": str(tag)}:
+                self._filesystem.forget(tag)
+                return {}
             case {"do": "signal", "number": int(number)}:
                 self._kill(signal.Signals(number))
                 return {}
@@ -346,9 +355,14 @@ class Monitor:
         return None if self._command is None else self._command.pid
 
     def _answering(self, client: Client) -> Done:
-        """Answer a client later, with what went wrong or nothing."""
+        """Answer a client later, with what went wrong or the layers that there are now."""
         name = self._launch.record.name
-        return lambda error: client.answer({} if error is None else {"error": f"{name}: {error}"})
+
+        def answer(error: str | None) -> None:
+            layers = list(self._filesystem.stack.layers)
+            client.answer({"layers": layers} if error is None else {"error": f"{name}: {error}"})
+
+        return answer
 
     def take(self, client: Client, frame: Frame) -> None:
         if frame.kind is Kind.STDIN and self._streams is not None:

@@ -50,7 +50,7 @@ def start(
     """
     layers = store.containers.use_layers(record)
     directory = store.containers.directory(record.id).absolute()
-    launch = Launch(record, directory, layers.lower, store.volumes)
+    launch = Launch(record, directory, layers.lower, store.containers, store.volumes)
 
     def visit(report: Report) -> None:
         with _present(store, launch, frozenset(fds)):

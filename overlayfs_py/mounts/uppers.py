@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from overlayfs_py.layers.reserved_xattrs import is_users
 from overlayfs_py.packs.format import ROOT
 from overlayfs_py.packs.pack import Pack, is_pack
 
@@ -21,7 +23,10 @@ class _Root(NamedTuple):
 
 
 def make_upper(upper: bytes, like: bytes) -> None:
-    """Make an empty upper, its root as a layer's; one that is there stays."""
+    """Make an empty upper, its root as a layer's; one that is there stays.
+
+    Of a layer that was an upper it gets all that a copy would.
+    """
     try:
         os.mkdir(upper)
     except FileExistsError:
@@ -34,6 +39,17 @@ def make_upper(upper: bytes, like: bytes) -> None:
         if error.errno not in (errno.EPERM, errno.EINVAL):
             raise
     os.chmod(upper, stat.S_IMODE(root.mode))
+    if os.path.isdir(like):
+        _copy_the_rest(upper, like)
+
+
+def _copy_the_rest(upper: bytes, like: bytes) -> None:
+    for name in map(os.fsencode, os.listxattr(like)):
+        if is_users(name):
+            with suppress(PermissionError):
+                os.setxattr(upper, name, os.getxattr(like, name))
+    status = os.stat(like)
+    os.utime(upper, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def throwaway_upper(spec: StackSpec, scratch: bytes) -> StackSpec:

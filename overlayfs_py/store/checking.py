@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import Digest, digest_of_hex
-from overlayfs_py.store import build_records, images, layers, records
+from overlayfs_py.store import build_records, images, layers, records, stacks
 from overlayfs_py.store.locks import LOCK_NAMES
 from overlayfs_py.store.places import GONE, LAYER_FILES
 from overlayfs_py.store.records import TagEntry
@@ -35,6 +35,7 @@ class Trouble(Enum):
     IMAGE = "image"
     TAG = "tag"
     BUILD = "build cache"
+    CONTAINER = "container"
     FOREIGN = "file"
 
 
@@ -65,6 +66,7 @@ def problems(places: Places, lock: StoreLock, *, deep: bool) -> Iterator[Problem
     yield from _locked(lock, lambda: _images(places, damaged))
     yield from _locked(lock, lambda: _tags(places))
     yield from _locked(lock, lambda: _builds(places))
+    yield from _locked(lock, lambda: _containers(places))
     yield from _locked(lock, lambda: _foreign(places))
 
 
@@ -159,6 +161,28 @@ def _builds(places: Places) -> Iterator[Problem]:
             yield found
 
 
+def _containers(places: Places) -> Iterator[Problem]:
+    """Containers whose snapshots are damaged."""
+    if not places.containers.exists():
+        return
+    for directory in sorted(places.containers.iterdir()):
+        path = directory / stacks.FILE
+        fault = _fault_of_stack(places, path)
+        if fault and (found := _problem(Trouble.CONTAINER, path, directory.name[:12], fault)):
+            yield found
+
+
+def _fault_of_stack(places: Places, path: Path) -> str | None:
+    try:
+        gone = stacks.missing(places, stacks.read(path.parent))
+        changed = records.fault(path)
+    except OverlayError as error:
+        return f"{error.filename}: {error.strerror}"
+    if changed is not None:
+        return changed
+    return f"its layer snapshots/{min(gone)} is missing" if gone else None
+
+
 def _foreign(places: Places) -> Iterator[Problem]:
     """What the store never makes."""
     for path in _foreign_paths(places):
@@ -173,6 +197,8 @@ def _foreign_paths(places: Places) -> Iterator[Path]:
             for path in sorted(directory.iterdir()):
                 if not _is_ours(places, path):
                     yield path
+    if places.snapshots.exists():
+        yield from (p for p in places.snapshots.iterdir() if not stacks.is_layer(p.name))
     for diff_id in layers.all_ids(places):
         for path in sorted(places.layer(diff_id).iterdir()):
             if path.name not in LAYER_FILES:
@@ -182,7 +208,7 @@ def _foreign_paths(places: Places) -> Iterator[Path]:
 def _is_ours(places: Places, path: Path) -> bool:
     if path.parent in (places.root, places.blobs.parent):
         others = (places.version, places.empty, places.containers, places.volumes, places.builds)
-        return path in (*places.directories, *others)
+        return path in (*places.directories, *others, places.snapshots)
     if path.parent == places.locks:
         kind, _, digits = path.name.partition("-")
         return path.name in LOCK_NAMES or (kind in ("use", "ingest") and records.is_hex(digits))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from overlayfs_py.image.digest import Digest
-from overlayfs_py.store import durable, layers, leases, locks, records
+from overlayfs_py.store import durable, layers, leases, locks, records, stacks
 from overlayfs_py.store.failures import Ambiguous, CorruptStore, InUse, NoSuchContainer
 from overlayfs_py.store.leases import Kept, Kind
 from overlayfs_py.store.records import Record
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.layers import LayersInUse
     from overlayfs_py.store.locks import StoreLock
     from overlayfs_py.store.places import Places
+    from overlayfs_py.store.stacks import Placed, Stack
 
 RECORD = "container.json"
 LOCK = "lock"
@@ -202,7 +203,7 @@ class Containers:
             locks.wait_for(self._places.container(record.id) / LOCK)
 
     def remove(self, record: ContainerRecord) -> None:
-        """Remove a container with all that it wrote.
+        """Remove a container with all that it wrote, and that no branch of it needs.
 
         Raises:
             InUse: it runs.
@@ -210,8 +211,62 @@ class Containers:
         with suppress(FileNotFoundError):  # nobody has ever looked at it
             locks.wait_for(self._places.container(record.id) / VISITORS)
         with self._lock.exclusive():
-            gone = take_away(self._places, record)
-        leases.discard(gone)
+            gone = [take_away(self._places, record)]
+            with suppress(CorruptStore):  # of another, which may need anything: `fsck` says so
+                gone += stacks.take_away_unneeded(self._places)
+        for path in gone:
+            leases.discard(path)
+
+    # Their stacks.
+
+    def stack(self, record: ContainerRecord) -> Stack:
+        """What a container has above its image."""
+        return stacks.read(self.directory(record.id))
+
+    def placed(self, record: ContainerRecord) -> Placed:
+        """Where the parts of its stack are at the moment."""
+        directory = self.directory(record.id)
+        return stacks.placed(self._places, directory, stacks.read(directory))
+
+    def settle(self, record: ContainerRecord, stack: Stack) -> Path | None:
+        """Bring the parts to their places; see `stacks.settle`."""
+        return stacks.settle(self._places, self.directory(record.id), stack)
+
+    def layer(self, name: str) -> Path:
+        """Where an upper of before is, once it is in its place."""
+        return self._places.snapshot(name)
+
+    def branch(self, record: ContainerRecord, of: ContainerRecord, stack: Stack) -> None:
+        """Make a container that begins where another one is, or was.
+
+        Raises:
+            InUse: another container has its name.
+            CorruptStore: a layer has gone.
+        """
+        with self._lock.exclusive():
+            if not stack.needed <= self.stack(of).needed:
+                raise InUse(of.name, "its snapshots have changed meanwhile")
+            stacks.require_whole(self._places, stack)
+            create(self._places, record, stack)
+
+    @property
+    def has_snapshots(self) -> bool:
+        """Whether any container has, or had."""
+        return bool(stacks.all_layers(self._places))
+
+    def collect_snapshots(self) -> int:
+        """Remove what no container has any more; returns how many bytes that gives back."""
+        with self._lock.exclusive():
+            gone = stacks.take_away_unneeded(self._places)
+        freed = 0
+        for path in gone:
+            freed += layers.size_on_disk(path)
+            leases.discard(path)
+        return freed
+
+    def held(self, record: ContainerRecord) -> locks.Lock | None:
+        """Take the lock of a container that does not run; None where it does."""
+        return locks.try_acquire(self.directory(record.id) / LOCK, locks.Mode.EXCLUSIVE)
 
 
 def new_id() -> str:
@@ -219,8 +274,8 @@ def new_id() -> str:
     return secrets.token_hex(32)
 
 
-def create(places: Places, record: ContainerRecord) -> Path:
-    """Make a container's directory, with its record in it, at once; returns its path.
+def create(places: Places, record: ContainerRecord, stack: Stack | None = None) -> Path:
+    """Make a container's directory, with its records in it, at once; returns its path.
 
     Raises:
         InUse: another container has its name.
@@ -230,6 +285,8 @@ def create(places: Places, record: ContainerRecord) -> Path:
     staged.mkdir(mode=0o700)
     try:
         durable.write_file(staged / RECORD, records.encode(record), staged)
+        if stack is not None:
+            stacks.write(staged, stack)
         places.containers.mkdir(mode=0o700, exist_ok=True)
         staged.rename(places.container(record.id))
     except BaseException:

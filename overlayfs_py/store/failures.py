@@ -32,6 +32,15 @@ class NoSuchContainer(NotInStore):
         super().__init__(name, "container")
 
 
+class NoSuchSnapshot(NotInStore):
+    """A snapshot that a container has not; with the code of what is not there of docker's."""
+
+    exit_code = 1
+
+    def __init__(self, container: str, tag: str) -> None:
+        super().__init__(f"{container}: {tag}", "snapshot")
+
+
 class NoSuchVolume(NotInStore):
     """A volume that is not there; docker ends with 1."""
 

@@ -77,6 +77,11 @@ class Places:
         return self.root / "containers"
 
     @property
+    def snapshots(self) -> Path:
+        """Made with the first snapshot of a container."""
+        return self.root / "snapshots"
+
+    @property
     def volumes(self) -> Path:
         """Made with the first volume."""
         return self.root / "volumes"
@@ -151,6 +156,9 @@ class Places:
 
     def container(self, ident: str) -> Path:
         return self.containers / ident
+
+    def snapshot(self, name: str) -> Path:
+        return self.snapshots / name
 
     def volume(self, name: str) -> Path:
         return self.volumes / name

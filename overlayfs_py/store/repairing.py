@@ -6,11 +6,14 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import Digest
-from overlayfs_py.store import durable, layers, names, records
+from overlayfs_py.store import durable, layers, names, records, stacks
 from overlayfs_py.store.checking import Problem, Trouble
 from overlayfs_py.store.collection import is_used
+from overlayfs_py.store.containers import is_running
 from overlayfs_py.store.records import ImageEntry
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ def repair(places: Places, problem: Problem) -> str:
             return _repair_layer(places, problem)
         case Trouble.IMAGE:
             return _repair_image(places, problem)
+        case Trouble.CONTAINER:
+            return _repair_stack(places, problem)
         case Trouble.BLOB | Trouble.TAG | Trouble.BUILD | Trouble.FOREIGN:
             return _quarantine(places, problem)
 
@@ -62,6 +67,25 @@ def _repair_layer(places: Places, problem: Problem) -> str:
     durable.sync_directory(places.layers)
     durable.remove(gone)
     return f"deleted; {', '.join(sources)} had it"
+
+
+def _repair_stack(places: Places, problem: Problem) -> str:
+    """Take away the snapshots that are not whole; nothing else can go without its files."""
+    directory = problem.path.parent
+    if is_running(places, directory.name):
+        return "left, since it runs"
+    try:
+        stack = stacks.read(directory)
+    except OverlayError:
+        return "left; `rm` removes it"
+    gone = stacks.missing(places, stack)
+    lost = [each.tag for each in stack.snapshots if gone.intersection(each.layers)]
+    if lost:
+        whole = tuple(each for each in stack.snapshots if each.tag not in lost)
+        stacks.write(directory, structs.replace(stack, snapshots=whole))
+    if gone.intersection(stack.layers):
+        return "left; `rm` removes it"
+    return f"no snapshots any more: {', '.join(lost)}" if lost else "left; `rm` removes it"
 
 
 def _sources(places: Places, diff_id: Digest) -> list[str]:

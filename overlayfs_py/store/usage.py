@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import digest_of_hex
-from overlayfs_py.store import collection, images, layers, leases, locks, records
+from overlayfs_py.store import collection, images, layers, leases, locks, records, stacks
 from overlayfs_py.store.leases import Kept, Kind
 
 if TYPE_CHECKING:
@@ -52,12 +52,13 @@ class Usage:
     images: tuple[ImageUsage, ...]
     layers: Amount
     blobs: Amount
+    snapshots: Amount  # uppers of before that containers have
     downloads: Amount
     leftovers: Amount  # of killed processes, and what `fsck --repair` put into quarantine
 
     @property
     def total_bytes(self) -> int:
-        amounts = (self.layers, self.blobs, self.downloads, self.leftovers)
+        amounts = (self.layers, self.blobs, self.snapshots, self.downloads, self.leftovers)
         return sum(amount.total_bytes for amount in amounts)
 
 
@@ -70,6 +71,7 @@ def usage(places: Places) -> Usage:
         _images(places, found),
         _layers(places, kept),
         _blobs(places, kept),
+        _snapshots(places, is_known=needed is not None),
         _downloads(places),
         _leftovers(places),
     )
@@ -114,6 +116,12 @@ def _blobs(places: Places, kept: set[Kept] | None) -> Amount:
         if kept is not None and Kept(Kind.BLOB, digest) not in kept
     ]
     return Amount(len(sizes), len(sizes) - len(free), sum(sizes.values()), sum(free))
+
+
+def _snapshots(places: Places, *, is_known: bool) -> Amount:
+    paths = [places.snapshot(name) for name in stacks.all_layers(places)]
+    needed = stacks.all_needed(places) if is_known and paths else {path.name for path in paths}
+    return _amount(paths, lambda path: path.name in needed)
 
 
 def _downloads(places: Places) -> Amount:

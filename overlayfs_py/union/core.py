@@ -32,7 +32,7 @@ from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
     from typing import Self
 
     from overlayfs_py.union.acting import Caller
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from overlayfs_py.union.resetting import Changed
     from overlayfs_py.union.steps import Steps
     from overlayfs_py.union.values import AttributeChange, Attributes, Creator, StackSpec
+
+    Paths = Sequence[bytes]
 
 __all__ = ["CopyUp", "Need", "Node", "Union"]
 
@@ -142,18 +144,13 @@ class Union:
         self._state.caller = caller
 
     def reset(
-        self,
-        upper: bytes,
-        work: bytes,
-        kept: Collection[bytes] = (),
-        layers: Sequence[bytes] | None = None,
+        self, upper: bytes, work: bytes, kept: Paths = (), layers: Paths | None = None
     ) -> Changed:
         """Go on with an empty upper; returns what the union's users have to forget.
 
-        With `layers` also with other uppers of before below it: see `snapshot`. Nodes of what had
-        its inode in the old ones are gone: ESTALE. What is at the paths in `kept` is there
-        afterwards, too, empty where it was not in a layer. No copy-up, read, sync or listing may be
-        under way.
+        With `layers` also with other uppers of before: see `snapshot`. Nodes of what had its inode
+        in the old ones are gone: ESTALE. What is at the paths in `kept` is there afterwards, too.
+        No copy-up, read, sync or listing may be under way.
 
         Raises:
             OSError: the new upper or a layer cannot be used; nothing has changed then.
@@ -163,13 +160,10 @@ class Union:
         return resetting.reset(self._state, upper, work, kept, layers)
 
     def snapshot(self, upper: bytes, work: bytes, name: bytes) -> list[Node]:
-        """Go on with an empty upper, above the one in use, which is a layer from then on.
+        """Go on with an empty upper, above the one in use, a layer from then on; see `reset`.
 
         `name` is what its path ends in when it is spoken of next. Nothing that shows changes but
-        the attributes of the nodes returned. No copy-up, read, sync or listing may be under way.
-
-        Raises:
-            OSError: the new upper cannot be used; nothing that shows has changed then.
+        the attributes of the nodes returned.
         """
         from overlayfs_py.union import snapshots
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.layers.host import HostObject
-from overlayfs_py.union import metadata
+from overlayfs_py.union import inodes, metadata
 from overlayfs_py.union.copy_up import copy_up_directory
 from overlayfs_py.union.creation import create
 from overlayfs_py.union.lookup import look
@@ -86,6 +86,9 @@ def reset(
         undo.push(following.undo)
         plan = _plan(state, layers, undo)
         known = _what_is_known(state, nodes, _kept_nodes(state, nodes, kept) | {state.root}, plan)
+        top = _topmost(state, plan)
+        if top is not None:
+            inodes.copy_metadata(state.upper_ids, top.root, following.upper.tree.root)
         undo.pop_all()
     _let_go_of_upper(state, nodes, plan)
     state.close_upper()
@@ -118,6 +121,12 @@ def _plan(state: State, layers: Sequence[bytes] | None, undo: ExitStack) -> _Lay
         new.append((os.path.basename(path), tree))
     gone = len(trees) - stay
     return _Layers(stay, frozenset(trees[gone:]), frozenset(trees[:gone]), new)
+
+
+def _topmost(state: State, plan: _Layers) -> HostTree | None:
+    if plan.new:
+        return plan.new[-1][1]
+    return next((tree for tree in state.kept.trees if tree in plan.staying), None)
 
 
 def _what_is_known(state: State, nodes: list[Node], kept_nodes: set[Node], plan: _Layers) -> _Known:

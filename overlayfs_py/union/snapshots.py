@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostFile
-from overlayfs_py.union import listing
+from overlayfs_py.union import inodes, listing
 from overlayfs_py.union.lookup import look
 from overlayfs_py.union.nameless import ParkedFile
 from overlayfs_py.union.nodes import Backing, DirectoryNode, FileNode
@@ -43,6 +43,7 @@ def take(state: State, upper: bytes, work: bytes, name: bytes) -> list[Node]:
     try:
         finished(completing_links(state))
         linked = _empty_index(state)
+        inodes.copy_metadata(state.upper_ids, state.require_upper().tree.root, new.tree.root)
         nodes = list(state.table)
         numbers = _own_numbers(nodes)
     except OSError:

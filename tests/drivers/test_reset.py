@@ -255,7 +255,7 @@ def test_what_cannot_be_done_changes_nothing(mount: Mount) -> None:
     (mount.target / "made").write_text("made")
     request: dict[str, object] = {"do": "reset", "upper": "/nowhere", "work": "/nowhere"}
 
-    assert "/nowhere" in mount.ask(request | {"kept": []})["error"]
+    assert "/nowhere" in mount.ask(request | {"kept": [], "layers": None})["error"]
     assert mount.ask({"do": "something"}) == {"error": "no such request"}
     assert (mount.target / "made").read_text() == "made"
 

@@ -7,8 +7,9 @@ mounted anew; and a snapshot must change nothing, inode numbers included.
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import socket
+import stat
 import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from overlayfs_py.layers.reserved_xattrs import is_users
 from tests.oracle.differential import Differential, Step, link_counts_in
 from tests.oracle.divergences import VIEW
 from tests.oracle.machine import Machine
@@ -58,9 +60,19 @@ class LiveTrees(Trees):
         )
         for directory in (made.upper, made.work):
             directory.mkdir()
-            shutil.copystat(made.lowers[0] if kept else self.lowers[-1], directory)
             directory.chmod(0o755)
         return made
+
+    def with_root_of_layer(self) -> LiveTrees:
+        """Let the upper's root be as that of the layer below, as a copy would."""
+        below, status = os.fsencode(self.lowers[0]), self.lowers[0].stat()
+        os.chown(self.upper, status.st_uid, status.st_gid)
+        for name in map(os.fsencode, os.listxattr(below)):
+            if is_users(name):
+                os.setxattr(self.upper, name, os.getxattr(below, name))
+        self.upper.chmod(stat.S_IMODE(status.st_mode))
+        os.utime(self.upper, ns=(status.st_atime_ns, status.st_mtime_ns))
+        return self
 
 
 class Live(Differential):
@@ -97,7 +109,8 @@ class Live(Differential):
             self.right.unmount()
             copied = self.right.trees.base / f"kept{self._serial}"
             subprocess.run(["cp", "-a", upper, copied], check=True)
-            self.right.trees = self.right.trees.over((copied, *self.right.trees.kept), self._serial)
+            kept = (copied, *self.right.trees.kept)
+            self.right.trees = self.right.trees.over(kept, self._serial).with_root_of_layer()
             self.right.mount()
         self._kept_by.append((self.right.trees, self.tested.trees))
         self._settle()
@@ -112,7 +125,7 @@ class Live(Differential):
             self._close_held()
             self._next()
             self.right.unmount()
-            self.right.trees = right.over(right.kept, self._serial)
+            self.right.trees = right.over(right.kept, self._serial).with_root_of_layer()
             self.right.mount()
             self._change(reset_to(tested.over(tested.kept, self._serial)))
         self._settle()
