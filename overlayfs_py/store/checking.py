@@ -174,7 +174,7 @@ def _containers(places: Places) -> Iterator[Problem]:
 
 def _fault_of_stack(places: Places, path: Path) -> str | None:
     try:
-        gone = stacks.missing(places, stacks.read(path.parent))
+        gone = stacks.missing(places, path.parent, stacks.read(path.parent))
         changed = records.fault(path)
     except OverlayError as error:
         return f"{error.filename}: {error.strerror}"

@@ -78,7 +78,7 @@ def _repair_stack(places: Places, problem: Problem) -> str:
         stack = stacks.read(directory)
     except OverlayError:
         return "left; `rm` removes it"
-    gone = stacks.missing(places, stack)
+    gone = stacks.missing(places, directory, stack)
     lost = [each.tag for each in stack.snapshots if gone.intersection(each.layers)]
     if lost:
         whole = tuple(each for each in stack.snapshots if each.tag not in lost)

@@ -125,12 +125,16 @@ def new_coming() -> str:
 
 def placed(places: Places, directory: Path, stack: Stack) -> Placed:
     """Where everything is, moved to its place or not."""
-    coming = directory / stack.coming / _UPPER
-    upper = coming if stack.coming and coming.exists() else directory / _UPPER
+    if not _is_coming(directory, stack):
+        return Placed(directory / _UPPER, tuple(map(places.snapshot, stack.layers)))
     paths = [places.snapshot(name) for name in stack.layers]
     if stack.turned and not places.snapshot(stack.turned).exists():
         paths[stack.layers.index(stack.turned)] = directory / _UPPER
-    return Placed(upper, tuple(paths))
+    return Placed(directory / stack.coming / _UPPER, tuple(paths))
+
+
+def _is_coming(directory: Path, stack: Stack) -> bool:
+    return bool(stack.coming) and (directory / stack.coming / _UPPER).exists()
 
 
 def settle(places: Places, directory: Path, stack: Stack) -> Path | None:
@@ -141,7 +145,7 @@ def settle(places: Places, directory: Path, stack: Stack) -> Path | None:
     coming = directory / stack.coming
     if not stack.coming or not coming.exists():
         return None
-    if (coming / _UPPER).exists():
+    if _is_coming(directory, stack):
         before = directory / _UPPER
         if not stack.turned:
             _move(before, coming / f"{_GONE}{_UPPER}")
@@ -200,16 +204,17 @@ def all_needed(places: Places) -> set[str]:
     return set().union(*(read(directory).needed for directory in directories))
 
 
-def missing(places: Places, stack: Stack) -> set[str]:
-    """What of a stack has gone."""
-    known = stack.needed - {stack.turned}
+def missing(places: Places, directory: Path, stack: Stack) -> set[str]:
+    """What of the stack of the container in a directory has gone."""
+    known = stack.needed - ({stack.turned} if _is_coming(directory, stack) else set())
     return {name for name in known if not places.snapshot(name).is_dir()}
 
 
 def require_whole(places: Places, stack: Stack) -> None:
     """Refuse a stack of which something has gone. The store's lock must be held."""
-    for name in sorted(missing(places, stack)):
-        raise CorruptStore(str(places.snapshot(name)), "a container's layer is missing")
+    for path in map(places.snapshot, sorted(stack.needed)):
+        if not path.is_dir():
+            raise CorruptStore(str(path), "a container's layer is missing")
 
 
 def take_away_unneeded(places: Places) -> list[Path]:

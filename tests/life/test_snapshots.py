@@ -201,5 +201,6 @@ def test_the_store_knows_of_them(engine: Engine) -> None:
     assert engine("store", "fsck") == "nothing is wrong\n"
     # What a killed command has left.
     (home / ("0" * 32)).mkdir()
+    os.chown(home / ("0" * 32), home.stat().st_uid, home.stat().st_gid)
     engine("store", "prune")
     assert len(_snapshots(engine)) == 1
