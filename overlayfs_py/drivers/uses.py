@@ -94,5 +94,6 @@ def _is_of_layers(node: Node) -> bool:
     if not node.cacheable:
         return False  # a volume's
     if isinstance(node, FileNode):
-        return node.lower is not None or node.is_copy
+        # In an upper of before there are the container's own files, too, by their own numbers.
+        return node.is_copy or (node.lower is not None and node.ino != node.own)
     return isinstance(node, DirectoryNode) and bool(node.lowers)

@@ -146,11 +146,10 @@ class Union:
     def reset(
         self, upper: bytes, work: bytes, kept: Paths = (), layers: Paths | None = None
     ) -> Changed:
-        """Go on with an empty upper; returns what the union's users have to forget.
+        """Go on with an empty upper, and other uppers of before; returns what is to be forgotten.
 
-        With `layers` also with other uppers of before: see `snapshot`. Nodes of what had its inode
-        in the old ones are gone: ESTALE. What is at the paths in `kept` is there afterwards, too.
-        No copy-up, read, sync or listing may be under way.
+        Nodes of what had its inode in the old ones are gone: ESTALE. What is at the paths in `kept`
+        is there afterwards, too. No copy-up, read, sync or listing may be under way.
 
         Raises:
             OSError: the new upper or a layer cannot be used; nothing has changed then.
@@ -160,20 +159,16 @@ class Union:
         return resetting.reset(self._state, upper, work, kept, layers)
 
     def snapshot(self, upper: bytes, work: bytes, name: bytes) -> list[Node]:
-        """Go on with an empty upper, above the one in use, a layer from then on; see `reset`.
-
-        `name` is what its path ends in when it is spoken of next. Nothing that shows changes but
-        the attributes of the nodes returned.
-        """
+        """Make the upper a layer called `name`; returns all nodes whose attributes have changed."""
         from overlayfs_py.union import snapshots
 
         return snapshots.take(self._state, upper, work, name)
 
     def completing_links(self) -> Steps[None]:
         """Do, in steps, what of `snapshot` may take long."""
-        from overlayfs_py.union import snapshots
+        from overlayfs_py.union.snapshots import completing_links
 
-        return snapshots.completing_links(self._state)
+        return completing_links(self._state)
 
     def is_referred_to(self, ino: int) -> bool:
         """Whether somebody may refer to a number, be it to what `reset` has let go."""
