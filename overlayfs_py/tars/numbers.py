@@ -8,6 +8,7 @@ elsewhere.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _OCTAL = re.compile(rb"[0-7]+")
 _DECIMAL = re.compile(rb"[0-9]{1,19}")
@@ -45,6 +46,7 @@ def _parse_binary(field: bytes) -> int:
     return value
 
 
+@lru_cache(maxsize=1024)  # modes, owners and times are mostly the same
 def format_octal(value: int, width: int) -> bytes | None:
     """Write a field of `width` bytes as POSIX wants it; None where it does not fit."""
     text = b"%0*o\0" % (width - 1, value) if value >= 0 else b""

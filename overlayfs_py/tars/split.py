@@ -80,12 +80,17 @@ class Recorder:
 
     def _put_literal(self) -> None:
         start = self._put_data()
-        literal = self._literal
+        literal, steps = self._literal, self._steps
         for run in _RUN.finditer(literal, start):
-            self._put_bytes(literal[start : run.start()])
-            self._steps += _step(Step.ZEROS, run.end() - run.start())
-            start = run.end()
-        self._put_bytes(literal[start:])
+            begin, end = run.span()
+            if begin > start:
+                steps += _step(Step.LITERAL, begin - start)
+                steps += literal[start:begin]
+            steps += _step(Step.ZEROS, end - begin)
+            start = end
+        if start < len(literal):
+            steps += _step(Step.LITERAL, len(literal) - start)
+            steps += literal[start:]
         self._position += len(literal)
         self._literal = bytearray()
         if len(self._steps) >= FRAME_BYTES:
@@ -102,10 +107,6 @@ class Recorder:
         self._steps += _step(Step.PADDED_DATA if padded else Step.DATA, length) + where
         return padding if padded else 0
 
-    def _put_bytes(self, data: bytearray) -> None:
-        if data:
-            self._steps += _step(Step.LITERAL, len(data)) + data
-
     def _put_frame(self) -> None:
         self._frames += lz4.frame.compress(
             self._steps, compression_level=_LEVEL, content_checksum=True
@@ -117,16 +118,21 @@ def _step(kind: Step, number: int) -> bytes:
     return _number(number << 2 | kind)
 
 
-_SHORT = tuple(bytes((value,)) for value in range(128))
-
-
 def _number(value: int) -> bytes:
     """LEB128: seven bits a byte, the lowest first, the high bit says that more follow."""
-    if value < len(_SHORT):  # nearly all of them
+    if value < len(_SHORT):
         return _SHORT[value]
+    return _long_number(value)
+
+
+def _long_number(value: int) -> bytes:
     coded = bytearray()
     while value > 127:
         coded.append(value & 127 | 128)
         value >>= 7
     coded.append(value)
     return bytes(coded)
+
+
+# Nearly all numbers: those of the steps in one header.
+_SHORT = tuple(map(_long_number, range(BLOCK << 2)))
