@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.context import Path
 
 _VERSION = 1
+_SPARE = 10_000  # files that a build may leave alone and the next one ask for
 _Known = dict[bytes, tuple[tuple[int, ...], bytes, bytes]]
 
 
@@ -32,6 +33,7 @@ class StatCache:
         """`directory` is the store's for such caches, made where it is missing."""
         self._path = directory / name
         self._known = _read(self._path)
+        self._used: set[bytes] = set()
         self._is_new = False
 
     def find(self, path: Path, stamp: tuple[int, ...]) -> Digests | None:
@@ -40,18 +42,22 @@ class StatCache:
         known = self._known.get(key)
         if known is None or known[0] != stamp:
             return None
+        self._used.add(key)
         return Digests(known[1], known[2])
 
     def put(self, path: Path, stamp: tuple[int, ...], digests: Digests) -> None:
         """Remember what a file holds."""
         key = b"/".join(path)
         self._known[key] = (stamp, *digests)
+        self._used.add(key)
         self._is_new = True
 
     def save(self) -> None:
         """Write what was learned; a failure loses only that."""
         if not self._is_new:
             return
+        if len(self._known) > 2 * len(self._used) + _SPARE:  # most are of files that have gone
+            self._known = {key: self._known[key] for key in self._used}
         temporary = self._path.with_name(f"{secrets.token_hex(8)}.tmp")
         with suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -211,6 +211,21 @@ def test_the_git_directory_stays_if_it_is_wanted(tmp_path: Path, repository: Pat
     assert not is_bare(bytes(repository))
 
 
+def test_no_hook_of_a_repository_runs(tmp_path: Path, repository: Path) -> None:
+    hooks = tmp_path / "home" / "hooks"
+    build(
+        hooks, {"post-checkout": File(b"#!/bin/sh\ntouch %s/ran\n" % bytes(tmp_path), mode=0o755)}
+    )
+    (tmp_path / "home" / ".gitconfig").write_text(f"[core]\nhooksPath = {hooks}\n")
+    (tmp_path / "out").mkdir()
+    environment = {**ENVIRONMENT, "HOME": str(tmp_path / "home")}
+
+    check_out(Repository(f"file://{repository}"), tmp_path / "out", environment)
+
+    assert (tmp_path / "out" / "sub").is_dir()
+    assert not (tmp_path / "ran").exists()
+
+
 BAD_REPOSITORIES = {
     "no such branch": (Repository("", "none"), "fatal: couldn't find remote ref none"),
     "a ref that is an option": (Repository("", "--upload-pack=x"), "cannot be a branch"),

@@ -218,6 +218,18 @@ def test_a_file_that_changed_just_now_is_not_taken(tmp_path: Path, at_rest: Path
     assert knows(tmp_path, at_rest, "d/x") is None
 
 
+def test_files_that_have_gone_are_forgotten(tmp_path: Path, at_rest: Path) -> None:
+    stats = cache(tmp_path, at_rest)
+    for at in range(11_000):
+        stats.put((b"%d" % at,), (1,), Digests(b"", b""))
+    stats.save()
+
+    learn(tmp_path, at_rest)
+
+    assert knows(tmp_path, at_rest, "d/x") is not None
+    assert cache(tmp_path, at_rest).find((b"1",), (1,)) is None
+
+
 @pytest.mark.parametrize("damage", [b"", b"\xc1", b"\x92\x09\x80", b"\x92\x01\x81\xa1x\x93"])
 def test_a_damaged_cache_is_as_none(tmp_path: Path, at_rest: Path, damage: bytes) -> None:
     learn(tmp_path, at_rest)
