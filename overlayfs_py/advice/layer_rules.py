@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _FEW_COMMANDS = 2  # more in one RUN, and it is one of several on purpose
 _LASTLOG_RECORD = 292  # bytes of /var/log/lastlog for each number below a user's
 _HIGH_USER = 100_000
+_LONGEST_PATH = 1000
+_MOST_PATHS = 100  # of one command that are looked at
 _ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst|lz4))$")
 _UNPACKERS = ("tar", "unzip", "gunzip", "bunzip2", "unxz", "unlzma", "uncompress", "bsdtar")
 _CHANGING = re.compile(
@@ -160,7 +162,9 @@ def _owner_changed_later(view: View) -> Iterator[Found]:
                 command = placed.command
                 if not command.has("-R", "--recursive"):
                     continue
-                changed = [posixpath.join(directory, path) for path in command.arguments[1:]]
+                changed = [
+                    posixpath.join(directory, path) for path in command.arguments[1:][:_MOST_PATHS]
+                ]
                 for copy, destination in list(copies):
                     if any(_is_below(destination, path) for path in changed):
                         yield _change_found(view, copy, placed.position.line, command.program)
@@ -187,14 +191,14 @@ def _is_below(path: str, directory: str) -> bool:
 
 def _removed_later(view: View) -> Iterator[Found]:
     for stage in view.kept:
-        made: dict[str, Instruction] = {}
+        made = _Made()
         views = {id(run.run): run for run in stage.runs}
         for each in stage.stage.instructions:
             run = views.get(id(each))
             for placed in run.of("rm") if run is not None else ():
-                for path in placed.command.arguments:
-                    maker = _maker(made, path)
-                    if maker is not None and maker is not each:
+                for path in placed.command.arguments[:_MOST_PATHS]:
+                    maker = made.take(path)
+                    if maker is not None:
                         yield Found(
                             placed.position,
                             f"{path} is from line {maker.position.line}, and stays in that layer",
@@ -203,17 +207,45 @@ def _removed_later(view: View) -> Iterator[Found]:
                             " RUN --mount=type=bind,source=...,target=...",
                             bytes=_made_size(view, maker, path),
                         )
-                        made = {name: by for name, by in made.items() if by is not maker}
-            made |= dict.fromkeys(_made_by(each, run), each)
+            for name in _made_by(each, run):
+                made.add(name, each)
 
 
-def _maker(made: dict[str, Instruction], path: str) -> Instruction | None:
-    path = path.rstrip("/*") or path
-    for name, by in made.items():
-        inside = isinstance(by, Copy) and _is_wide(by) and _is_below(path, name)
-        if inside or _is_below(name, path):
-            return by
-    return None
+class _Made:
+    """What instructions have made, so that a path tells which one."""
+
+    def __init__(self) -> None:
+        self._makers: dict[str, Instruction] = {}  # of a path, or of something below it
+        self._whole: dict[str, Instruction] = {}  # of directories whose content nobody lists
+        self._told: set[int] = set()
+
+    def add(self, name: str, maker: Instruction) -> None:
+        """Note that an instruction has made a file or directory."""
+        if isinstance(maker, Copy) and _is_wide(maker):
+            self._whole[posixpath.normpath(name)] = maker
+        for path in _upwards(name):
+            self._makers.setdefault(path, maker)
+
+    def take(self, path: str) -> Instruction | None:
+        """Return what made the path or something in it, each instruction once."""
+        path = path.rstrip("/*") or path
+        if not path.startswith("/") or len(path) > _LONGEST_PATH:
+            return None
+        found = self._makers.get(posixpath.normpath(path))
+        inside = (self._whole.get(above) for above in _upwards(path))
+        maker = found or next(filter(None, inside), None)
+        if maker is None or id(maker) in self._told:
+            return None
+        self._told.add(id(maker))
+        return maker
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """A path and all directories above it but the root."""
+    path = posixpath.normpath(path)[:_LONGEST_PATH]
+    while path not in ("/", "//", "", "."):
+        yield path
+        path = posixpath.dirname(path)
 
 
 def _made_by(instruction: Instruction, run: RunView | None) -> list[str]:
@@ -350,7 +382,9 @@ def _download_kept(view: View) -> Iterator[Found]:
                 for name in _downloads(placed.command.words, placed.command.program)
                 if _ARCHIVE.search(name) or name.endswith((".zip", ".deb", ".rpm"))
             }
-            removed = [word for placed in run.of("rm") for word in placed.command.arguments]
+            removed = [
+                word for placed in run.of("rm") for word in placed.command.arguments[:_MOST_PATHS]
+            ]
             for name, placed in names.items():
                 if not any(name in word or "*" in word for word in removed) and not run.keeps_out(
                     "/tmp"

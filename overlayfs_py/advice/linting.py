@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     *command_rules.RULES,
 )
 _ALL = "all"
+_LONGEST_COMMENT = 1000
 _IGNORING = re.compile(r"(?:hadolint|lint)\s+(global\s+)?ignore\s*=\s*([\w.,\s-]+?)(?:\s+#.*)?")
 _CHECK = re.compile(r"check\s*=\s*(\S+).*")
 
@@ -85,7 +86,7 @@ def _global_skips(dockerfile: Dockerfile) -> set[str]:
     found: set[str] = set()
     for instruction in _everything(dockerfile):
         for comment in instruction.comments:
-            ignoring = _IGNORING.fullmatch(comment)
+            ignoring = _IGNORING.fullmatch(comment[:_LONGEST_COMMENT])
             if ignoring is not None and ignoring[1]:
                 found |= _names(ignoring[2])
     return found
@@ -95,7 +96,8 @@ def _local_skips(dockerfile: Dockerfile) -> Iterator[tuple[range, set[str]]]:
     """The lines of instructions with comments that skip rules, and which."""
     for instruction in _everything(dockerfile):
         names: set[str] = set()
-        for comment in instruction.comments:
+        for whole in instruction.comments:
+            comment = whole[:_LONGEST_COMMENT]
             ignoring, check = _IGNORING.fullmatch(comment), _CHECK.fullmatch(comment)
             if ignoring is not None and not ignoring[1]:
                 names |= _names(ignoring[2])

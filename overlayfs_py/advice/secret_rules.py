@@ -33,7 +33,7 @@ VALUES = {
     "a key of Google": re.compile(r"\bAIza[0-9A-Za-z_-]{35}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "a password in a URL": re.compile(
-        r"\b[a-z][a-z0-9+.-]*://[^\s:/@$]+:[^\s:/@$]+@", re.IGNORECASE
+        r"\b[a-z][a-z0-9+.-]{0,20}://[^\s:/@$]+:[^\s:/@$]+@", re.IGNORECASE
     ),
 }
 _FILES = re.compile(
@@ -42,6 +42,7 @@ _FILES = re.compile(
     r"credentials(\.json)?|service[-_]account.*\.json|secrets?\.(json|ya?ml|txt|env))$",
     re.IGNORECASE,
 )
+_LONGEST_NAME = 300
 _MOUNT = "RUN --mount=type=secret,id={name},env={name} ..."
 
 
@@ -101,7 +102,9 @@ def _files(view: View) -> Iterator[Found]:
             if isinstance(copy, Copy) and copy.origin:
                 continue
             for source in copy.sources:
-                if _FILES.search(source.rstrip("/")) and not source.endswith((".pub", ".example")):
+                if _FILES.search(source.rstrip("/")[-_LONGEST_NAME:]) and not source.endswith(
+                    (".pub", ".example")
+                ):
                     name = posixpath.basename(source.rstrip("/"))
                     yield Found(
                         copy.position,
@@ -125,7 +128,7 @@ def _used_argument(view: View) -> Iterator[Found]:
         for run in stage.all(Run):
             text = run.script.text if run.command.shell else run.command.text
             for name in sorted(secrets):
-                written = re.search(rf"\$\{{?{re.escape(name)}\b[^|;&\n]*>", text)
+                written = re.search(rf"\$\{{?{re.escape(name)}\b[^|;&\n]{{0,500}}>", text)
                 if written is not None and stage.kept:
                     yield Found(
                         run.position,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_DEEPEST = 20
+_DEEPEST = 5  # of substitutions in each other
+_MOST_COMMANDS = 2000  # of one text; no rule needs more to say that it is too long
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\f\v]+|\\\n)|(?P<comment>\#[^\n]*)|(?P<operator>&&|\|\||;;|\|&|[;|&\n()])"""
     r"""|(?P<redirect>[0-9]*(?:<<<|<<-?|>>|<>|[<>]&|&>|[<>]\|?))"""
@@ -17,6 +18,7 @@ _TOKEN = re.compile(
 _PLAIN = re.compile(r"[^ \t\r\f\v\n;|&()<>'\"\\$`]+")
 _KEYWORDS = {"if", "then", "else", "elif", "do", "while", "until", "!", "{", "}", "time", "exec"}
 _KEYWORDS |= {"fi", "done", "esac", "eval", "command", "builtin", "nohup", "sudo", "doas", "env"}
+_BRACKET = re.compile(r"[()']|\\.", re.DOTALL)
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _HEREDOC_END = re.compile(r"<<-?\s*(['\"]?)([^\s'\"<>|&;]+)\1")
 
@@ -62,7 +64,7 @@ class ShellCommand:
 
 def shell_commands(text: str) -> list[ShellCommand]:
     """Return the commands of a text in the order in which they stand there."""
-    return _Reader(text, 0, 0).commands()
+    return _Reader(text, 0, 0).commands()[:_MOST_COMMANDS]
 
 
 class _Reader:
@@ -73,11 +75,12 @@ class _Reader:
         self._at = 0
         self._found: list[ShellCommand] = []
         self._nested: list[ShellCommand] = []
+        self._heredocs: list[str] = []  # names of those whose bodies are still to come
 
     def commands(self) -> list[ShellCommand]:
         current = self._new("")
         waiting = False  # for the file of a redirection
-        while self._at < len(self._text):
+        while self._at < len(self._text) and len(self._found) < _MOST_COMMANDS:
             token = _TOKEN.match(self._text, self._at)
             if token is None or (token["comment"] and not self._may_comment()):
                 start = self._at
@@ -92,6 +95,8 @@ class _Reader:
                 self._at = token.end()
                 current.pipes = token["operator"] in ("|", "|&")
                 self._finish(current)
+                if token["operator"] == "\n":
+                    self._skip_bodies()
                 current = self._new(token["operator"])
             elif token["redirect"]:
                 waiting = self._redirect(token["redirect"], token.end())
@@ -130,7 +135,7 @@ class _Reader:
         heredoc = _HEREDOC_END.match(self._text, self._at)
         if heredoc is not None and "<<<" not in mark:
             self._at = heredoc.end()
-            self._drop_body(heredoc[2])
+            self._heredocs.append(heredoc[2])
             return False
         self._at = end
         if ">" in mark and not mark.endswith("&"):
@@ -140,15 +145,12 @@ class _Reader:
         self._word()
         return False
 
-    def _drop_body(self, name: str) -> None:
-        line_end = self._text.find("\n", self._at)
-        if line_end < 0:
-            return
-        closing = re.compile(rf"^\t*{re.escape(name)}$", re.MULTILINE)
-        found = closing.search(self._text, line_end + 1)
-        end = len(self._text) if found is None else found.end()
-        # What follows on the line of the mark is still to be read.
-        self._text = self._text[:line_end] + " " * (end - line_end) + self._text[end:]
+    def _skip_bodies(self) -> None:
+        for name in self._heredocs:
+            ending = re.compile(rf"^\t*{re.escape(name)}$", re.MULTILINE)
+            found = ending.search(self._text, self._at)
+            self._at = len(self._text) if found is None else min(found.end() + 1, len(self._text))
+        self._heredocs = []
 
     def _word(self) -> str:
         found: list[str] = []
@@ -209,15 +211,15 @@ class _Reader:
     def _substitution(self) -> str:
         start, depth = self._at + 2, 1
         self._at = start
-        while self._at < len(self._text) and depth:
-            character = self._text[self._at]
-            if character == "'":
-                self._until("'", self._at + 1)
-                continue
-            depth += {"(": 1, ")": -1}.get(character, 0)
-            self._at += 2 if character == "\\" else 1
-        self._at = min(self._at, len(self._text))
-        self._nest(self._text[start : self._at - 1], start)
+        while depth and (found := _BRACKET.search(self._text, self._at)) is not None:
+            self._at = found.end()
+            if found[0] == "'":
+                self._until("'", self._at)
+            depth += {"(": 1, ")": -1}.get(found[0], 0)
+        end = self._at - 1
+        if depth:
+            end = self._at = len(self._text)
+        self._nest(self._text[start:end], start)
         return "$()"
 
     def _nest(self, text: str, start: int) -> None:

@@ -94,7 +94,7 @@ class RunView:
             return []
         return [mount for mount in mounts if isinstance(mount, CacheMount | TmpfsMount)]
 
-    @property
+    @cached_property
     def _line_offset(self) -> int:
         return max(self.run.source.rfind(self.run.command.text), 0)
 

@@ -23,7 +23,8 @@ LONGEST_RESULT = 1 << 24  # characters: each variable may hold many times the on
 _LONGEST_BODY = 1 << 20
 _DEEPEST = 100
 _SPECIAL_PARAMETERS = "@*#?-$!"
-_PLAIN = re.compile(r"[^\\`$'\"<}/]+")
+_QUOTED_PLAIN = re.compile(r"[^\\`$\"]+")
+_PLAIN = {stop: re.compile(rf"[^\\`$'\"<{stop}]+") for stop in ("", "}", "/")}
 _GAP_AFTER_HEREDOC = re.compile(r"[\t\r ]*")
 _SPLITTING = re.compile(f"[{SPACES}]+")
 
@@ -249,13 +250,13 @@ class _Reader:
                 self._at += 1
                 self._depth -= 1
                 return Template(tuple(parts))
-            parts.extend(self._parts(character, escapes))
+            parts.extend(self._parts(character, stop, escapes))
         if stop:
             raise ExpansionError(f"'{stop}' is missing after this", max(0, start - 1))
         self._depth -= 1
         return Template(tuple(parts))
 
-    def _parts(self, character: str, escapes: _Escapes) -> Iterator[Text | Variable]:
+    def _parts(self, character: str, stop: str, escapes: _Escapes) -> Iterator[Text | Variable]:
         start = self._at
         if character == "$":
             yield self._dollar("")
@@ -272,7 +273,7 @@ class _Reader:
             kept = character if escapes.kept else ""
             yield Text(kept + following, character, self._text[start : start + 2])
         else:
-            plain = _PLAIN.match(self._text, start)
+            plain = _PLAIN[stop].match(self._text, start)
             self._at = plain.end() if plain else start + 1
             text = self._text[start : self._at]
             yield Text(text, "", text)
@@ -315,7 +316,7 @@ class _Reader:
             elif character == self._escape:
                 text += self._escaped_in_quotes(escapes)
             else:
-                plain = _PLAIN.match(self._text, self._at)
+                plain = _QUOTED_PLAIN.match(self._text, self._at)
                 end = plain.end() if plain else self._at + 1
                 text += self._text[self._at : end]
                 self._at = end

@@ -102,3 +102,28 @@ def test_the_largest_dockerfile_needs_little_memory() -> None:
     )
 
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+_LONG = 240_000
+_FOR_LINT = {
+    "words of a URL": ("RUN ", "a-", _LONG),
+    "slashes": ("COPY ", "/", _LONG),
+    "secrets": ("ARG A_TOKEN\nRUN ", "$A_TOKEN ", _LONG),
+    "substitutions": ("RUN ", "$(", _LONG),
+    "removals": ("COPY . /a\nRUN rm ", "/a/b ", _LONG),
+    "many commands": ("RUN ", "apk add a;", _LONG),
+    "heredocs of a script": ("RUN <<EOF\n", "cat <<A\nA\n", _LONG),
+    "open heredocs": ("RUN <<EOF\n", "cat <<A <<B\n", _LONG),
+    "owners": ("COPY . /a\nRUN chown -R a ", "/a/b/c ", _LONG),
+    "quotes": ("RUN ", "'\"'\"", _LONG),
+}
+
+
+@pytest.mark.parametrize("what", _FOR_LINT)
+def test_advice_on_hostile_dockerfiles_ends(what: str) -> None:
+    start, piece, size = _FOR_LINT[what]
+    folded = "\\\n".join([piece * (60_000 // len(piece))] * (size // 60_000))
+    body = piece * (size // len(piece)) if "<<EOF" in start else folded
+    end = "\nEOF\n" if "<<EOF" in start else " x\n"
+
+    lint(parse(f"FROM a:1\n{start}{body}{end}".encode(), "Dockerfile"))
