@@ -35,8 +35,9 @@ _UNWANTED = {
 def _add_where_copy_does(view: View) -> Iterator[Found]:
     for stage in view.stages:
         for add in stage.all(Add):
-            plain = not any(_REMOTE.match(each) or _ARCHIVE.search(each) for each in add.sources)
-            if plain and add.unpack is None and not any("$" in each for each in add.sources):
+            sources = [each.strip("\"'") for each in add.sources]
+            plain = not any(_REMOTE.match(each) or _ARCHIVE.search(each) for each in sources)
+            if plain and add.unpack is None and not any("$" in each for each in sources):
                 yield Found(
                     add.position,
                     "ADD of plain files",

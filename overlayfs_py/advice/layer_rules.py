@@ -1,13 +1,14 @@
-"""Layers: how many, what lies in them twice, and which order keeps the cache."""
+"""Layers: how many there are, and what lies in them twice."""
 
 from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.advice.findings import Found, Rule, Severity
-from overlayfs_py.dockerfile.instructions import Add, Arg, Copy, CopyingInstruction, Env, Run
+from overlayfs_py.advice.view import takes_everything
+from overlayfs_py.dockerfile.instructions import Add, Copy, CopyingInstruction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,42 +16,12 @@ if TYPE_CHECKING:
     from overlayfs_py.advice.view import RunView, View
     from overlayfs_py.dockerfile.instructions import Instruction
 
-_FEW_COMMANDS = 2  # more in one RUN, and it is one of several on purpose
 _LASTLOG_RECORD = 292  # bytes of /var/log/lastlog for each number below a user's
 _HIGH_USER = 100_000
 _LONGEST_PATH = 1000
 _MOST_PATHS = 100  # of one command that are looked at
 _ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst|lz4))$")
 _UNPACKERS = ("tar", "unzip", "gunzip", "bunzip2", "unxz", "unlzma", "uncompress", "bsdtar")
-_CHANGING = re.compile(
-    r"(^|_)(BUILD_?(DATE|TIME|NUMBER|ID)|DATE|TIMESTAMP|(GIT_?)?(SHA|COMMIT|REV|REVISION))(_|$)",
-    re.IGNORECASE,
-)
-
-
-class _Installer(NamedTuple):
-    """A command that takes long and needs few files of the context."""
-
-    program: re.Pattern[str]
-    actions: tuple[str, ...]
-    needs: str
-
-
-_INSTALLERS = (
-    _Installer(re.compile("npm"), ("ci", "install", "i"), "package.json package-lock.json"),
-    _Installer(re.compile("yarn"), ("install", ""), "package.json yarn.lock"),
-    _Installer(re.compile("pnpm"), ("install", "i"), "package.json pnpm-lock.yaml"),
-    _Installer(re.compile("pip[0-9.]*"), ("install",), "requirements.txt"),
-    _Installer(re.compile("poetry"), ("install",), "pyproject.toml poetry.lock"),
-    _Installer(re.compile("uv"), ("sync",), "pyproject.toml uv.lock"),
-    _Installer(re.compile("bundle"), ("install", ""), "Gemfile Gemfile.lock"),
-    _Installer(re.compile("composer"), ("install",), "composer.json composer.lock"),
-    _Installer(re.compile("go"), ("mod", "get"), "go.mod go.sum"),
-    _Installer(re.compile("cargo"), ("fetch",), "Cargo.toml Cargo.lock"),
-    _Installer(re.compile("mvn"), ("dependency:go-offline", "dependency:resolve"), "pom.xml"),
-    _Installer(re.compile("apt-get|apt|yum|dnf|microdnf|zypper"), ("install",), ""),
-    _Installer(re.compile("apk"), ("add",), ""),
-)
 
 
 def _merge(view: View) -> Iterator[Found]:
@@ -76,8 +47,8 @@ def _may_merge(first: RunView, second: RunView) -> bool:
     if any(run.heredocs or not run.command.shell for run in runs):
         return False
     flags = {(run.network, tuple(mount.text for mount in run.mounts)) for run in runs}
-    few = all(len(each.commands) <= _FEW_COMMANDS for each in (first, second))
-    return len(flags) == 1 and few
+    # Several commands in one RUN: it is one of several on purpose.
+    return len(flags) == 1 and all(len(each.commands) <= 1 for each in (first, second))
 
 
 def _user_number(view: View) -> Iterator[Found]:
@@ -121,6 +92,8 @@ def _unpacked_copy(view: View) -> Iterator[Found]:
                 copied |= {posixpath.basename(name): each for name in _archives(each)}
             run = views.get(id(each))
             for placed in run.of(*_UNPACKERS) if run is not None else ():
+                if not _unpacks(placed.command.words):
+                    continue
                 names = [posixpath.basename(word) for word in placed.command.words[1:]]
                 for name in names:
                     if name in copied:
@@ -133,6 +106,17 @@ def _unpacked_copy(view: View) -> Iterator[Found]:
                             bytes=_size(view, [name]) if stage.kept else None,
                             last_line=copy.last_line,
                         )
+
+
+def _unpacks(words: list[str]) -> bool:
+    if words[0].rpartition("/")[2] not in ("tar", "bsdtar"):
+        return True
+    return any(
+        word in ("--extract", "--get")
+        or ("x" in word and (word.startswith("-") or index == 1) and not word.startswith("--"))
+        for index, word in enumerate(words)
+        if index
+    )
 
 
 def _archives(copy: Copy) -> list[str]:
@@ -221,7 +205,7 @@ class _Made:
 
     def add(self, name: str, maker: Instruction) -> None:
         """Note that an instruction has made a file or directory."""
-        if isinstance(maker, Copy) and _is_wide(maker):
+        if isinstance(maker, Copy) and takes_everything(maker):
             self._whole[posixpath.normpath(name)] = maker
         for path in _upwards(name):
             self._makers.setdefault(path, maker)
@@ -272,82 +256,9 @@ def _made_by(instruction: Instruction, run: RunView | None) -> list[str]:
 def _made_size(view: View, maker: Instruction, path: str) -> int | None:
     if not isinstance(maker, Copy) or maker.origin:
         return None
-    if _is_wide(maker):
+    if takes_everything(maker):
         return _size(view, [posixpath.relpath(path, maker.destination)])
     return _size(view, maker.sources)
-
-
-def _order(view: View) -> Iterator[Found]:
-    for stage in view.stages:
-        if not stage.used:
-            continue
-        wide: CopyingInstruction | None = None
-        views = {id(run.run): run for run in stage.runs}
-        for each in stage.stage.instructions:
-            if isinstance(each, Copy) and not each.origin and _is_wide(each):
-                wide = each
-            run = views.get(id(each))
-            installer = _installer(run) if run is not None and wide is not None else None
-            if installer is not None and wide is not None and run is not None:
-                yield _order_found(wide, run, installer)
-                break
-
-
-def _is_wide(copy: Copy) -> bool:
-    return any(source.strip("/") in ("", ".", "*", "./*") for source in copy.sources)
-
-
-def _installer(run: RunView) -> _Installer | None:
-    for placed in run.commands:
-        command = placed.command
-        words = command.words
-        if words[1:2] == ["-m"] and words[0].startswith("python"):
-            words = words[2:]
-        program = words[0].rpartition("/")[2] if words else ""
-        action = next((word for word in words[1:] if not word.startswith("-")), "")
-        local = action == "install" and {".", "-e"} & set(words[2:])
-        for installer in _INSTALLERS:
-            if installer.program.fullmatch(program) and action in installer.actions and not local:
-                return installer
-    return None
-
-
-def _order_found(wide: CopyingInstruction, run: RunView, installer: _Installer) -> Found:
-    text = run.run.source
-    if installer.needs:
-        rewrite = f"COPY {installer.needs} ./\n{text}\n{wide.source}"
-    else:
-        rewrite = f"{text}\n{wide.source}"
-    return Found(
-        wide.position,
-        f"every change of a file here makes line {run.run.position.line} run again",
-        cost="the time of that install, in each build",
-        rewrite=rewrite,
-        last_line=wide.last_line,
-    )
-
-
-def _changing_argument(view: View) -> Iterator[Found]:
-    for stage in view.stages:
-        seen: list[tuple[Instruction, str]] = []
-        for each in stage.stage.instructions:
-            if isinstance(each, Arg | Env):
-                seen += [(each, name) for name in _names(each) if _CHANGING.search(name)]
-            elif isinstance(each, Run) and seen:
-                for instruction, name in seen:
-                    yield Found(
-                        instruction.position,
-                        f"{name} differs in each build, and line {each.position.line} comes after",
-                        cost="with docker, every RUN below runs again in each build",
-                        rewrite=f"{instruction.source} below the last RUN that does not need it",
-                    )
-                break
-
-
-def _names(instruction: Arg | Env) -> list[str]:
-    if isinstance(instruction, Arg):
-        return [argument.name for argument in instruction.arguments]
-    return [pair.name for pair in instruction.pairs if "$" in pair.value]
 
 
 def _unused_stage(view: View) -> Iterator[Found]:
@@ -411,18 +322,6 @@ def _downloads(words: list[str], program: str) -> list[str]:
 
 RULES = (
     Rule("MergeRuns", Severity.INFO, "RUNs that could be one", _merge, ("DL3059",)),
-    Rule(
-        "OrderThrowsCacheAway",
-        Severity.WARNING,
-        "a wide COPY before an install that needs little of it",
-        _order,
-    ),
-    Rule(
-        "ChangingArgument",
-        Severity.INFO,
-        "an argument that differs in each build before a RUN",
-        _changing_argument,
-    ),
     Rule(
         "RemovedLater",
         Severity.WARNING,

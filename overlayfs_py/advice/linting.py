@@ -11,6 +11,7 @@ from overlayfs_py.advice import (
     config_rules,
     copy_rules,
     layer_rules,
+    order_rules,
     package_rules,
     secret_rules,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 RULES: tuple[Rule, ...] = (
     *package_rules.RULES,
     *layer_rules.RULES,
+    *order_rules.RULES,
     *copy_rules.RULES,
     *secret_rules.RULES,
     *base_rules.RULES,

@@ -17,6 +17,7 @@ _APT = ("apt-get", "apt")
 _RPM = ("yum", "dnf", "microdnf", "tdnf")
 _INSTALLS = ("install", "add", "in", "groupinstall", "localinstall", "reinstall", "upgrade")
 _LISTS = "/var/lib/apt/lists"
+_ARCHIVES = "/var/cache/apt"
 _YES = ("-y", "--yes", "--assume-yes", "--assumeyes", "-n", "--non-interactive", "--noconfirm")
 _UPGRADES = {
     **dict.fromkeys(_APT, ("upgrade", "dist-upgrade", "full-upgrade")),
@@ -125,8 +126,14 @@ def _is_cleaned(run: RunView, cache: _Cache, placed: Placed) -> bool:
         elsewhere = any(name in run.values for name in ("npm_config_cache", "YARN_CACHE_FOLDER"))
         cleans = any("cache" in each.command.words for each in run.of(*cache.programs))
         return elsewhere or cleans or placed.command.has("--cache", "--cache-folder")
-    cleaners = (*cache.programs, "dnf", "yum") if cache.programs[0] in _RPM else cache.programs
-    return any(each.command.action in ("clean", "cc") for each in run.of(*cleaners))
+    # On newer systems yum is dnf. What is cleaned before an install is full again after it.
+    alike = ("dnf", "yum") if placed.command.program in ("dnf", "yum") else ()
+    after = run.commands[run.commands.index(placed) + 1 :]
+    return any(
+        each.command.action in ("clean", "cc")
+        and each.command.program in (placed.command.program, *alike)
+        for each in after
+    )
 
 
 def _kept_runs(view: View) -> Iterator[RunView]:
@@ -148,7 +155,8 @@ def _apt_lists(view: View) -> Iterator[Found]:
             if placed.command.action != "update" or run.removes(_LISTS, "/var/lib/apt"):
                 continue
             if run.keeps_out(_LISTS):
-                continue
+                yield from _apt_archives(run, placed)
+                break
             yield Found(
                 placed.position,
                 f"{placed.command.program} update leaves the package lists in the layer",
@@ -157,6 +165,23 @@ def _apt_lists(view: View) -> Iterator[Found]:
                 last_line=run.run.last_line,
             )
             break
+
+
+def _apt_archives(run: RunView, placed: Placed) -> Iterator[Found]:
+    """Packages that stay because the images' own rule to remove them was removed."""
+    if run.keeps_out(_ARCHIVES) or run.removes(_ARCHIVES):
+        return
+    for earlier in run.stage.runs:
+        if earlier.removes("/etc/apt/apt.conf.d/docker-clean"):
+            yield Found(
+                placed.position,
+                f"without docker-clean the downloaded packages stay in {_ARCHIVES}",
+                cost="every package a second time",
+                rewrite=f"RUN --mount=type=cache,target={_ARCHIVES},sharing=locked ...",
+                last_line=run.run.last_line,
+            )
+        if earlier is run or earlier.removes("/etc/apt/apt.conf.d/docker-clean"):
+            return
 
 
 def _apt_update_alone(view: View) -> Iterator[Found]:
@@ -284,9 +309,7 @@ def _apt_for_people(view: View) -> Iterator[Found]:
 def _pip_cache(view: View) -> Iterator[Found]:
     for stage in view.kept:
         for run in stage.runs:
-            if "PIP_NO_CACHE_DIR" in run.values or run.keeps_out(
-                "/root/.cache", "/root/.cache/pip"
-            ):
+            if run.keeps_out("/root/.cache", "/root/.cache/pip"):
                 continue
             if run.removes("/root/.cache", "~/.cache", "$HOME/.cache"):
                 continue
@@ -295,7 +318,7 @@ def _pip_cache(view: View) -> Iterator[Found]:
                 words = _pip_words(command.words)
                 if not words or words[:1] != ["install"] or command.has("--no-cache-dir"):
                     continue
-                if "PIP_NO_CACHE_DIR" in command.assignments:
+                if run.is_set("PIP_NO_CACHE_DIR", command):
                     continue
                 yield Found(
                     placed.position,

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, TypeVar
 from overlayfs_py.advice.shell_commands import ShellCommand, shell_commands
 from overlayfs_py.dockerfile.errors import DockerfileError, Position
 from overlayfs_py.dockerfile.expanding import expand_at, resolve_mounts
-from overlayfs_py.dockerfile.instructions import Arg, Copy, Env, Instruction, Run, Shell, Stage
+from overlayfs_py.dockerfile.instructions import (
+    Arg,
+    Copy,
+    Env,
+    Instruction,
+    Onbuild,
+    Run,
+    Shell,
+    Stage,
+)
 from overlayfs_py.dockerfile.mounts import CacheMount, TmpfsMount
 
 if TYPE_CHECKING:
@@ -21,6 +30,7 @@ if TYPE_CHECKING:
 
 _Any = TypeVar("_Any", bound=Instruction)
 _SHELLS = ("sh", "bash", "ash", "dash", "zsh", "ksh")
+_OFF = ("", "0", "off", "no", "false")
 SCRATCH = "scratch"
 
 
@@ -78,6 +88,15 @@ class RunView:
             for word in placed.command.arguments
             for path in paths
         )
+
+    def is_set(self, name: str, command: ShellCommand) -> bool:
+        """Whether a variable that switches something on does so for a command."""
+        value = self.values.get(name, "")
+        for placed in self.of("export"):
+            words = (word.partition("=") for word in placed.command.words[1:])
+            value = next((text for exported, _, text in words if exported == name), value)
+        value = command.assignments.get(name, value)
+        return value.lower() not in _OFF
 
     def keeps_out(self, *paths: str) -> bool:
         """Whether a cache or tmpfs is mounted so that what is below a path stays out of it."""
@@ -139,16 +158,13 @@ class StageView:
 
     @cached_property
     def runs(self) -> list[RunView]:
-        """Its RUNs."""
-        return [
-            RunView(each, self, values)
-            for each, values in self._with_values()
-            if isinstance(each, Run)
-        ]
-
-    def run_view(self, run: Run) -> RunView:
-        """The view of one of its RUNs."""
-        return next(each for each in self.runs if each.run is run)
+        """Its RUNs, ONBUILD ones among them."""
+        found = []
+        for each, values in self._with_values():
+            run = each.trigger if isinstance(each, Onbuild) else each
+            if isinstance(run, Run):
+                found.append(RunView(run, self, values))
+        return found
 
     @cached_property
     def values(self) -> dict[str, str]:
@@ -225,6 +241,11 @@ class View:
         if name.isdecimal() and len(name) < len("100000"):
             return earlier[int(name)] if int(name) < len(earlier) else None
         return next((each for each in reversed(earlier) if each.stage.name == name.lower()), None)
+
+
+def takes_everything(copy: Copy) -> bool:
+    """Whether a COPY takes the whole context, or all of a stage."""
+    return any(source.strip("/") in ("", ".", "*", "./*") for source in copy.sources)
 
 
 def _mark_used(stages: list[StageView]) -> None:
