@@ -115,7 +115,7 @@ def _selected(
 ) -> tuple[Selected, ...]:
     exclude = None
     if instruction.exclude:
-        exclude = IgnoreRules.parse("\n".join(instruction.exclude).encode(), "--exclude")
+        exclude = IgnoreRules.of(instruction.exclude, instruction.position)
     selected: tuple[Selected, ...] = ()
     if context is not None:
         selected = select(

@@ -92,6 +92,16 @@ class IgnoreRules:
         )
         return IgnoreRules(rule for rule in rules if rule is not None)
 
+    @staticmethod
+    def of(patterns: Iterable[str], position: Position) -> IgnoreRules:
+        """The rules of `--exclude` flags: patterns alone, so no comments, and `/` stays `/`.
+
+        Raises:
+            DockerfileError: a pattern is none.
+        """
+        texts = (pattern.strip(SPACES) for pattern in patterns)
+        return IgnoreRules(_pattern_rule(text, text, position) for text in texts if text)
+
     @property
     def root(self) -> Ignored:
         """The context itself, which no rule can take away: its entries are asked `below`."""
@@ -123,7 +133,11 @@ def _rule(line: str, position: Position) -> Rule | None:
     if not text:
         return None
     # Docker reads a line twice, so `/!a` and `/ a` mean `!a` and `a`.
-    negated, pattern = _negation(_anchored(text))
+    return _pattern_rule(text, _anchored(text), position, line)
+
+
+def _pattern_rule(text: str, cleaned: str, position: Position, line: str = "") -> Rule:
+    negated, pattern = _negation(cleaned)
     if negated and not pattern:
         raise DockerfileError(position, "a pattern is missing after !", line)
     try:

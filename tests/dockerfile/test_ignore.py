@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from overlayfs_py.dockerfile.errors import DockerfileError
+from overlayfs_py.dockerfile.errors import DockerfileError, Position
 from overlayfs_py.dockerfile.ignore import IgnoreRules
 
 
@@ -92,3 +92,14 @@ def test_no_pattern_takes_for_ever(pattern: str) -> None:
     rules.match("a/" * 2000 + "c")
     # A backtracking matcher needs years; the bound is generous.
     assert time.process_time() - began < 20
+
+
+def test_patterns_of_flags_are_not_lines_of_a_file() -> None:
+    rules = IgnoreRules.of(["#a", "/b", " c ", "d/", "!d/e"], Position("D", 1))
+
+    hidden = {path: rules.match(path) for path in ("#a", "b", "c", "d", "d/e")}
+    assert [path for path, rule in hidden.items() if rule is not None and not rule.negated] == [
+        "#a",
+        "c",
+        "d",
+    ]
