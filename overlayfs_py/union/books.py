@@ -129,7 +129,8 @@ class Books:
             was_last = inode.st_nlink == 1 if entry is None else not _exists(entry)
             is_gone = was_last and node.held is None
         else:
-            is_gone = not was_known
+            # One that had whiteouts was replaced by one without before, see `renames`.
+            is_gone = not was_known or _inode_of_removed(node) not in {None, inode.st_ino}
         if is_gone:
             self.account.forget(inode.st_ino)
 
@@ -163,7 +164,7 @@ def _exists(item: HostFile) -> bool:
     return True
 
 
-def _inode_of_removed(node: Node) -> int | None:
+def _inode_of_removed(node: Node | None) -> int | None:
     """The inode that goes with the last reference to a node."""
     if isinstance(node, FileNode) and isinstance(node.held, DescriptorOfRemoved | ParkedFile):
         # By a name that nobody has looked up it may go on.

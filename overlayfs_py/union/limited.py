@@ -204,34 +204,32 @@ class LimitedUnion(Union):
     def make_node(
         self, parent: Node, name: bytes, mode: int, rdev: int, creator: Creator
     ) -> tuple[Node, Attributes]:
-        with self._making(parent, name):
-            return super().make_node(parent, name, mode, rdev, creator)
+        make = super().make_node
+        return self._made(parent, name, lambda: make(parent, name, mode, rdev, creator))
 
     def make_directory(
         self, parent: Node, name: bytes, mode: int, creator: Creator
     ) -> tuple[Node, Attributes]:
-        with self._making(parent, name):
-            return super().make_directory(parent, name, mode, creator)
+        make = super().make_directory
+        return self._made(parent, name, lambda: make(parent, name, mode, creator))
 
     def make_symlink(
         self, parent: Node, name: bytes, target: bytes, creator: Creator
     ) -> tuple[Node, Attributes]:
-        with self._making(parent, name):
-            return super().make_symlink(parent, name, target, creator)
+        make = super().make_symlink
+        return self._made(parent, name, lambda: make(parent, name, target, creator))
 
-    @contextmanager
-    def _making(self, parent: Node, name: bytes) -> Iterator[None]:
-        """While the body makes something: what turns out to have no room is removed again."""
+    def _made(
+        self, parent: Node, name: bytes, make: Callable[[], tuple[Node, Attributes]]
+    ) -> tuple[Node, Attributes]:
+        """Make something; what turns out to have no room is removed again."""
         self._require_name(parent)
         with self._books.touching(parent):
-            yield
-        made = self.lookup(parent, name) if parent.cacheable else None
-        if made is None:
-            return
-        self._books.note(made)
-        if self.account.left_bytes >= 0:
-            return
-        if isinstance(made, DirectoryNode):
+            made = make()
+        self._books.note(made[0])
+        if not parent.cacheable or self.account.left_bytes >= 0:
+            return made
+        if isinstance(made[0], DirectoryNode):
             self.remove_directory(parent, name)
         else:
             self.unlink(parent, name)
@@ -272,11 +270,23 @@ class LimitedUnion(Union):
         with self._books.losing(parent, node):
             yield from steps
 
-    def carry_out(self, planned: Rename) -> None:
+    def carry_out(self, planned: Rename) -> Steps[None] | None:
         for end in (planned.old, planned.new):
             self._require_directories(end.parent)
         for node in planned.moved:
             self._bring(node, self.need_of_rename)
+        if planned.is_long:
+            steps = super().carry_out(planned)
+            return None if steps is None else self._carrying_out(planned, steps)
+        with self._renaming(planned):
+            return super().carry_out(planned)
+
+    def _carrying_out(self, planned: Rename, steps: Steps[None]) -> Steps[None]:
+        with self._renaming(planned):
+            yield from steps
+
+    @contextmanager
+    def _renaming(self, planned: Rename) -> Iterator[None]:
         victim = None if planned.flags & RENAME_EXCHANGE else planned.new.node
         if victim is not None and planned.old.node is not None:
             victim = None if victim.ino == planned.old.node.ino else victim
@@ -284,7 +294,7 @@ class LimitedUnion(Union):
             self._books.touching(planned.old.parent, *planned.moved),
             self._books.losing(planned.new.parent, victim),
         ):
-            super().carry_out(planned)
+            yield
 
     # Copy-up.
 

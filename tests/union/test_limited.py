@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -452,3 +453,31 @@ def test_a_value_that_does_not_fit_is_not_set(place: Path, make_world: MakeWorld
 def test_without_a_limit_nothing_is_counted(make_world: MakeWorld) -> None:
     assert type(make_world(_LOWER).union) is Union
     assert type(make_world(_LOWER, read_only=True, upper_limit=1).union) is Union
+
+
+def test_a_large_directory_is_replaced_and_removed_in_steps(
+    place: Path, make_world: MakeWorld
+) -> None:
+    world = _open(make_world, place, 64 * _MIB)
+    world.write("d/small", b"x")
+    for name in ("full", "other"):
+        world.mkdir(name)
+        os.mknod(place / "whiteout", stat.S_IFCHR)
+        for number in range(14_000):
+            os.link(place / "whiteout", world.upper / name / str(number))
+        (place / "whiteout").unlink()
+    world.reopen()
+    for step in (
+        lambda: world.union.rename(world.at(""), b"d", world.at(""), b"full", 0),
+        lambda: world.union.remove_directory(world.at(""), b"other"),
+    ):
+        for name in ("d", "full", "other"):
+            world.find(name)
+        steps = step()
+        assert steps is not None
+        list(steps)
+        world.forget()
+        assert _used(world) == _du(world)
+
+    assert world.read("full/small") == b"xmall"
+    assert world.find("other") is world.find("d") is None
