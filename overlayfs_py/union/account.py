@@ -69,8 +69,10 @@ class Account:
     def count(self, directories: Iterable[HostDirectory]) -> None:
         """Count trees, each inode once."""
         pending = list(directories)
+        opened = []
         while pending:
             directory = pending.pop()
+            opened.append(directory)
             self.note(directory.status())
             with scanning.scan(directory.fd(), directory.name) as listing:
                 for entry in listing:
@@ -79,6 +81,9 @@ class Account:
                         pending.append(HostDirectory(directory.tree, directory, name))
                     else:
                         self.note(entry.stat(follow_symlinks=False))
+        # Not before: the way down to a directory begins at the nearest that is open.
+        for directory in opened:
+            directory.tree.descriptors.drop(directory)
 
 
 def no_space() -> OSError:

@@ -18,6 +18,7 @@ from overlayfs_py.union.core import Union
 from overlayfs_py.union.limited import LimitedUnion
 from overlayfs_py.union.values import Volume
 from tests.support.trees import Dir, File, HardLink, Symlink
+from tests.union.conftest import open_files
 from tests.union.refusal import refused
 from tests.union.world import ROOT
 
@@ -481,3 +482,14 @@ def test_a_large_directory_is_replaced_and_removed_in_steps(
 
     assert world.read("full/small") == b"xmall"
     assert world.find("other") is world.find("d") is None
+
+
+def test_counting_keeps_nothing_open(place: Path, make_world: MakeWorld) -> None:
+    (place / "upper/a/b/c").mkdir(parents=True)
+    world = make_world({}, upper=place / "upper", upper_limit=_MIB)
+
+    links = list(open_files().values())
+
+    assert not [link for link in links if "/upper/a" in link]
+    assert len([link for link in links if link.endswith("/work/work")]) == 1
+    assert world.names("a") == {b"b"}
