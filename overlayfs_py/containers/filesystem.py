@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from overlayfs_py.containers import keep_directory, mount_door, name_files, volume_filling
+from overlayfs_py.containers import (
+    keep_directory,
+    mount_door,
+    name_files,
+    user_namespace,
+    volume_filling,
+)
 from overlayfs_py.containers.event_loop import READABLE
 from overlayfs_py.containers.mount_door import MountDoor
 from overlayfs_py.containers.recorded_uses import RecordedUses
@@ -18,7 +24,7 @@ from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children, daemon
 from overlayfs_py.store import durable, stacks
 from overlayfs_py.store.stacks import Stack
-from overlayfs_py.syscalls import mounts, namespaces
+from overlayfs_py.syscalls import mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,9 +60,7 @@ class Filesystem:
             OSError: it cannot be mounted.
         """
         launch = self._launch
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        # Ours are not seen outside, and what is unmounted outside goes away here.
-        mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+        user_namespace.part_mounts()
         volume_filling.fill(launch.record, launch.layers, launch.named_volumes)
         self._stack = launch.containers.stack(launch.record)
         launch.containers.settle(launch.record, self._stack)

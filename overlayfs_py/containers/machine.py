@@ -90,7 +90,7 @@ def check_mount(way: Way, temporary: bytes) -> Finding:
     try:
         protocol = try_mount(way, temporary)
     except Failure as failure:
-        reason = str(failure).rpartition(": ")[2]
+        reason = str(failure).rpartition(": ")[2].partition(";")[0]
         words = f"cannot mount {way.value}: {reason}"
         return Finding(_mount_subject(way), State.BAD, words, _advice_on_mount(way))
     words = f"can mount {way.value}; FUSE protocol {protocol}"

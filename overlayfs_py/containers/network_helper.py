@@ -13,9 +13,10 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from overlayfs_py.containers import user_namespace
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
-from overlayfs_py.syscalls import mounts, namespaces
+from overlayfs_py.syscalls import mounts
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ def start(helper: Helper, namespace_fd: int, lock_fd: int, directory: Path) -> C
 
 def _show_namespace(namespace_fd: int, place: bytes) -> None:
     """Mount it where the program can open it: it may not look into processes of more rights."""
-    namespaces.unshare(namespaces.CLONE_NEWNS)
-    mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+    user_namespace.part_mounts()
     os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     mounts.mount(b"/proc/self/fd/%d" % namespace_fd, place, None, mounts.MS_BIND)
 

@@ -16,11 +16,11 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.containers import cgroup, processes
+from overlayfs_py.containers import cgroup, processes, user_namespace
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
 from overlayfs_py.store import durable
-from overlayfs_py.syscalls import mounts, namespaces
+from overlayfs_py.syscalls import mounts
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
 
 if TYPE_CHECKING:
@@ -132,8 +132,7 @@ class _Keeper:
 
     def _part(self) -> None:
         """Show this namespace's processes, and no cgroups twice: crun takes that for a mistake."""
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+        user_namespace.part_mounts()
         try:
             mounts.mount(b"proc", b"/proc", b"proc", mounts.MS_NOSUID | mounts.MS_NODEV)
         except PermissionError as error:

@@ -38,7 +38,7 @@ from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.mounts import children, daemon
 from overlayfs_py.mounts.scratch import scratch_directory
 from overlayfs_py.mounts.stored_stack import stack_of
-from overlayfs_py.syscalls import mounts, namespaces
+from overlayfs_py.syscalls import namespaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,9 +91,7 @@ def run(asked: Run) -> int:
         user_namespace.enter()
     with scratch_directory(asked.temporary, terminal) as scratch:
         places = _lay_out(asked, scratch)
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        # Ours are not seen outside, and what is unmounted outside goes away here.
-        mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+        user_namespace.part_mounts()
         server = _start_daemon(asked, places, terminal)
         try:
             server.ready()

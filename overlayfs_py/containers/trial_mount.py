@@ -12,7 +12,6 @@ from overlayfs_py.containers import user_namespace
 from overlayfs_py.drivers import mounting
 from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.mounts import children
-from overlayfs_py.syscalls import mounts, namespaces
 
 if TYPE_CHECKING:
     from overlayfs_py.mounts.children import Report
@@ -52,8 +51,7 @@ def try_mount(way: Way, temporary: bytes) -> Protocol:
         if way is Way.USER_NAMESPACE:
             user_namespace.enter()
         if user_namespace.may_mount():
-            namespaces.unshare(namespaces.CLONE_NEWNS)
-            mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+            user_namespace.part_mounts()
         report.ready(_mount_and_read(target))
 
     target = tempfile.mkdtemp(prefix=b"overlayfs-py-", dir=temporary)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
-from overlayfs_py.syscalls import namespaces
+from overlayfs_py.syscalls import mounts, namespaces
 from overlayfs_py.syscalls.namespaces import IdExtent
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _SUBORDINATE = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
 _LINE = re.compile(r"([^:]+):([0-9]+):([1-9][0-9]*)")
 _MAPPER = {"uid": "newuidmap", "gid": "newgidmap"}
 _SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+_HELP = "`overlayfs-py doctor` says what is missing"
 _CAP_SYS_ADMIN = 1 << 21  # linux/capability.h
 
 
@@ -51,7 +52,7 @@ def enter() -> None:
     extents = {"uid": id_extents("uid", uid, uid), "gid": id_extents("gid", uid, gid)}
     if not all(len(found) > 1 for found in extents.values()):
         _unshare()
-        namespaces.map_to_root(uid, gid)
+        _map_to_root(uid, gid)
         return
     refusal = _enter_with_help(extents)
     if refusal is None:
@@ -59,7 +60,20 @@ def enter() -> None:
     else:
         # As in a container, where newuidmap has no rights: what needs one owner still works.
         log.warning("%s: all files have one owner here, root", refusal)
-        namespaces.map_to_root(uid, gid)
+        _map_to_root(uid, gid)
+
+
+def part_mounts() -> None:
+    """Have mounts of this process's own: nobody sees them, and what the host unmounts goes away.
+
+    Raises:
+        Failure: a security module forbids it, as Ubuntu's does in an ordinary user's namespace.
+    """
+    try:
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+    except PermissionError as error:
+        raise Failure(f"mounting: {error.strerror}; {_HELP}") from None
 
 
 def id_extents(kind: str, uid: int, own: int) -> list[IdExtent]:
@@ -96,9 +110,14 @@ def _unshare() -> None:
     try:
         namespaces.unshare(namespaces.CLONE_NEWUSER)
     except OSError as error:
-        raise Failure(
-            f"user namespace: {error.strerror}; `overlayfs-py doctor` says what is missing"
-        ) from None
+        raise Failure(f"user namespace: {error.strerror}; {_HELP}") from None
+
+
+def _map_to_root(uid: int, gid: int) -> None:
+    try:
+        namespaces.map_to_root(uid, gid)
+    except OSError as error:
+        raise Failure(f"user namespace: {error.strerror}; {_HELP}") from None
 
 
 def _enter_with_help(extents: dict[str, list[IdExtent]]) -> Failure | None:
