@@ -36,6 +36,7 @@ class Found:
     cost: str = ""  # what it costs
     rewrite: str = ""  # what to write instead
     bytes: int | None = None  # what the cost is in the image, where that is known
+    seconds: float | None = None  # of each build, where earlier ones tell
     last_line: int = 0  # of the instruction; 0 for the line of `position`
 
 

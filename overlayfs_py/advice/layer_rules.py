@@ -13,7 +13,7 @@ from overlayfs_py.dockerfile.instructions import Add, Copy, CopyingInstruction
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from overlayfs_py.advice.view import RunView, View
+    from overlayfs_py.advice.view import Placed, RunView, View
     from overlayfs_py.dockerfile.instructions import Instruction
 
 _LASTLOG_RECORD = 292  # bytes of /var/log/lastlog for each number below a user's
@@ -151,11 +151,16 @@ def _owner_changed_later(view: View) -> Iterator[Found]:
                 ]
                 for copy, destination in list(copies):
                     if any(_is_below(destination, path) for path in changed):
-                        yield _change_found(view, copy, placed.position.line, command.program)
+                        yield _change_found(view, copy, placed, run)
                         copies.remove((copy, destination))
 
 
-def _change_found(view: View, copy: CopyingInstruction, line: int, program: str) -> Found:
+def _change_found(
+    view: View, copy: CopyingInstruction, placed: Placed, run: RunView | None
+) -> Found:
+    program, line = placed.command.program, placed.position.line
+    built = None if run is None else view.builds.of(run.run)
+    size = None if built is None else built.bytes
     flag = "--chmod" if program == "chmod" else "--chown"
     whole = not (isinstance(copy, Copy) and copy.origin)
     return Found(
@@ -163,7 +168,7 @@ def _change_found(view: View, copy: CopyingInstruction, line: int, program: str)
         f"what this copies, {program} -R in line {line} changes",
         cost="every file a second time, in the layer of the RUN",
         rewrite=copy.source.replace(copy.NAME, f"{copy.NAME} {flag}=...", 1),
-        bytes=_size(view, copy.sources) if whole else None,
+        bytes=size or (_size(view, copy.sources) if whole else None),
         last_line=copy.last_line,
     )
 

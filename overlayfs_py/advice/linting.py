@@ -15,6 +15,7 @@ from overlayfs_py.advice import (
     package_rules,
     secret_rules,
 )
+from overlayfs_py.advice.build_facts import BuildFacts
 from overlayfs_py.advice.findings import Finding, Rule
 from overlayfs_py.advice.view import View
 from overlayfs_py.dockerfile.directives import read_check
@@ -47,6 +48,7 @@ def lint(
     *,
     context: ContextFacts | None = None,
     ignore: IgnoreRules | None = None,
+    builds: BuildFacts | None = None,
     skip: Iterable[str] = (),
 ) -> list[Finding]:
     """Return what there is to say of a Dockerfile, from its first line to its last.
@@ -59,7 +61,7 @@ def lint(
     if _ALL in skipped:
         return []
     local = list(_local_skips(dockerfile))
-    view = View(dockerfile, context, ignore)
+    view = View(dockerfile, context, ignore, builds or BuildFacts())
     findings = [
         Finding(rule, found)
         for rule in RULES

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from overlayfs_py.advice.view import RunView, View
-    from overlayfs_py.dockerfile.instructions import Instruction
+    from overlayfs_py.dockerfile.instructions import Instruction, Stage
 
 _CHANGING = re.compile(
     r"(^|_)(BUILD_?(DATE|TIME|NUMBER|ID)|DATE|TIMESTAMP|(GIT_?)?(SHA|COMMIT|REV|REVISION))(_|$)",
@@ -58,7 +58,7 @@ def _order(view: View) -> Iterator[Found]:
             run = views.get(id(each))
             installer = _installer(run) if run is not None and wide is not None else None
             if installer is not None and wide is not None and run is not None:
-                yield _order_found(wide, run, installer)
+                yield _order_found(view, wide, run, installer)
                 break
 
 
@@ -77,7 +77,9 @@ def _installer(run: RunView) -> _Installer | None:
     return None
 
 
-def _order_found(wide: CopyingInstruction, run: RunView, installer: _Installer) -> Found:
+def _order_found(
+    view: View, wide: CopyingInstruction, run: RunView, installer: _Installer
+) -> Found:
     text = run.run.source
     if installer.needs:
         rewrite = f"COPY {installer.needs} ./\n{text}\n{wide.source}"
@@ -88,6 +90,7 @@ def _order_found(wide: CopyingInstruction, run: RunView, installer: _Installer) 
         f"every change of a file here makes line {run.run.position.line} run again",
         cost="the time of that install, in each build",
         rewrite=rewrite,
+        seconds=view.builds.seconds(run.run),
         last_line=wide.last_line,
     )
 
@@ -99,14 +102,23 @@ def _changing_argument(view: View) -> Iterator[Found]:
             if isinstance(each, Arg | Env):
                 seen += [(each, name) for name in _names(each) if _CHANGING.search(name)]
             elif isinstance(each, Run) and seen:
+                below = [view.builds.seconds(run) for run in _below(stage.stage, each)]
+                seconds = sum(filter(None, below)) or None
                 for instruction, name in seen:
                     yield Found(
                         instruction.position,
                         f"{name} differs in each build, and line {each.position.line} comes after",
                         cost="with docker, every RUN below runs again in each build",
                         rewrite=f"{instruction.source} below the last RUN that does not need it",
+                        seconds=seconds,
                     )
                 break
+
+
+def _below(stage: Stage, first: Run) -> list[Run]:
+    """The RUNs of a stage from `first` on."""
+    runs = [each for each in stage.instructions if isinstance(each, Run)]
+    return runs[runs.index(first) :]
 
 
 def _names(instruction: Arg | Env) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
+from overlayfs_py.advice.build_facts import BuildFacts
 from overlayfs_py.advice.shell_commands import ShellCommand, shell_commands
 from overlayfs_py.dockerfile.errors import DockerfileError, Position
 from overlayfs_py.dockerfile.expanding import expand_at, resolve_mounts
@@ -205,6 +206,7 @@ class View:
     dockerfile: Dockerfile
     context: ContextFacts | None = None
     ignore: IgnoreRules | None = None
+    builds: BuildFacts = field(default_factory=BuildFacts)
     stages: list[StageView] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.cli.store_arguments import root_option
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
 _HELP = """Say what a Dockerfile could do better: line, reason, cost, and what to write instead.
 
 Without an argument it is ./Dockerfile; `-` is stdin. Where there is a context, its directory, sizes
-of what COPY takes are looked up there, and DOCKERFILE.dockerignore or .dockerignore counts.
+of what COPY takes are looked up there, and DOCKERFILE.dockerignore or .dockerignore counts. What
+`build` has built before tells seconds and sizes.
 
 \b
 A rule is skipped by
@@ -29,7 +32,8 @@ where RULE is a name or hadolint's code for it; --list-rules prints them all.
 
 \b
 --format takes `json` (an object per line), `sarif`, a Go template, or `table` before one. Fields:
-  .File .Line .Column .LastLine .Severity .Rule .Codes .Message .Cost .Bytes .Rewrite
+  .File .Line .Column .LastLine .Severity .Rule .Codes .Message .Cost .Bytes .Seconds
+  .Rewrite
 
 Exit code: 1 if something is as bad as --fail-on says, or the Dockerfile cannot be read.
 
@@ -46,6 +50,7 @@ _SEVERITIES = ("style", "info", "warning", "error")
 
 @click.command("lint", help=_HELP)
 @click.argument("dockerfile", default="Dockerfile")
+@root_option
 @click.option(
     "--context", metavar="DIR", help="Where COPY takes files from.  [default: its directory]"
 )
@@ -64,6 +69,7 @@ _SEVERITIES = ("style", "info", "warning", "error")
 @click.option("--list-rules", is_flag=True, help="Print all rules and exit.")
 def command(
     dockerfile: str,
+    root: Path | None,
     context: str | None,
     skip: Sequence[str],
     fail_on: str,
@@ -79,7 +85,7 @@ def command(
         return 0
     _require_rules(skip)
     form = "json" if as_json else form
-    findings, name, text = _findings(dockerfile, context, skip)
+    findings, name, text = _findings(dockerfile, context, skip, root)
     click.echo(lint_output.shown(findings, name, text, form), nl=False)
     bad = any(finding.rule.severity.word in _from(fail_on) for finding in findings)
     return int(bad)
@@ -100,9 +106,10 @@ def _require_rules(names: Sequence[str]) -> None:
 
 
 def _findings(
-    dockerfile: str, context: str | None, skip: Sequence[str]
+    dockerfile: str, context: str | None, skip: Sequence[str], root: Path | None
 ) -> tuple[list[Finding], str, bytes]:
     from overlayfs_py.advice.linting import lint
+    from overlayfs_py.cli.built_steps import built_steps
     from overlayfs_py.cli.context_sizes import context_facts, read_ignore
     from overlayfs_py.dockerfile.parsing import parse
 
@@ -113,7 +120,8 @@ def _findings(
         context = str(Path(dockerfile).parent)
     rules = None if context is None else read_ignore(context, Path(dockerfile))
     facts = None if context is None else context_facts(context, rules)
-    return lint(parsed, context=facts, ignore=rules, skip=skip), name, text
+    builds = built_steps(root)
+    return lint(parsed, context=facts, ignore=rules, builds=builds, skip=skip), name, text
 
 
 def _text(dockerfile: str) -> bytes:

@@ -30,6 +30,7 @@ _COLUMNS = Columns(
         "Message": "MESSAGE",
         "Cost": "COST",
         "Bytes": "BYTES",
+        "Seconds": "SECONDS",
         "Rewrite": "REWRITE",
     },
 )
@@ -86,6 +87,7 @@ def _row(finding: Finding) -> dict[str, str]:
         "Message": for_terminal(found.message),
         "Cost": for_terminal(found.cost),
         "Bytes": "" if found.bytes is None else str(found.bytes),
+        "Seconds": "" if found.seconds is None else f"{found.seconds:.1f}",
         "Rewrite": found.rewrite,
     }
 
@@ -104,7 +106,9 @@ def _for_people(findings: Sequence[Finding], name: str, text: bytes) -> str:
 def _block(finding: Finding, lines: Sequence[str]) -> str:
     found, rule = finding.found, finding.rule
     codes = f" ({', '.join(rule.also)})" if len(rule.also) == 1 else ""
-    size = "" if found.bytes is None else f"{human_size(found.bytes, 3)}: "
+    known = [] if found.bytes is None else [human_size(found.bytes, 3)]
+    known += [] if found.seconds is None else [f"{found.seconds:.1f} s"]
+    size = f"{', '.join(known)}: " if known else ""
     block = [
         f"{for_terminal(str(found.position))}: {rule.severity.word}: "
         f"{for_terminal(found.message)}  [{rule.name}{codes}]",

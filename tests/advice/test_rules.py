@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from overlayfs_py.advice.build_facts import BuildFacts, BuiltStep
 from overlayfs_py.advice.context_facts import ContextFacts
 from overlayfs_py.advice.linting import RULES, lint
 from overlayfs_py.dockerfile.ignore import IgnoreRules
@@ -247,6 +248,18 @@ def test_sizes_are_those_of_the_context() -> None:
     assert found["ChangedLater"] == 50 * _MB
     assert found["UnpackedCopy"] == 3 * _MB
     assert "NoIgnoreFile" in found
+
+
+def test_earlier_builds_tell_seconds_and_sizes() -> None:
+    text = b"FROM a:1\nARG GIT_SHA\nCOPY . /a\nRUN npm ci\nRUN chown -R u /a\n"
+    builds = BuildFacts(
+        {"RUN npm ci": BuiltStep(12.5, _MB), "RUN chown -R u /a": BuiltStep(0.5, 3 * _MB)}
+    )
+    found = {each.rule.name: each.found for each in lint(parse(text, "D"), builds=builds)}
+
+    assert found["OrderThrowsCacheAway"].seconds == 12.5
+    assert found["ChangingArgument"].seconds == 13
+    assert found["ChangedLater"].bytes == 3 * _MB
 
 
 def test_what_is_ignored_cannot_be_copied() -> None:
