@@ -41,6 +41,7 @@ class ImageOptions:
 
 def build(
     store: Store,
+    addition: Addition,
     request: Request,
     options: ImageOptions,
     tell: Callable[[Event], None],
@@ -48,18 +49,18 @@ def build(
 ) -> StoredImage:
     """Build an image; `tell` hears of each step. What was made stays in the cache, come what may.
 
-    `export` writes the image wherever else it is to be. The calling process must have one thread.
+    `addition` keeps what is made, `export` writes the image wherever else it is to be. The calling
+    process must have one thread.
 
     Raises:
         BuildBroken: a step cannot be done; `is_dry` where a dry run has told all that can be known.
     """
     for reference in options.references:
         require_tag_name(reference)
-    with store.add() as addition:
-        state = _state(store, request, addition, tell)
-        image = _image(request, state, options, addition)
-        export(image)
-        return image
+    state = _state(store, request, addition, tell)
+    image = _image(request, state, options, addition)
+    export(image)
+    return image
 
 
 def _state(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from overlayfs_py.builds.cache import now_ns
@@ -12,6 +13,7 @@ from overlayfs_py.builds.fingerprint import fingerprint
 from overlayfs_py.builds.keys import FILES, INSTRUCTION, PARENT, key_of
 from overlayfs_py.builds.loose_files import heredocs
 from overlayfs_py.builds.modes import AS_IT_IS, parse_mode
+from overlayfs_py.builds.remote_sources import is_remote, require_remote_for_checksum
 from overlayfs_py.builds.selection import select
 from overlayfs_py.dockerfile.ignore import IgnoreRules
 from overlayfs_py.dockerfile.instructions import Add, Copy
@@ -52,10 +54,12 @@ def copy_step(
     Raises:
         SourceNotFound, BadOption, BadContext: it cannot be done.
     """
+    if isinstance(instruction, Add):
+        require_remote_for_checksum(instruction)
     mode = parse_mode(instruction.chmod) if instruction.chmod else AS_IT_IS
     options = CopyOptions(instruction.chown, mode, latest_ns=latest_ns)
     destination = _destination(state, instruction.destination)
-    selected = _selected(instruction, context, latest_ns)
+    selected = _selected(instruction, context, sources, latest_ns)
     stats = None if context is None else sources.stats(context)
     print_ = fingerprint(selected, mode=mode, owned=bool(instruction.chown), stats=stats)
     base = () if instruction.link else sources.layers(state.diff_ids)
@@ -111,27 +115,46 @@ def joined(state: StageState, path: str) -> str:
 
 
 def _selected(
-    instruction: Copy | Add, context: BuildContext | None, latest_ns: int | None
+    instruction: Copy | Add, context: BuildContext | None, sources: Sources, latest_ns: int | None
 ) -> tuple[Selected, ...]:
-    exclude = None
-    if instruction.exclude:
-        exclude = IgnoreRules.of(instruction.exclude, instruction.position)
     selected: tuple[Selected, ...] = ()
-    if context is not None:
-        selected = select(
-            context.tree,
-            instruction.sources,
-            ignore=context.ignore,
-            exclude=exclude,
-            parents=isinstance(instruction, Copy) and instruction.parents,
-            unpacks=_unpacks(instruction),
-        )
+    for remote, names in groupby(instruction.sources, lambda name: _is_remote(instruction, name)):
+        for name in names if remote else ():
+            assert isinstance(instruction, Add)
+            selected += sources.remote(name, instruction)
+        if not remote and context is not None:
+            selected += _of_context(instruction, context, list(names))
     if instruction.files:
         bodies = {
             file.name: file.body.encode("utf-8", "surrogateescape") for file in instruction.files
         }
         selected += select(heredocs(bodies, now_ns(latest_ns)), list(bodies))
     return selected
+
+
+def needs_context(instruction: Copy | Add) -> bool:
+    """Whether there is a source that lies in a context."""
+    return not all(_is_remote(instruction, name) for name in instruction.sources)
+
+
+def _is_remote(instruction: Copy | Add, name: str) -> bool:
+    return isinstance(instruction, Add) and is_remote(name)
+
+
+def _of_context(
+    instruction: Copy | Add, context: BuildContext, names: list[str]
+) -> tuple[Selected, ...]:
+    exclude = None
+    if instruction.exclude:
+        exclude = IgnoreRules.of(instruction.exclude, instruction.position)
+    return select(
+        context.tree,
+        names,
+        ignore=context.ignore,
+        exclude=exclude,
+        parents=isinstance(instruction, Copy) and instruction.parents,
+        unpacks=_unpacks(instruction),
+    )
 
 
 def _unpacks(instruction: Copy | Add) -> bool:

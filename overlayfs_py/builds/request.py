@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from overlayfs_py.builds.context import Context
+    from overlayfs_py.builds.context_opening import CheckOut, Download
     from overlayfs_py.builds.plan import Plan
     from overlayfs_py.builds.variables import Variables
     from overlayfs_py.dockerfile.ignore import IgnoreRules
@@ -55,6 +56,8 @@ class Request:
     plan: Plan
     variables: Variables
     bring: Bring
+    check_out: CheckOut
+    download: Download
     context: BuildContext | None  # None: there is none
     named: Mapping[str, BuildContext | NamedImage]  # in small letters
     identity: str = ""  # the same for builds of one Dockerfile: a hint, and no part of a key

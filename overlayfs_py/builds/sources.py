@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from overlayfs_py.builds.plan import Origin
     from overlayfs_py.builds.request import Request
+    from overlayfs_py.builds.selection import Selected
     from overlayfs_py.builds.state import StageState
+    from overlayfs_py.dockerfile.instructions import Add
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.platform import Platform
     from overlayfs_py.store.additions import Addition
@@ -118,6 +120,12 @@ class Sources:
         if name not in self._stats:
             self._stats[name] = StatCache(self._store.builds.root / "stats", name)
         return self._stats[name]
+
+    def remote(self, source: str, instruction: Add) -> tuple[Selected, ...]:
+        """Bring a source of ADD that lies elsewhere, each time anew; it stays as long as this."""
+        from overlayfs_py.builds import remote_sources
+
+        return remote_sources.bring(source, instruction, self._request, self._addition, self._stack)
 
     def named_image(self, name: str) -> str | None:
         """The image that a `--build-context` is, None if it is a tree of files."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.builds import config_steps
 from overlayfs_py.builds.cache import Found, NotFound, Step, StepCache, now_ns
-from overlayfs_py.builds.copy_step import copy_step, joined, workdir_step
+from overlayfs_py.builds.copy_step import copy_step, joined, needs_context, workdir_step
 from overlayfs_py.builds.events import StepBegun, StepCached, StepDone, StepName
 from overlayfs_py.builds.failures import BuildFailure
 from overlayfs_py.builds.fingerprint import difference
@@ -222,7 +222,7 @@ class StageBuild:
             case Copy() | Add():
                 origin = instruction.origin if isinstance(instruction, Copy) else ""
                 context = None
-                if instruction.sources:
+                if needs_context(instruction):
                     context = self._open(origin, instruction.position)
                 return copy_step(instruction, state, context, self._sources, latest_ns)
             case Workdir():

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from overlayfs_py.cli.store_arguments import open_store, root_option
-from overlayfs_py.errors import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from overlayfs_py.builds.outputs import OutputWanted
-    from overlayfs_py.builds.request import Bring, BuildContext, NamedImage
+    from overlayfs_py.builds.schedule import BuildBroken
     from overlayfs_py.builds.variables import Variables
-    from overlayfs_py.dockerfile.ignore import IgnoreRules
-    from overlayfs_py.image.platform import Platform
+    from overlayfs_py.cli.build_inputs import Inputs
+    from overlayfs_py.cli.build_progress import Progress
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.images import StoredImage
-    from overlayfs_py.store.layers import LayersInUse
     from overlayfs_py.store.store import Store
 
 _HELP = """Build an image from a Dockerfile and the files of CONTEXT.
@@ -35,10 +33,7 @@ Examples:
   overlayfs-py build -t app .
   overlayfs-py build -f deploy/Dockerfile --target test --build-arg V=2 .
 """
-_DOCKERFILE = "Dockerfile"
 _NO_CACHE = "--no-cache"
-_IGNORE = ".dockerignore"
-_LARGEST_DOCKERFILE = 16 << 20
 
 
 class _CommandLine(click.Command):
@@ -101,7 +96,12 @@ class _CommandLine(click.Command):
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Stages built side by side.")
 @click.option("--dry-run", is_flag=True, help="Say what would run; run nothing.")
 @click.option("--explain-cache", is_flag=True, help="Print each step's key, part by part.")
-@click.argument("context", metavar="CONTEXT")
+@click.option("--explain-ignore", metavar="PATH", help="Say which rule hides PATH; build nothing.")
+@click.option("--metadata-file", type=click.Path(path_type=Path), help="Write facts as JSON there.")
+@click.option("--json", "as_json", is_flag=True, help="As --progress json.")
+@click.option("--load", is_flag=True, help="Accepted for docker: it is always so.")
+@click.option("--rm", "removed", is_flag=True, help="Accepted for docker: it is always so.")
+@click.argument("context", metavar="CONTEXT|-|TAR|REPOSITORY")
 def command(
     root: Path | None,
     file: str | None,
@@ -117,8 +117,10 @@ def command(
     network: str,
     outputs: tuple[str, ...],
     iidfile: Path | None,
+    metadata_file: Path | None,
     progress: str,
     jobs: int | None,
+    explain_ignore: str | None,
     context: str,
     *,
     pull: bool,
@@ -126,12 +128,15 @@ def command(
     keep_failed: bool,
     dry_run: bool,
     explain_cache: bool,
-) -> None:
+    as_json: bool,
+    load: bool,
+    removed: bool,
+) -> int | None:
     from overlayfs_py.builds import plan, variables
     from overlayfs_py.builds.build import ImageOptions, build
+    from overlayfs_py.builds.events import Notice
     from overlayfs_py.builds.request import Request
-    from overlayfs_py.builds.schedule import BuildBroken
-    from overlayfs_py.cli import build_arguments, build_failure
+    from overlayfs_py.cli import build_arguments, build_inputs
     from overlayfs_py.cli.build_progress import progress_of
     from overlayfs_py.dockerfile.parsing import parse
     from overlayfs_py.image.platform import machine_platform, parse_platform
@@ -143,29 +148,7 @@ def command(
     given = build_arguments.build_arguments(arguments)
     machine = machine_platform(os.uname().machine)
     wanted = parse_platform(platform) if platform else machine
-    path, text = _dockerfile(file, context)
-    dockerfile = parse(text, path)
-    known = variables.of_build(dockerfile, given, wanted, machine)
     named = build_arguments.pairs("--build-context", contexts)
-    opened = {name.lower(): _named(value) for name, value in named.items()}
-    planned = plan.make(dockerfile, known, (wanted, machine), target, opened.keys())
-    store = open_store(root, create=True)
-    request = Request(
-        dockerfile=dockerfile,
-        plan=planned,
-        variables=known,
-        bring=_bringing(store, root, always=pull),
-        context=_context(context, path),
-        named=opened,
-        identity=_identity(path),
-        no_cache=build_arguments.no_cache(no_cache),
-        secrets=build_arguments.secrets(secrets),
-        has_network=build_arguments.network(network),
-        latest_ns=_latest_ns(known),
-        keep_failed=keep_failed,
-        dry_run=dry_run,
-        jobs=jobs or os.cpu_count() or 1,
-    )
     wanted_outputs = build_arguments.outputs(outputs)
     options = ImageOptions(
         references,
@@ -173,31 +156,125 @@ def command(
         build_arguments.pairs("--label", labels),
         build_arguments.pairs("--annotation", annotations),
     )
-    shown = progress_of(progress, explain=explain_cache, quiet=quiet)
-    try:
-        image = build(
-            store,
-            request,
-            options,
-            shown.tell,
-            lambda image: _export(image, wanted_outputs, references, store),
+    store = open_store(root, create=True)
+    shown = progress_of("json" if as_json else progress, explain=explain_cache, quiet=quiet)
+    with ExitStack() as stack:
+        addition = stack.enter_context(store.add())
+        opening = build_inputs.opening(addition, stack)
+        inputs = build_inputs.inputs(file, context, opening)
+        if explain_ignore is not None:
+            return _explain_ignore(inputs, explain_ignore)
+        with _details():
+            dockerfile = parse(inputs.text, inputs.name)
+            known = variables.of_build(dockerfile, given, wanted, machine)
+            planned = plan.make(dockerfile, known, (wanted, machine), target, named)
+        request = Request(
+            dockerfile=dockerfile,
+            plan=planned,
+            variables=known,
+            bring=build_inputs.bringing(store, root, always=pull),
+            check_out=build_inputs.check_out_here,
+            download=build_inputs.download,
+            context=inputs.context,
+            named={
+                name.lower(): build_inputs.named_context(value, opening)
+                for name, value in named.items()
+            },
+            identity=inputs.identity,
+            no_cache=build_arguments.no_cache(no_cache),
+            secrets=build_arguments.secrets(secrets),
+            has_network=build_arguments.network(network),
+            latest_ns=_latest_ns(known),
+            keep_failed=keep_failed,
+            dry_run=dry_run,
+            jobs=jobs or os.cpu_count() or 1,
         )
+        unused = variables.unused(dockerfile, given)
+        if unused:
+            shown.tell(Notice(f"no ARG asks for the --build-arg {', '.join(unused)}"))
+
+        def export(image: StoredImage) -> None:
+            _export(image, wanted_outputs, references, store)
+
+        with _failures(shown):
+            image = build(store, addition, request, options, shown.tell, export)
+            _report(image, references, iidfile, metadata_file)
+            if quiet or not (tags or outputs):
+                click.echo(image.image_id)
+    return None
+
+
+@contextmanager
+def _failures(shown: Progress) -> Iterator[None]:
+    """Show what there is to see of a build that fails; a dry run ends well."""
+    from overlayfs_py.builds.schedule import BuildBroken
+
+    try:
+        yield
     except BuildBroken as broken:
         shown.close(failed=not broken.is_dry)
-        if broken.is_dry:
-            return
-        for line in broken.details:
+        if not broken.is_dry:
+            _show_failure(broken)
+            raise
+    else:
+        shown.close(failed=False)
+
+
+def _show_failure(broken: BuildBroken) -> None:
+    from overlayfs_py.cli import build_failure
+
+    for line in broken.details:
+        click.echo(line, err=True)
+    if broken.kept:
+        build_failure.look_into(broken)
+
+
+@contextmanager
+def _details() -> Iterator[None]:
+    """Show the line of a Dockerfile that makes no sense."""
+    from overlayfs_py.dockerfile.errors import DockerfileError
+
+    try:
+        yield
+    except DockerfileError as error:
+        for line in error.details:
             click.echo(line, err=True)
-        if broken.kept:
-            build_failure.look_into(broken)
         raise
-    shown.close(failed=False)
+
+
+def _report(
+    image: StoredImage,
+    references: Sequence[Reference],
+    iidfile: Path | None,
+    metadata_file: Path | None,
+) -> None:
+    import json
+
     if iidfile is not None:
         iidfile.write_text(image.image_id)
-    if quiet or not (tags or outputs):
-        click.echo(image.image_id)
+    if metadata_file is not None:
+        facts = {
+            "containerimage.config.digest": image.image_id,
+            "containerimage.digest": image.manifest.digest,
+            "image.name": ",".join(reference.canonical for reference in references),
+        }
+        metadata_file.write_text(json.dumps(facts, indent=2) + "\n")
     for reference in references:
         click.echo(f"naming to {reference.familiar}", err=True)
+
+
+def _explain_ignore(inputs: Inputs, path: str) -> int:
+    """Say which rule decides about a path; 1 where the build sees it, as `git check-ignore`."""
+    rules = None if inputs.context is None else inputs.context.ignore
+    rule = None if rules is None else rules.match(os.path.normpath(path).lstrip("/"))
+    if rule is None:
+        click.echo(f"{path}: no rule; the build sees it")
+    elif rule.negated:
+        click.echo(f"{path}: {rule.position}: {rule.text}; the build sees it")
+    else:
+        click.echo(f"{path}: {rule.position}: {rule.text}; the build does not see it")
+        return 0
+    return 1
 
 
 def _export(
@@ -217,20 +294,6 @@ def _export(
             write_stream(wanted.type, image, references, store, out)
 
 
-def _dockerfile(file: str | None, context: str) -> tuple[str, bytes]:
-    """The Dockerfile's path, and what is in it."""
-    if file == "-" or (context == "-" and file is None):
-        return "-", sys.stdin.buffer.read(_LARGEST_DOCKERFILE)
-    path = Path(context, _DOCKERFILE) if file is None else Path(file)
-    if file is not None and not path.exists() and not path.is_absolute():
-        path = Path(context, file)
-    try:
-        with path.open("rb") as opened:
-            return str(path), opened.read(_LARGEST_DOCKERFILE)
-    except OSError as error:
-        raise Failure(f"{path}: {error.strerror}") from error
-
-
 def _latest_ns(variables: Variables) -> int | None:
     """SOURCE_DATE_EPOCH: of --build-arg, of the environment, or an ARG's default."""
     from overlayfs_py.builds.variables import SOURCE_DATE_EPOCH
@@ -241,66 +304,3 @@ def _latest_ns(variables: Variables) -> int | None:
     told = source_date.source_date_ns()
     default = variables.globals.get(SOURCE_DATE_EPOCH)
     return source_date.parse(default) if told is None and default else told
-
-
-def _identity(path: str) -> str:
-    """What tells one Dockerfile from another, whatever is in them."""
-    import hashlib
-
-    return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:12]
-
-
-def _context(context: str, dockerfile: str) -> BuildContext | None:
-    from overlayfs_py.builds.host_context import HostContext
-    from overlayfs_py.builds.request import BuildContext
-
-    if context == "-":
-        return None
-    return BuildContext(HostContext(os.fsencode(context)), _ignoring(context, dockerfile))
-
-
-def _ignoring(context: str, dockerfile: str) -> IgnoreRules | None:
-    """The rules of the Dockerfile's own .dockerignore, or else of the context's."""
-    from overlayfs_py.dockerfile.ignore import LARGEST_BYTES, IgnoreRules
-
-    for path in (f"{dockerfile}{_IGNORE}", os.path.join(context, _IGNORE)):
-        try:
-            with open(path, "rb") as file:
-                return IgnoreRules.parse(file.read(LARGEST_BYTES + 1), path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-    return None
-
-
-def _named(value: str) -> BuildContext | NamedImage:
-    from overlayfs_py.builds.host_context import HostContext
-    from overlayfs_py.builds.request import BuildContext, NamedImage
-    from overlayfs_py.cli import build_arguments
-
-    image = build_arguments.image_of(value)
-    if image is not None:
-        return NamedImage(image)
-    return BuildContext(HostContext(os.fsencode(value)))
-
-
-def _bringing(store: Store, root: Path | None, *, always: bool) -> Bring:
-    """Find an image in the store, or pull it."""
-    from overlayfs_py.cli import pulling
-    from overlayfs_py.image.platform import runs_on
-    from overlayfs_py.store.failures import NotInStore
-
-    def bring(name: str, platform: Platform) -> tuple[StoredImage, LayersInUse]:
-        if always:
-            pulling.pull(name, root)
-        try:
-            image, layers = store.use_image(name)
-        except NotInStore:
-            pulling.pull(name, root)
-            return store.use_image(name)
-        if runs_on(image.config.platform, platform):
-            return image, layers
-        layers.close()
-        pulling.pull(name, root, str(platform))
-        return store.use_image(name)
-
-    return bring

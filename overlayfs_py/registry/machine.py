@@ -57,7 +57,7 @@ class Machine:
             tls_verify=tls_verify,
             cert_dir=cert_dir,
             certs_dirs=(self._config / "certs.d", _ETC / "certs.d", _DOCKER_CERTS),
-            proxies=self._proxies(),
+            proxies=self.proxies(),
         )
 
     def configuration(self) -> Configuration:
@@ -102,7 +102,8 @@ class Machine:
         base = _ROOTS_CACHE if is_machines_root else cache
         return base / "containers/short-name-aliases.conf"
 
-    def _proxies(self) -> Proxies:
+    def proxies(self) -> Proxies:
+        """What the environment says of proxies."""
         exceptions = (self._value("NO_PROXY") or "").split(",")
         return Proxies(
             self._value("HTTPS_PROXY"),
