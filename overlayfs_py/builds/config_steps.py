@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from overlayfs_py.builds.go_text import duration, plain_list, quoted_list
+from overlayfs_py.builds.state import pairs_of
 from overlayfs_py.dockerfile.instructions import (
     Cmd,
     Entrypoint,
@@ -44,7 +45,8 @@ def apply(instruction: Instruction, state: StageState, *, has_cmd: bool) -> Stag
     run = state.run
     match instruction:
         case Env():
-            return state.with_config(_with_env(run, instruction), _pairs_text(instruction))
+            changed = state.with_config(_with_env(run, instruction), _pairs_text(instruction))
+            return changed.with_variables({pair.name: pair.value for pair in instruction.pairs})
         case Label():
             labels = {**(run.labels or {}), **{p.name: p.value for p in instruction.pairs}}
             return state.with_config(replace(run, labels=labels), _pairs_text(instruction))
@@ -112,7 +114,7 @@ def shell_of(run: RunConfig) -> tuple[str, ...]:
 
 
 def _with_env(run: RunConfig, instruction: Env) -> RunConfig:
-    entries = dict(entry.partition("=")[::2] for entry in run.env or ())
+    entries = pairs_of(run.env)
     entries |= {pair.name: pair.value for pair in instruction.pairs}
     return replace(run, env=tuple(f"{name}={value}" for name, value in entries.items()))
 

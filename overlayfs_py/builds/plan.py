@@ -153,12 +153,14 @@ def _plan(
     else:
         origin = _origin(base, found, index, contexts, stage.position)
     title = stage.name or (f"stage-{index}" if len(stages) > 1 else "")
+    # What is not an earlier stage is refused only where it is built.
     taken = (
-        _origin(text, _find_stage(stages, text), index, contexts, instruction.position)
+        _find_stage(stages[:index], text)
         for instruction in stage.instructions
         for text in origins(instruction)
+        if text.lower() not in contexts
     )
-    needs = {each.index for each in taken if isinstance(each, StageOrigin)}
+    needs = {found for found in taken if found is not None}
     platform = _platform(stage, variables, platforms[0])
     return StagePlan(index, stage, title, origin, platform, tuple(sorted(needs)))
 

@@ -162,7 +162,8 @@ def _lay_out(spec: RunSpec, scratch: bytes) -> _Places:
     root = os.path.join(scratch, b"root")
     for path in (files, root):
         os.mkdir(path)
-    names = Names() if spec.has_network else Names(is_hosts_own=False)
+    # Not the host's: what is built depends on no machine.
+    names = Names(is_hosts_own=False)
     return _Places(changes, home, files, name_files.write(files, _HOSTNAME, names), root)
 
 
@@ -263,6 +264,7 @@ class _Step:
             _HOSTNAME,
             Rights(capabilities.kept((), ())),
             files=tuple(volumes),
+            is_first=True,  # as in a container: `$$` is 1
             network_fd=network_fd,
         )
 

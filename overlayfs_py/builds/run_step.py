@@ -75,7 +75,7 @@ class RunStep:
 
     def layer_step(self) -> LayerStep:
         """The step as the cache and the history see it."""
-        arguments = [f"{name}={value or ''}" for name, value in self._declared()]
+        arguments = [f"{name}={value}" for name, value in self._declared().items()]
         counted = [f"|{len(arguments)}", *arguments] if arguments else []
         created_by = " ".join(["RUN", *counted, *self._words, "# buildkit"])
         return LayerStep(self._key(), created_by, self._make)
@@ -88,19 +88,27 @@ class RunStep:
             return (*shell_of(run), f"{_HEREDOCS}/{self._file.name}")
         return (*shell_of(run), self._instruction.script.text)
 
-    def _declared(self) -> list[tuple[str, str | None]]:
-        return [pair for pair in self._state.arguments if pair[0] not in PROXIES]
+    def _declared(self) -> dict[str, str]:
+        """The ARGs so far, but for those that say where a build runs."""
+        state = self._state
+        names = (name for name in state.arguments if name not in PROXIES)
+        return {name: state.variables.get(name, "") for name in names}
 
     def _key(self) -> CacheKey:
         instruction, run = self._instruction, self._state.run
-        arguments = {name: value for name, value in self._declared() if value is not None}
+        arguments = self._declared()
+        others = {
+            name: value
+            for name, value in self._state.variables.items()
+            if name not in {*arguments, *PROXIES}
+        }
         latest_ns = self._tools.request.latest_ns
         return key_of(
             {
                 "kind": instruction.NAME,
                 "command": json.dumps(self._words, ensure_ascii=False),
                 "heredoc": "" if self._file is None else self._file.body,
-                "environment": pairs_part(_pairs(run.env)),
+                "environment": pairs_part(others),
                 "arguments": pairs_part(arguments),
                 "user": run.user,
                 "directory": run.working_dir,
@@ -177,8 +185,7 @@ class RunStep:
         given = self._tools.request.variables.given
         values = {"PATH": DEFAULT_PATH}
         values |= {name: given[name] for name in PROXIES if name in given}
-        values |= _pairs(self._state.run.env)
-        values |= {name: value for name, value in self._state.arguments if value is not None}
+        values |= self._state.variables
         values |= secrets
         return {os.fsencode(name): os.fsencode(value) for name, value in values.items()}
 
@@ -212,7 +219,3 @@ def _choose(mount: BindMount, tools: RunTools) -> tuple[tuple[Selected, ...], st
     context = tools.open(mount.origin)
     selected = select(context.tree, [mount.source or "/"], ignore=context.ignore)
     return selected, fingerprint(selected, stats=tools.sources.stats(context)).digest
-
-
-def _pairs(entries: Sequence[str] | None) -> dict[str, str]:
-    return dict(entry.partition("=")[::2] for entry in entries or ())

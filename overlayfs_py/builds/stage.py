@@ -16,7 +16,7 @@ from overlayfs_py.builds.fingerprint import difference
 from overlayfs_py.builds.misses import Miss
 from overlayfs_py.builds.plan import ContextOrigin, ImageOrigin, StageOrigin, makes_layer
 from overlayfs_py.builds.run_step import RunStep, RunTools
-from overlayfs_py.builds.state import SCRATCH, StageState
+from overlayfs_py.builds.state import SCRATCH, StageState, pairs_of
 from overlayfs_py.builds.variables import DEFAULT_PATH
 from overlayfs_py.dockerfile.errors import DockerfileError
 from overlayfs_py.dockerfile.expanding import expanded, resolve_mounts
@@ -131,9 +131,7 @@ class StageBuild:
         """What the stage stands on, and the ONBUILD instructions of an image."""
         base = self._plan.base
         if isinstance(base, StageOrigin):
-            state = self._sources.state(base.index)
-            # As BuildKit: triggers are those of images, not of the stages of this Dockerfile.
-            return replace(state, run=replace(state.run, on_build=None)), []
+            return self._taken_up(self._sources.state(base.index), self._base_name())
         if isinstance(base, ContextOrigin):
             reference = self._sources.named_image(base.name)
             if reference is None:
@@ -143,24 +141,27 @@ class StageBuild:
             return self._scratch(), []
         image = self._sources.image(base.reference, self._plan.platform)
         config = image.config
-        found = [
-            parse_trigger(text, f"ONBUILD of {base.reference}")
-            for text in config.run.on_build or ()
-        ]
         state = StageState(
             config.platform,
             kind_of(image.manifest.media_type),
             config.diff_ids,
             image.manifest.layers,
-            replace(config.run, on_build=None),
+            config.run,
             config.history,
             config.author,
+            pairs_of(config.run.env),
         )
-        return state, found
+        return self._taken_up(state, base.reference)
+
+    def _taken_up(self, state: StageState, name: str) -> tuple[StageState, list[Instruction]]:
+        """A state to build on, and the instructions that it has for that."""
+        triggers = state.run.on_build or ()
+        found = [parse_trigger(text, f"ONBUILD of {name}") for text in triggers]
+        return replace(state, run=replace(state.run, on_build=None)), found
 
     def _scratch(self) -> StageState:
         run = RunConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/")
-        return StageState(self._plan.platform, run=run)
+        return StageState(self._plan.platform, run=run, variables=pairs_of(run.env))
 
     def _of_files(self, base: ContextOrigin) -> StageState:
         from overlayfs_py.builds.copying import CopyOptions, write_copy
@@ -186,8 +187,8 @@ class StageBuild:
     def _step(self, instruction: Instruction, state: StageState) -> StageState:
         variables = self._request.variables
         if isinstance(instruction, Arg):
-            return self._declare(instruction, state)
-        values = variables.of_state(state)
+            return variables.declare(instruction, state)
+        values = state.variables
         resolved = expanded(instruction, values, variables.escape).instruction
         if isinstance(instruction, Cmd):
             self._has_cmd = True
@@ -197,24 +198,15 @@ class StageBuild:
         self._number += 1
         name = self._name(_one_line(instruction))
         if isinstance(resolved, Workdir):
-            path = joined(state, resolved.path)
+            # As it is written, if it is absolute: BuildKit has it so.
+            path = resolved.path
+            if not path.startswith("/"):
+                path = joined(state, path)
             state = replace(state, run=replace(state.run, working_dir=path))
             if path == "/":  # which is always there
                 self._tell(StepCached(name))
                 return state.with_config(state.run, f"WORKDIR {path}")
         return self._layer(name, instruction, self._layer_step(resolved, state), state)
-
-    def _declare(self, instruction: Arg, state: StageState) -> StageState:
-        known = state
-        state = self._request.variables.declare(instruction, state)
-        declared = dict(state.arguments)
-        texts = []
-        for argument in instruction.arguments:
-            value = declared[argument.name]
-            texts.append(argument.name if value is None else f"{argument.name}={value}")
-        return replace(
-            state, history=known.with_config(known.run, f"ARG {' '.join(texts)}").history
-        )
 
     def _layer_step(self, instruction: Instruction, state: StageState) -> LayerStep:
         latest_ns = self._request.latest_ns
@@ -236,7 +228,7 @@ class StageBuild:
 
     def _run_step(self, instruction: Run, state: StageState) -> LayerStep:
         variables = self._request.variables
-        mounts, _ = resolve_mounts(instruction, variables.of_state(state), variables.escape)
+        mounts, _ = resolve_mounts(instruction, state.variables, variables.escape)
         tools = RunTools(
             self._request,
             self._store,

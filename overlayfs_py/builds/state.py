@@ -10,6 +10,8 @@ from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.media_types import Compression, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.platform import Platform
     from overlayfs_py.store.layers import StoredLayer
@@ -29,8 +31,9 @@ class StageState:
     run: RunConfig = field(default_factory=RunConfig)
     history: tuple[HistoryEntry, ...] = ()
     author: str = ""
-    arguments: tuple[tuple[str, str | None], ...] = ()  # declared so far, with their values
-    triggers: tuple[str, ...] = ()  # the base's ONBUILD instructions, not run yet
+    # What variables mean here: those of the config, and ARGs, which of one name the last one is.
+    variables: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()  # the names of ARGs so far
 
     @property
     def parent(self) -> str:
@@ -51,7 +54,16 @@ class StageState:
             history=(*self.history, HistoryEntry(created, created_by, comment=COMMENT)),
         )
 
+    def with_variables(self, values: Mapping[str, str]) -> StageState:
+        """The state where some variables have other values."""
+        return replace(self, variables={**self.variables, **values})
+
     def with_config(self, run: RunConfig, created_by: str) -> StageState:
         """The state after a step that changed the config alone; when is known at the end."""
         entry = HistoryEntry(created_by=created_by, comment=COMMENT, empty_layer=True)
         return replace(self, run=run, history=(*self.history, entry))
+
+
+def pairs_of(entries: Sequence[str] | None) -> dict[str, str]:
+    """The variables of a config's `Env`."""
+    return dict(entry.partition("=")[::2] for entry in entries or ())

@@ -30,25 +30,22 @@ class Variables:
     globals: Mapping[str, str]  # automatic ones among them
     escape: str
 
-    def of_state(self, state: StageState) -> dict[str, str]:
-        """What variables mean at some step of a stage."""
-        pairs = (entry.partition("=")[::2] for entry in state.run.env or ())
-        values = dict(pairs)
-        values |= {name: value for name, value in state.arguments if value is not None}
-        return values
-
     def declare(self, instruction: Arg, state: StageState) -> StageState:
         """The state after an ARG."""
+        told = ["ARG"]
         for argument in instruction.arguments:
             name, value = argument.name, self.given.get(argument.name)
             if value is None and argument.default is not None:
-                values = self.of_state(state)
+                values = state.variables
                 value = expand_at(instruction, argument.default, values, self.escape).text
             elif value is None:
                 value = self.globals.get(name)
-            others = tuple(pair for pair in state.arguments if pair[0] != name)
-            state = replace(state, arguments=(*others, (name, value)))
-        return state
+            if value is not None:
+                state = state.with_variables({name: value})
+            names = dict.fromkeys((*state.arguments, name))
+            state = replace(state, arguments=tuple(names))
+            told.append(name if value is None else f"{name}={value}")
+        return state.with_config(state.run, " ".join(told))
 
 
 def of_build(

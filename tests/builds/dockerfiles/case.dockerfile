@@ -1,0 +1,4 @@
+from base as Lower
+run echo lower > /l
+Copy a.txt /
+eNv A=b

@@ -1,0 +1,3 @@
+FROM base
+CMD ["echo", "a b", "\"q\""]
+CMD ["last", "one"]

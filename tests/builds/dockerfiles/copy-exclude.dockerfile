@@ -1,0 +1,3 @@
+FROM base
+COPY --exclude=*.txt . /x/
+COPY --exclude=sub --exclude=*.md dir /y/

@@ -1,0 +1,3 @@
+# ignore: *.txt\n!b.txt\ndir/sub\n**/*.md
+FROM base
+COPY . /ctx/

@@ -1,0 +1,4 @@
+FROM base AS one
+CMD ["from", "one"]
+FROM one
+ENTRYPOINT ["/x"]

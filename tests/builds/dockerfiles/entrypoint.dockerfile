@@ -1,0 +1,3 @@
+FROM base
+CMD ["from", "base"]
+ENTRYPOINT ["/bin/echo", "-n"]

@@ -1,0 +1,9 @@
+FROM base
+ENV DIR=/srv/x NAME=n WHO=web
+WORKDIR $DIR
+COPY a.txt ${NAME}/
+USER $WHO
+LABEL dir=$DIR "quoted $NAME"=x
+EXPOSE 80 443/udp ${PORT:-90}
+VOLUME $DIR/v /other
+STOPSIGNAL ${SIG:-SIGINT}

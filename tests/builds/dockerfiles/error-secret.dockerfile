@@ -1,0 +1,3 @@
+# fails
+FROM base
+RUN --mount=type=secret,id=missing,required=true true

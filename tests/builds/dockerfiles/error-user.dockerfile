@@ -1,0 +1,4 @@
+# fails
+FROM base
+USER nobody-there
+RUN true

@@ -1,0 +1,3 @@
+# fails
+FROM base
+WORKDIR /etc/passwd

@@ -1,0 +1,2 @@
+FROM base
+RUN echo $$ > /pid; readlink /proc/self/exe > /exe

@@ -1,0 +1,7 @@
+FROM base
+RUN echo a \
+  && echo b \
+  > /c
+RUN echo end; \
+  echo \
+  x > /x

@@ -1,0 +1,5 @@
+FROM base
+RUN <<EOF
+#!/bin/sh
+echo program $0 > /program
+EOF

@@ -1,0 +1,3 @@
+FROM base
+RUN true
+RUN touch /x && rm /x

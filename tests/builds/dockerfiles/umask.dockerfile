@@ -1,0 +1,2 @@
+FROM base
+RUN umask > /u; touch /f; mkdir /d

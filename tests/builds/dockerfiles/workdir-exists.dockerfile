@@ -1,0 +1,4 @@
+FROM base
+WORKDIR /etc
+WORKDIR /bin
+RUN pwd > /tmp/pwd

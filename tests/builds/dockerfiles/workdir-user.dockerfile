@@ -1,0 +1,3 @@
+FROM base
+USER web
+WORKDIR /home/new/deep
