@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from overlayfs_py.builds.outputs import OutputWanted
-    from overlayfs_py.builds.schedule import BuildBroken
     from overlayfs_py.builds.variables import Variables
     from overlayfs_py.cli.build_inputs import Inputs
     from overlayfs_py.cli.build_progress import Progress
@@ -164,10 +163,9 @@ def command(
         inputs = build_inputs.inputs(file, context, opening)
         if explain_ignore is not None:
             return _explain_ignore(inputs, explain_ignore)
-        with _details():
-            dockerfile = parse(inputs.text, inputs.name)
-            known = variables.of_build(dockerfile, given, wanted, machine)
-            planned = plan.make(dockerfile, known, (wanted, machine), target, named)
+        dockerfile = parse(inputs.text, inputs.name)
+        known = variables.of_build(dockerfile, given, wanted, machine)
+        planned = plan.make(dockerfile, known, (wanted, machine), target, named)
         request = Request(
             dockerfile=dockerfile,
             plan=planned,
@@ -208,38 +206,19 @@ def command(
 def _failures(shown: Progress) -> Iterator[None]:
     """Show what there is to see of a build that fails; a dry run ends well."""
     from overlayfs_py.builds.schedule import BuildBroken
+    from overlayfs_py.cli import build_failure
 
     try:
         yield
     except BuildBroken as broken:
         shown.close(failed=not broken.is_dry)
-        if not broken.is_dry:
-            _show_failure(broken)
-            raise
+        if broken.is_dry:
+            return
+        if broken.kept:
+            build_failure.look_into(broken)
+        raise
     else:
         shown.close(failed=False)
-
-
-def _show_failure(broken: BuildBroken) -> None:
-    from overlayfs_py.cli import build_failure
-
-    for line in broken.details:
-        click.echo(line, err=True)
-    if broken.kept:
-        build_failure.look_into(broken)
-
-
-@contextmanager
-def _details() -> Iterator[None]:
-    """Show the line of a Dockerfile that makes no sense."""
-    from overlayfs_py.dockerfile.errors import DockerfileError
-
-    try:
-        yield
-    except DockerfileError as error:
-        for line in error.details:
-            click.echo(line, err=True)
-        raise
 
 
 def _report(

@@ -28,8 +28,8 @@ _MODULES = {
     **{
         name: name
         for name in (
-            *("build", "chroot", "completion", "container", "doctor", "image", "layer", "lint"),
-            *("mount", "store", "umount", "volume"),
+            *("build", "builder", "chroot", "completion", "container", "doctor", "image"),
+            *("layer", "lint", "mount", "store", "umount", "volume"),
         )
     },
     # Where docker has them, too.

@@ -14,7 +14,7 @@ _BUILD = "`overlayfs-py build`; its cache is in the store"
 # Words of docker and podman, and of others that handle images and mounts.
 _ELSEWHERE = {
     "update": _KEPT,
-    **dict.fromkeys(("buildx", "builder"), _BUILD),
+    "buildx": _BUILD,
     "compose": _KEPT,
     "cp": "`overlayfs-py image mount IMAGE DIR`, or `image cat` for one file",
     "help": "`overlayfs-py --help`, or `overlayfs-py COMMAND --help`",

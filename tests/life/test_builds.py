@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.system.processes import processes_naming, wait_until
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.life.conftest import Engine
 
@@ -141,7 +144,7 @@ def test_a_miss_says_what_differs(project: Project) -> None:
         "it follows [2/4]",
     ]
     # What stands on it has the same files: only RUN knows of the argument.
-    assert edited(project, "--build-arg", "LATER=1") == ["arguments LATER is new"]
+    assert edited(project, "--build-arg", "LATER=1") == ["arguments LATER is 1, was none"]
     main.chmod(0o755)
     assert edited(project) == ["app/main.py: mode 755, was 644", "it follows [3/4]"]
     project.write("app/main.py", "22\n")
@@ -161,7 +164,7 @@ def test_a_command_that_fails_ends_the_build(project: Project) -> None:
     done = project.attempt()
 
     assert done.returncode == 1
-    *_, where, line, last = ["", *done.stderr.splitlines()]
+    *_, where, last, line = ["", *done.stderr.splitlines()]
     assert where == "------"
     assert "last words" in done.stderr.splitlines()
     assert line == "  RUN echo last words; exit 3"
@@ -223,3 +226,99 @@ def test_stages_mounts_and_heredocs(project: Project, engine: Engine) -> None:
     log = ["run", "--rm", "log:1", "cat", "/log"]
     project.build("--target", "build", "--no-cache=build", "-t", "log:1")
     assert engine(*log) == "more\nmore\n"
+
+
+SAME = """\
+FROM small:1
+ARG SOURCE_DATE_EPOCH
+WORKDIR /w
+COPY . .
+COPY <<EOF /text
+here
+EOF
+RUN mkdir new && echo x > new/file && touch -d '2001-01-01 00:00:00' new/old && rm one
+"""
+
+
+def test_the_same_input_gives_the_same_image(project: Project, engine: Engine) -> None:
+    project.write("Dockerfile", SAME)
+    project.write("one", "1\n")
+    project.write("two/three", "3\n")
+    epoch = ("--build-arg", "SOURCE_DATE_EPOCH=1000000000", "--no-cache")
+
+    first = project.image(*epoch)
+    shutil.copytree(project.directory, project.directory.with_name("elsewhere"))
+    project.directory = project.directory.with_name("elsewhere")
+    for path in project.directory.rglob("*"):
+        os.utime(path, (2_000_000_000, 2_000_000_000))
+    umask = os.umask(0o077)
+    try:
+        second = project.image(*epoch)
+    finally:
+        os.umask(umask)
+
+    assert first == second
+    layers = engine("inspect", "--format", "{{json .RootFS.Layers}}", first)
+    LAYERS.append(layers)
+    assert LAYERS[0] == layers  # as root and as an ordinary user
+    assert engine("inspect", "--format", "{{.Created}}", first) == "2001-09-09T01:46:40Z\n"
+
+
+LAYERS: list[str] = []
+
+
+def test_a_build_that_is_killed_leaves_nothing(project: Project, engine: Engine) -> None:
+    project.write("Dockerfile", "FROM small:1\nRUN echo first > /first\nRUN echo begun; sleep 60\n")
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process = subprocess.Popen(
+            engine.argv("build", project.directory),
+            env=engine.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        assert any("begun" in line.split() for line in process.stderr)
+        process.send_signal(number)
+        process.wait(20)
+        process.stderr.close()
+        wait_until(lambda: not processes_naming(str(engine.directory)), "all that it started")
+
+        engine("store", "prune")  # what is left of one that was killed is rubbish
+        assert engine("store", "fsck") == "nothing is wrong\n"
+        project.write("Dockerfile", "FROM small:1\nRUN echo first > /first\nRUN echo other\n")
+        assert next(iter(outcomes(project.build()).values())) == "CACHED"
+        project.write(
+            "Dockerfile", "FROM small:1\nRUN echo first > /first\nRUN echo begun; sleep 61\n"
+        )
+
+
+def test_the_cache_is_pruned(project: Project, engine: Engine) -> None:
+    project.write(
+        "Dockerfile", "FROM small:1\nRUN --mount=type=cache,target=/c,id=mine touch /c/x\n"
+    )
+    project.build("-t", "kept:1")
+    steps = engine("builder", "df")
+    assert "RUN --mount=type=cache" in steps
+    assert "cache mount mine" in steps
+
+    engine("builder", "prune", "-f")
+    assert "RUN --mount=type=cache" in engine("builder", "df")  # an image has its layer
+    engine("builder", "prune", "-af")
+
+    assert engine("builder", "df").splitlines()[1:] == []
+    assert engine("store", "fsck") == "nothing is wrong\n"
+    assert set(outcomes(project.build("-t", "kept:1")).values()) == {
+        "not cached: nothing like it was built before"
+    }
+
+
+def test_failed_files_are_kept(project: Project, engine: Engine) -> None:
+    project.write("Dockerfile", "FROM small:1\nRUN echo clue > /clue; exit 7\n")
+
+    done = project.attempt("--keep-failed")
+
+    (line,) = [each for each in done.stderr.splitlines() if each.startswith("its files are kept")]
+    words = line.partition("overlayfs-py ")[2].split()
+    assert engine(*words, "cat", "/clue") == "clue\n"
+    engine("builder", "prune", "-f")
+    assert not Path(words[2]).exists()
