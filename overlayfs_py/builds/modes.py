@@ -1,25 +1,36 @@
-"""The modes of `--chmod`: octal, or symbolic as chmod(1) has them, without a umask."""
+"""The modes of `--chmod`: octal, or symbolic as BSD's setmode(3) has them, without a umask.
+
+Source: tonistiigi/dchapes-mode, mode.go, which BuildKit asks.
+"""
 
 from __future__ import annotations
 
 import re
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.builds.failures import BadOption
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
 _LARGEST = 0o7777
 DIRECTORY_MODE = 0o755  # of what no source has a mode for
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
-_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
-_OF_CLASS = {"u": 0o700, "g": 0o070, "o": 0o007}
-_SHIFT = {"u": 6, "g": 3, "o": 0}
-_SET_ID = {"u": stat.S_ISUID, "g": stat.S_ISGID, "o": 0}
+_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)")
+_ACTION = re.compile(r"([-+=])([rwxXstugo]*)")
+_ALL = 0o6777  # what no class is: all but the sticky bit
+_CLASSES = {"u": 0o4700, "g": 0o2070, "o": 0o007, "a": _ALL}
+_SHIFTS = {"u": 6, "g": 3, "o": 0}
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
+
+
+class _Step(NamedTuple):
+    """One change: `+` and `-` of bits, `X`, or a class whose bits another one gets."""
+
+    kind: str
+    bits: int  # what is changed
+    operator: str = ""  # with which bits of a class are copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +38,7 @@ class Mode:
     """What becomes of the modes of all that is copied."""
 
     octal: int | None = None
-    actions: tuple[tuple[str, str, str], ...] = ()  # for whom, the operator, what
+    steps: tuple[_Step, ...] = ()
 
     @property
     def of_made_directories(self) -> int:
@@ -38,10 +49,16 @@ class Mode:
         """Return the permission bits of something with these type and permission bits."""
         if self.octal is not None:
             return self.octal
-        had_x = stat.S_ISDIR(mode) or bool(mode & 0o111)
         bits = stat.S_IMODE(mode)
-        for people, operator, what in self.actions:
-            bits = _acted(bits, people, operator, what, had_x=had_x)
+        for step in self.steps:
+            if step.kind == "+":
+                bits |= step.bits
+            elif step.kind == "-":
+                bits &= ~step.bits
+            elif step.kind in _SHIFTS:
+                bits = _copied(bits, step)
+            elif mode & 0o111 or stat.S_ISDIR(mode):
+                bits |= step.bits
         return bits
 
 
@@ -58,43 +75,51 @@ def parse_mode(text: str) -> Mode:
         if not re.fullmatch("[0-7]{1,20}", text) or int(text, 8) > _LARGEST:
             raise BadOption(f"--chmod={text}", "not an octal number between 0 and 7777")
         return Mode(int(text, 8))
-    actions: list[tuple[str, str, str]] = []
+    steps: list[_Step] = []
     for clause in text.split(","):
         found = _CLAUSE.fullmatch(clause)
         if found is None:
             why = "neither octal nor symbolic (u=rwX,go=rX)"
             raise BadOption(f"--chmod={text}", why)
-        people = found[1] or "a"
-        actions += [(people, *each) for each in _ACTION.findall(found[2])]
-    return Mode(None, tuple(actions))
+        who = 0
+        for each in found[1]:
+            who |= _CLASSES[each]
+        for operator, letters in _ACTION.findall(found[2]):
+            steps += _steps(who, operator, letters)
+    return Mode(None, tuple(steps))
 
 
-def _acted(bits: int, people: str, operator: str, what: str, *, had_x: bool) -> int:
-    classes: Sequence[str] = "ugo" if "a" in people else people
-    asked = 0
-    for each in classes:
-        asked |= _asked(bits, each, what, had_x=had_x)
-    if "t" in what and ("a" in people or "o" in people):
-        asked |= stat.S_ISVTX
-    if operator == "+":
-        return bits | asked
-    if operator == "-":
-        return bits & ~asked
-    cleared = sum(_OF_CLASS[each] | _SET_ID[each] for each in set(classes))
-    if "a" in people:
-        cleared |= stat.S_ISVTX
-    return bits & ~cleared | asked
-
-
-def _asked(bits: int, of: str, what: str, *, had_x: bool) -> int:
-    """The bits that the letters mean for one class."""
-    if what in _SHIFT:  # as another class has them
-        copied = bits >> _SHIFT[what] & 0o7
-        return copied << _SHIFT[of]
-    asked = _SET_ID[of] if "s" in what else 0
-    for letter in what:
+def _steps(who: int, operator: str, letters: str) -> Iterator[_Step]:
+    """The changes that the letters mean; `who` is 0 where no class is named."""
+    classes = who or _ALL
+    if "t" in letters and who != _CLASSES["o"]:  # others alone have no sticky bit
+        classes = who | stat.S_ISVTX  # where no class is named this bit is all
+    bits = 0
+    for letter in letters:
         if letter in _BITS:
-            asked |= _BITS[letter] & _OF_CLASS[of]
-        elif letter == "X" and had_x:
-            asked |= _BITS["x"] & _OF_CLASS[of]
-    return asked
+            bits |= _BITS[letter]
+        elif letter == "s":
+            bits |= stat.S_ISUID | stat.S_ISGID
+        elif letter == "t":
+            bits |= stat.S_ISVTX
+        elif letter == "X" and operator == "-":
+            bits |= _BITS["x"]
+    copies = [letter for letter in letters if letter in _SHIFTS]
+    if operator == "=" and (bits or not copies):
+        yield _Step("-", classes)
+    if bits:
+        yield _Step("-" if operator == "-" else "+", bits & classes)
+    if "X" in letters and operator != "-":
+        yield _Step("X", _BITS["x"] & classes)
+    for letter in copies:
+        yield _Step(letter, classes, operator)
+
+
+def _copied(bits: int, step: _Step) -> int:
+    had = bits >> _SHIFTS[step.kind] & 0o7
+    wanted = (had << 6 | had << 3 | had) & step.bits
+    if step.operator == "+":
+        return bits | wanted
+    if step.operator == "-":
+        return bits & ~wanted
+    return bits & ~(step.bits & 0o777) | wanted

@@ -106,6 +106,8 @@ def _with_parents(
     if not pivot:
         base, text = "/", source
     pattern = _components(text)
+    if not pattern:
+        raise SourceNotFound(source, "--parents is for what is below a directory: try *")
     if not has_wildcards(base) and not any(map(has_wildcards, pattern)):
         start = _follow(view, _names(_components(base)), source)
         _require_parents(view, start, _names(pattern), source)

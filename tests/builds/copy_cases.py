@@ -642,6 +642,11 @@ CASES = (
         differs={"buildkit": "follows no link there"},
     ),
     Case(
+        "parents of nothing",
+        "COPY --parents . /n/",
+        ".: --parents is for what is below a directory: try *",
+    ),
+    Case(
         "parents with an owner",
         "COPY --parents --chown=7 d/x /n/",
         {"/n": "d 755 7:7", "/n/d": "d 755 7:7", "/n/d/x": "f 644 7:7 a"},
