@@ -113,6 +113,10 @@ def _with_parents(
         _require_parents(view, start, _names(pattern), source)
     for path in _resolved(view, base):
         item = _follow(view, path, source)
+        if not item.is_directory:
+            if has_wildcards(base):
+                continue
+            raise SourceNotFound(source, f"not found: {shown(item.path)} is no directory")
         entries = tuple(_Walk(view, exclude, pattern).run(item))
         name = path[-1] if path else b""
         yield Selected(view.context, name, entries)

@@ -647,6 +647,17 @@ CASES = (
         ".: --parents is for what is below a directory: try *",
     ),
     Case(
+        "parents from a pivot that is a file",
+        "COPY --parents a/./* /n/",
+        "a/./*: not found: a is no directory",
+    ),
+    Case(
+        "parents from a pivot of which some are files",
+        "COPY --parents */./x /n/",
+        {"/n": "d 755 0:0", "/n/x": A},
+        {"f": File(), "d/x": File(b"a")},
+    ),
+    Case(
         "parents with an owner",
         "COPY --parents --chown=7 d/x /n/",
         {"/n": "d 755 7:7", "/n/d": "d 755 7:7", "/n/d/x": "f 644 7:7 a"},
