@@ -9,13 +9,15 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 
 from overlayfs_py.api.files import ContainerPath
-from overlayfs_py.api.programs import command_line, failure, run_command
+from overlayfs_py.api.programs import Companion, command_line, failure, run_command
 from overlayfs_py.containers import life, output_log
 from overlayfs_py.containers.state import Status
 from overlayfs_py.errors import Failure, OverlayError
+from overlayfs_py.store import stacks
 from overlayfs_py.store.failures import NotInStore
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from overlayfs_py.api.programs import Companion
     from overlayfs_py.containers.state import State
     from overlayfs_py.store.containers import ContainerRecord
     from overlayfs_py.store.store import Store
@@ -258,6 +259,53 @@ class Container:
         """Start it again after its end, with what it wrote."""
         run_command("start", f"--root={self._store.root.absolute()}", self.id)
 
+    # What it can go back to.
+
+    def reset(self) -> None:
+        """Have its files be its image's again, or those of the snapshot below, while it runs.
+
+        Raises:
+            NotRunning: it does not.
+        """
+        life.reset(self._store, self._record)
+
+    def snapshot(self, tag: str | None = None) -> str:
+        """Keep its files as they are now, running or not; returns the tag.
+
+        Raises:
+            OverlayError: there is a snapshot of that tag, or it cannot be done.
+        """
+        chosen = tag or stacks.next_tag(self._store.containers.stack(self._record))
+        self._change({"do": "snapshot", "tag": chosen}, "snapshot", chosen)
+        return chosen
+
+    def restore(self, tag: str) -> None:
+        """Have its files be those of a snapshot again, running or not; processes go on.
+
+        Raises:
+            OverlayError: there is no such snapshot, or it cannot be done.
+        """
+        self._change({"do": "restore", "tag": tag}, "restore", tag)
+
+    def branch(self, name: str | None = None, *, tag: str | None = None) -> Container:
+        """Start a second container from its files as they are now, or were in a snapshot.
+
+        It is removed as one of `run` is.
+
+        Raises:
+            OverlayError: it cannot be made or started.
+        """
+        root = str(self._store.root.absolute())
+        base = [] if tag is None else [f"--from={tag}"]
+        words = [root, "branch", "--start", *base, self.id, name or f"{self.name}-{token_hex(4)}"]
+        return started(self._store, words)
+
+    def _change(self, asked: dict[str, object], command: str, tag: str) -> None:
+        try:
+            life.ask(self._store, self._record, asked)
+        except life.NotRunning:
+            run_command(command, f"--root={self._store.root.absolute()}", self.id, tag)
+
     def remove(self) -> None:
         """End it and remove all that it wrote, but for named volumes. May be called again."""
         self._companion.close()
@@ -329,6 +377,17 @@ class Container:
             )
 
         return does
+
+
+def started(store: Store, words: Sequence[str]) -> Container:
+    """Have a container started, and removed with this program; `words` are `kept`'s."""
+    companion = Companion("overlayfs_py.cli.kept", words)
+    try:
+        ident = str(companion.answer()["id"])
+        return Container(store, store.containers.get(ident), companion)
+    except BaseException:
+        companion.close()
+        raise
 
 
 def words_of(command: str | Sequence[str]) -> list[str]:

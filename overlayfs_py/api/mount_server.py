@@ -6,14 +6,17 @@ It forks what serves the mount, which its caller, full of threads perhaps, canno
 from __future__ import annotations
 
 import importlib
+import json
 import os
+import socket
 import sys
 import tempfile
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from overlayfs_py.drivers import mounting, service
+from overlayfs_py.drivers import mountinfo, mounting, service
 from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.layers.ids import IdMap
 from overlayfs_py.mounts import companion, daemon, scratch
@@ -30,6 +33,7 @@ _OF_A_DAEMON = (
     "trio",
 )
 
+_LONGEST_ANSWER = 1 << 16
 _IN_USERS_XATTR = 2  # StackSpec.xattr_permissions
 
 if TYPE_CHECKING:
@@ -44,9 +48,12 @@ class Mounted(NamedTuple):
 
     server: Child
     changes: bytes | None
+    door: socket.socket | None  # of its daemon, if that has one
 
     def end(self) -> None:
         """Unmount it if it still is, and throw its changes away."""
+        if self.door is not None:
+            self.door.close()
         self.server.stop()
         if self.changes is not None:
             scratch.remove(self.changes)
@@ -69,14 +76,47 @@ class Place:
             changes = tempfile.mkdtemp(dir=os.path.dirname(self._plan.target))
             spec = throwaway_upper(spec, changes)
 
+        ours, theirs = None, None
+        if self._writable and self._driver != "pyfuse3":
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        plan = self._plan._replace(door_fd=None if theirs is None else theirs.fileno())
+
         def serve(on_ready: Callable[[], None]) -> None:
-            service.serve(spec, self._plan, driver=self._driver, on_ready=on_ready)
+            if ours is not None:
+                ours.close()
+            service.serve(spec, plan, driver=self._driver, on_ready=on_ready)
 
         server = daemon.start(serve, daemon.Until.CALLER_ENDS, frozenset({0, 1}), keep_stderr=True)
+        if theirs is not None:
+            theirs.close()
         server.ready()
-        self.now = Mounted(server, changes)
+        self.now = Mounted(server, changes, ours)
 
-    def mount_afresh(self) -> Mounted | None:
+    def throw_away(self) -> Callable[[], None]:
+        """Go back to the image, in the mount where it can; returns what need not be waited for."""
+        now = self.now
+        is_there = mountinfo.topmost(self._plan.target) is not None  # the user may unmount it
+        if is_there and now is not None and now.door is not None:
+            with suppress(OSError):  # it has ended, or is busy
+                return self._reset(now, now.door)
+        old = self._mount_afresh()
+        return old.end if old is not None else lambda: None
+
+    def _reset(self, now: Mounted, door: socket.socket) -> Callable[[], None]:
+        changes = tempfile.mkdtemp(dir=os.path.dirname(self._plan.target))
+        spec = throwaway_upper(self._stack, changes)
+        assert spec.upper is not None
+        assert spec.work is not None
+        places = {"upper": os.fsdecode(spec.upper), "work": os.fsdecode(spec.work)}
+        door.send(json.dumps({"do": "reset", "kept": [], "layers": None, **places}).encode())
+        answer = door.recv(_LONGEST_ANSWER)
+        if not answer or json.loads(answer):
+            scratch.remove(changes)
+            raise OSError("the mount cannot go back")
+        self.now = now._replace(changes=changes)
+        return partial(scratch.remove, now.changes) if now.changes is not None else lambda: None
+
+    def _mount_afresh(self) -> Mounted | None:
         """Mount it in place of what is there, which is returned and is to be ended.
 
         That takes longer than mounting, so the caller need not wait for it.
@@ -122,10 +162,9 @@ def _serve(held: ExitStack, asked: companion.Requests) -> None:
     companion.answer(answer)
     _load_for_the_next()
     for _ in asked:  # the one thing there is to ask for: a fresh one
-        old = here.mount_afresh()
+        finish = here.throw_away()
         companion.answer(answer)
-        if old is not None:
-            old.end()
+        finish()
 
 
 def _stack(layers: tuple[bytes, ...]) -> StackSpec:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlayfs_py.api import environment
-from overlayfs_py.api.container import Container, words_of
-from overlayfs_py.api.programs import Companion
+from overlayfs_py.api.container import started, words_of
 from overlayfs_py.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from overlayfs_py.api.container import Container
 
 
 def run(
@@ -91,13 +92,7 @@ def run(
         *words_of(command),
     ]
     root = str(opened.root.absolute())
-    companion = Companion("overlayfs_py.cli.kept", [root, *arguments])
-    try:
-        ident = str(companion.answer()["id"])
-        return Container(opened, opened.containers.get(ident), companion)
-    except BaseException:
-        companion.close()
-        raise
+    return started(opened, [root, "run", "-d", *arguments])
 
 
 def _source(source: str | os.PathLike[str]) -> str:

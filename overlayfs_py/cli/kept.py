@@ -1,9 +1,9 @@
 """The process that makes and starts a container for a program, and removes it after the program.
 
 Not a command for people: `overlayfs_py.run` starts it, as a companion (`mounts/companion.py`). It
-runs `overlayfs-py run -d ...`, answers with the container's ID, and waits until its caller closes
-its stdin, or has ended in whatever way. Then it runs `rm -fv`. What kills the caller does not kill
-this process: it has a session of its own.
+does `run -d ...` or `branch --start ...`, answers with the container's ID, and waits until its
+caller closes its stdin, or has ended in whatever way. Then it does `rm -fv`. What kills the caller
+does not kill this process: it has a session of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def _keep(callers_pidfd: int, root: str, arguments: list[str]) -> int:
         cidfile = Path(directory, "id")
         try:
             with redirect_stdout(io.StringIO()):
-                words = ["run", "-d", "--root", root, "--cidfile", str(cidfile), *arguments]
+                word, *rest = arguments
+                words = [word, "--root", root, "--cidfile", str(cidfile), *rest]
                 code = commands.run(words)
             if not code:
                 # Not before: the container's processes would inherit it.

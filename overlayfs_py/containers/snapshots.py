@@ -52,9 +52,7 @@ def snapshot(store: Store, record: ContainerRecord, tag: str | None = None) -> s
     Raises:
         Failure: it is no tag, a snapshot has it, or it cannot be done.
     """
-    chosen = tag or _next_tag(store.containers.stack(record))
-    if stacks.TAG.fullmatch(chosen) is None:
-        raise Failure(f"{chosen}: a tag is letters, digits, dots, dashes and underscores")
+    chosen = tag or stacks.next_tag(store.containers.stack(record))
     _take(store, record, chosen)
     return chosen
 
@@ -151,11 +149,6 @@ def _layers_in(answer: dict[str, object]) -> tuple[str, ...]:
     found = answer["layers"]
     assert isinstance(found, list)
     return tuple(found)
-
-
-def _next_tag(stack: Stack) -> str:
-    numbers = [int(each.tag) for each in stack.snapshots if each.tag.isdigit()]
-    return str(max(numbers, default=0) + 1)
 
 
 def _lies_below(layers: tuple[str, ...], others: tuple[str, ...]) -> bool:

@@ -71,7 +71,9 @@ class Stack(Record, frozen=True, kw_only=True):
         raise NoSuchSnapshot(container, tag)
 
     def require_free(self, container: str, tag: str) -> None:
-        """Refuse a tag that a snapshot has."""
+        """Refuse a tag that a snapshot has, and what is none."""
+        if TAG.fullmatch(tag) is None:
+            raise Failure(f"{tag}: a tag is letters, digits, dots, dashes and underscores")
         if any(each.tag == tag for each in self.snapshots):
             raise Failure(f"{container}: {tag}: a snapshot has this tag (remove it first)")
 
@@ -111,6 +113,12 @@ def read(directory: Path) -> Stack:
 def write(directory: Path, stack: Stack) -> None:
     """Let a container have a stack."""
     durable.write_file(directory / FILE, records.encode(stack), directory)
+
+
+def next_tag(stack: Stack) -> str:
+    """The next number that no snapshot has for its tag."""
+    numbers = [int(each.tag) for each in stack.snapshots if each.tag.isdigit()]
+    return str(max(numbers, default=0) + 1)
 
 
 def new_layer() -> str:

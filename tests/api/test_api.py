@@ -101,8 +101,14 @@ def test_a_fresh_one_at_the_same_path(store: Store, tmp_path: Path) -> None:
             held.append(os.open(image.path / "etc", os.O_RDONLY))  # busy
             (image.path / "etc/motd").write_text("changed\n")
             (image.path / "etc/new").touch()
+            mounted_as = image.path.stat().st_dev
             image.reset()
             assert os.listdir(image.path / "etc") == ["motd"]
+            assert image.path.stat().st_dev == mounted_as  # it was not mounted anew
+            assert os.listdir(held[-1]) == ["motd"]
+        run(["umount", "--lazy", image.path])
+        image.reset()
+        assert (image.path / "etc/motd").read_text() == "hello\n"
         uppers = [path for path in image.path.parent.iterdir() if path != image.path]
         wait_until(lambda: sum(path.exists() for path in uppers) == 1, "old uppers to go")
 

@@ -311,3 +311,39 @@ def test_commands_beside_the_containers_own(engine: Engine) -> None:
         " the command's end did not come within 0.2 s",
         " the container is not running",
     ]
+
+
+def test_snapshots_and_branches(engine: Engine) -> None:
+    said = run_script(
+        engine,
+        """
+        with overlayfs_py.run("small:1", "sleep 1000") as c:
+            (c.fs / "file").write_text("one")
+            print(c.snapshot())
+            (c.fs / "file").write_text("two")
+            print(c.snapshot("second"))
+            with c.branch(tag="1") as other:
+                print((other.fs / "file").read_text(), other.status, other.name != c.name)
+                (other.fs / "file").write_text("other")
+            c.restore("1")
+            print((c.fs / "file").read_text())
+            c.stop(timeout=0)
+            c.restore("second")
+            print(c.snapshot())
+            c.start()
+            print((c.fs / "file").read_text())
+            c.restore("1")
+            c.reset()
+            print((c.fs / "file").read_text())
+            try:
+                c.restore("third")
+            except OverlayError as error:
+                print(error)
+        print(c.status)
+        """,
+    )
+
+    *lines, error, status = said.splitlines()
+    assert lines == ["1", "second", "one running True", "one", "2", "two", "one"]
+    assert error.endswith(": third: no such snapshot")
+    assert status == "removed"

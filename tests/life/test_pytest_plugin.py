@@ -54,6 +54,13 @@ CONTAINERS = """
         (container.fs / "etc/new").write_text("x")
         assert container.exec(["cat", "/etc/new"]).stdout == "x"
 
+    @pytest.mark.image("small:1", command="sleep 100")
+    def test_it_goes_back(container):
+        container.snapshot("begun")
+        (container.fs / "etc/new").write_text("x")
+        container.restore("begun")
+        assert not (container.fs / "etc/new").exists()
+
     def test_started(run_container, run_session_container, rootfs):
         one = run_container("small:1", ["sleep", "100"])
         assert not (one.fs / "etc/new").exists()
@@ -102,7 +109,7 @@ def test_each_test_has_a_fresh_root(engine: Engine, options: list[str]) -> None:
 
 @pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "two workers"])
 def test_containers(engine: Engine, options: list[str]) -> None:
-    run_pytest(engine, CONTAINERS, *options, passed=2)
+    run_pytest(engine, CONTAINERS, *options, passed=3)
 
     assert engine("ps", "-aq") == ""
 
