@@ -114,6 +114,7 @@ class Bench:
         self.chosen = chosen
         self.us = ours(home / "ours")
         self.podman = podman(home / "podman", namespace)
+        self.us.timeout_s = self.podman.timeout_s = 900
         self._use_fuse_overlayfs()
         for count in (100, chosen.files):
             tree = home / f"tree-{count}"

@@ -30,14 +30,19 @@ class Side:
     def __init__(self, argv: list[str], environment: Mapping[str, str]) -> None:
         self.argv = argv
         self.environment = environment
+        self.timeout_s = 60.0
 
     def __call__(self, *words: object, typed: bytes | None = None) -> Answer:
         argv = [*self.argv, *map(str, words)]
         if typed is None:
-            done = attempt(argv, env=self.environment)
+            done = attempt(argv, env=self.environment, timeout=self.timeout_s)
             return Answer(done.returncode, done.stdout, done.stderr)
         piped = subprocess.run(
-            argv, env=self.environment, input=typed, capture_output=True, timeout=60
+            argv,
+            env=self.environment,
+            input=typed,
+            capture_output=True,
+            timeout=self.timeout_s,
         )
         return Answer(piped.returncode, piped.stdout.decode("latin-1"), piped.stderr.decode())
 
