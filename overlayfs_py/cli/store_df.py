@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.store.usage import Amount, Usage
 
-_HELP = """Show what the store's room on the disk is used for, and what `store prune` would free.
+_HELP = """Show what the store's room on the disk is used for, and how much of it nobody needs.
 
 With -v also how much of each image others share, and how much would go with it.
 
@@ -36,7 +36,7 @@ def command(root: Path | None, *, verbose: bool, as_json: bool) -> None:
     from overlayfs_py.image.units import human_size
 
     store = open_store(root)
-    if store.containers.has_snapshots:
+    if store.containers.have_files:
         from overlayfs_py.containers import user_namespace
 
         if not user_namespace.may_mount():
@@ -58,6 +58,8 @@ def command(root: Path | None, *, verbose: bool, as_json: bool) -> None:
 def _amounts(usage: Usage) -> Iterator[tuple[str, Amount]]:
     yield "Layers", usage.layers
     yield "Blobs", usage.blobs
+    yield "Containers", usage.containers
+    yield "Volumes", usage.volumes
     yield "Snapshots", usage.snapshots
     yield "Downloads", usage.downloads
     yield "Leftovers", usage.leftovers

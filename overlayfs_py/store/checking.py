@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import Digest, digest_of_hex
-from overlayfs_py.store import build_records, images, layers, records, stacks
+from overlayfs_py.store import build_records, container_checks, images, layers, records, stacks
 from overlayfs_py.store.locks import LOCK_NAMES
 from overlayfs_py.store.places import GONE, LAYER_FILES
 from overlayfs_py.store.records import TagEntry
@@ -36,6 +36,8 @@ class Trouble(Enum):
     TAG = "tag"
     BUILD = "build cache"
     CONTAINER = "container"
+    LOST_CONTAINER = "container's record"
+    LOST_VOLUME = "volume's record"
     FOREIGN = "file"
 
 
@@ -66,6 +68,7 @@ def problems(places: Places, lock: StoreLock, *, deep: bool) -> Iterator[Problem
     yield from _locked(lock, lambda: _images(places, damaged))
     yield from _locked(lock, lambda: _tags(places))
     yield from _locked(lock, lambda: _builds(places))
+    yield from _locked(lock, lambda: _records(places))
     yield from _locked(lock, lambda: _containers(places))
     yield from _locked(lock, lambda: _foreign(places))
 
@@ -159,6 +162,16 @@ def _builds(places: Places) -> Iterator[Problem]:
     for path, fault in build_records.faults(places):
         if found := _problem(Trouble.BUILD, path, path.name[:12], fault):
             yield found
+
+
+def _records(places: Places) -> Iterator[Problem]:
+    """Containers and volumes that are not what their records say, or have none."""
+    found = [(Trouble.LOST_CONTAINER, fault) for fault in container_checks.of_containers(places)]
+    found += [(Trouble.LOST_VOLUME, fault) for fault in container_checks.of_volumes(places)]
+    for lost, fault in found:
+        trouble = lost if fault.is_lost else Trouble.CONTAINER
+        if problem := _problem(trouble, fault.directory, fault.name, fault.why):
+            yield problem
 
 
 def _containers(places: Places) -> Iterator[Problem]:

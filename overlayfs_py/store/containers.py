@@ -250,6 +250,14 @@ class Containers:
             create(self._places, record, stack)
 
     @property
+    def have_files(self) -> bool:
+        """Whether the store has files of containers' users: theirs, of volumes, of snapshots."""
+        places = (self._places.containers, self._places.volumes)
+        return self.has_snapshots or any(
+            place.exists() and any(place.iterdir()) for place in places
+        )
+
+    @property
     def has_snapshots(self) -> bool:
         """Whether any container has, or had."""
         return bool(stacks.all_layers(self._places))

@@ -34,7 +34,13 @@ def repair(places: Places, problem: Problem) -> str:
         case Trouble.IMAGE:
             return _repair_image(places, problem)
         case Trouble.CONTAINER:
+            if problem.path.name != stacks.FILE:
+                return "left; its image, pulled again, has the layer, and `rm` removes it"
             return _repair_stack(places, problem)
+        case Trouble.LOST_CONTAINER if is_running(places, problem.path.name):
+            return "left, since it runs"
+        case Trouble.LOST_CONTAINER | Trouble.LOST_VOLUME:
+            return _quarantine(places, problem)
         case Trouble.BLOB | Trouble.TAG | Trouble.BUILD | Trouble.FOREIGN:
             return _quarantine(places, problem)
 

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import digest_of_hex
-from overlayfs_py.store import collection, images, layers, leases, locks, records, stacks
+from overlayfs_py.store import (
+    collection,
+    containers,
+    images,
+    layers,
+    leases,
+    locks,
+    records,
+    stacks,
+)
+from overlayfs_py.store.containers import MountKind
 from overlayfs_py.store.leases import Kept, Kind
 
 if TYPE_CHECKING:
@@ -52,14 +62,16 @@ class Usage:
     images: tuple[ImageUsage, ...]
     layers: Amount
     blobs: Amount
+    containers: Amount  # what they have changed, and their output; nobody needs what does not run
+    volumes: Amount
     snapshots: Amount  # uppers of before that containers have
     downloads: Amount
     leftovers: Amount  # of killed processes, and what `fsck --repair` put into quarantine
 
     @property
     def total_bytes(self) -> int:
-        amounts = (self.layers, self.blobs, self.snapshots, self.downloads, self.leftovers)
-        return sum(amount.total_bytes for amount in amounts)
+        amounts = (self.layers, self.blobs, self.containers, self.volumes, self.snapshots)
+        return sum(each.total_bytes for each in (*amounts, self.downloads, self.leftovers))
 
 
 def usage(places: Places) -> Usage:
@@ -67,10 +79,13 @@ def usage(places: Places) -> Usage:
     found = images.all_images(places)
     needed = collection.needed_by_images(places)
     kept = None if needed is None else needed | leases.all_kept(places.staging)
+    used = _used_volumes(places, is_known=needed is not None)
     return Usage(
         _images(places, found),
         _layers(places, kept),
         _blobs(places, kept),
+        _amount(_below(places.containers), lambda path: containers.is_running(places, path.name)),
+        _amount(_below(places.volumes), lambda path: path.name in used),
         _snapshots(places, is_known=needed is not None),
         _downloads(places),
         _leftovers(places),
@@ -116,6 +131,22 @@ def _blobs(places: Places, kept: set[Kept] | None) -> Amount:
         if kept is not None and Kept(Kind.BLOB, digest) not in kept
     ]
     return Amount(len(sizes), len(sizes) - len(free), sum(sizes.values()), sum(free))
+
+
+def _below(place: Path) -> list[Path]:
+    return sorted(place.iterdir()) if place.exists() else []
+
+
+def _used_volumes(places: Places, *, is_known: bool) -> set[str]:
+    """Those that containers have; all, where a record is damaged."""
+    if not is_known:
+        return {path.name for path in _below(places.volumes)}
+    return {
+        mount.source
+        for record in containers.all_records(places)
+        for mount in record.mounts
+        if mount.kind is MountKind.VOLUME
+    }
 
 
 def _snapshots(places: Places, *, is_known: bool) -> Amount:

@@ -17,6 +17,7 @@ from overlayfs_py.packs.format import DIGEST_SIZE
 from overlayfs_py.packs.from_tar import pack_tar
 from overlayfs_py.packs.writer import PackWriter
 from overlayfs_py.store.checking import Trouble
+from overlayfs_py.store.containers import ContainerRecord
 from overlayfs_py.store.layer_writing import write_layer
 from overlayfs_py.store.records import LayerBlob
 from tests.store.samples import add_image, add_layer, diff_id
@@ -39,6 +40,53 @@ def filled(store: Store) -> Store:
     add_image(store, ["base"], "whole:1")
     add_image(store, ["base", "app"], "broken:1", "broken:2")
     return store
+
+
+def test_records_of_containers_and_volumes(filled: Store) -> None:
+    image = filled.image("broken:1")
+    for name in ("whole", "torn", "empty"):
+        record = ContainerRecord(
+            id=name.encode().hex().ljust(64, "0"),
+            name=name,
+            created_ns=1,
+            image="broken:1",
+            image_id=image.image_id,
+            manifest=image.manifest.digest,
+            diff_ids=tuple(image.config.diff_ids),
+        )
+        directory = filled.containers.create(record)
+        if name == "torn":
+            text = (directory / "container.json").read_text()
+            (directory / "container.json").write_text(text.replace("broken:1", "broken:2"))
+        elif name == "empty":
+            (directory / "container.json").unlink()
+    for name in ("kept", "lost"):
+        filled.volumes.create(name)
+    (filled.root / "volumes/lost/volume.json").write_text("{")
+    assert [problem.trouble for problem in filled.check()] == [
+        *[Trouble.LOST_CONTAINER] * 2,
+        Trouble.LOST_VOLUME,
+    ]
+
+    done = [filled.repair(problem) for problem in filled.check()]
+
+    assert all(words.startswith("moved to quarantine/") for words in done)
+    assert [each.name for each in filled.containers.all()] == ["whole"]
+    assert [each.name for each in filled.volumes.all()] == ["kept"]
+    assert list(filled.check()) == []
+    shutil.rmtree(_layer(filled))
+    troubles = {problem.trouble for problem in filled.check()}
+    assert Trouble.CONTAINER in troubles
+
+
+def test_room_of_containers_and_volumes(filled: Store) -> None:
+    filled.volumes.create("data")
+    (filled.volumes.data("data") / "file").write_bytes(bytes(10_000))
+
+    used = filled.usage().volumes
+
+    assert (used.count, used.active) == (1, 0)
+    assert used.reclaimable_bytes == used.total_bytes > 10_000
 
 
 def _layer(store: Store, name: str = "app") -> Path:
