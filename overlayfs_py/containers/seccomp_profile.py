@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from typing import NamedTuple
 
 # What docker calls a machine; then the names in our tables and in files, with 32 bits too.
@@ -60,14 +60,14 @@ class Profile(NamedTuple):
 
 def is_known_here() -> bool:
     """Whether profiles can be obeyed on this kind of machine."""
-    return platform.machine() in _MACHINES
+    return os.uname().machine in _MACHINES
 
 
 def docker_architecture() -> str:
     """What docker calls this kind of machine."""
-    return _MACHINES[platform.machine()][0]
+    return _MACHINES[os.uname().machine][0]
 
 
 def machines() -> dict[str, str]:
     """The kinds of programs that this machine runs, and what files call them."""
-    return _MACHINES[platform.machine()][1]
+    return _MACHINES[os.uname().machine][1]

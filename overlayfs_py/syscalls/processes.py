@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import signal
 
 from overlayfs_py.syscalls.namespaces import CLONE_NEWPID, unshare
@@ -28,7 +27,7 @@ def fork_in_new_pid_namespace() -> int:
 
     Only to be called while there is one thread.
     """
-    number = _CLONE.get(platform.machine())
+    number = _CLONE.get(os.uname().machine)
     if number is None:
         unshare(CLONE_NEWPID)
         return os.fork()
