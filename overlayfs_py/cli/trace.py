@@ -130,7 +130,7 @@ def _make_slim(store: Store, record: ContainerRecord, read: ReadUses, name: str)
             [reference],
         )
         _say_sizes(layers.layers, slim)
-    if not read.exact:
+    if not read.exact and any("list" in use.kinds for use in read.uses):
         click.echo(
             "overlayfs-py: files of listed directories are in it, used or not (run --trace knows)",
             err=True,

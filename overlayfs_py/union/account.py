@@ -37,7 +37,7 @@ class Account:
     @property
     def left_bytes(self) -> int:
         """What may still be taken; below 0 where there is more than the limit allows."""
-        return self.limit_bytes - self.used_bytes - self._reserved_bytes
+        return self.limit_bytes - self._used * BLOCK_BYTES - self._reserved_bytes
 
     def require(self, needed_bytes: int) -> None:
         """Refuse what does not fit; what takes nothing always does.

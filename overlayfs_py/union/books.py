@@ -75,21 +75,18 @@ class Books:
         return (opened(self._state, node) or node.writable).status()
 
     def note(self, node: Node) -> None:
-        """Count a node as it is now, and the directories that may have been made for it."""
-        if not node.cacheable:
-            return
-        if isinstance(node, DirectoryNode):
-            self._note_directory(node)
-            return
-        self.note_data(node)
-        if node.parent is not None:
-            self._note_directory(node.parent)
-
-    def note_data(self, node: Node) -> None:
-        """Count a file of which data has changed, and nothing else."""
+        """Count a node as it is now, and nothing else."""
         status = self.inode_of(node) if node.cacheable else None
         if status is not None:
             self.account.note(status)
+
+    def _note_all(self, node: Node) -> None:
+        """Count a node as it is now, and the directories that may have been made for it."""
+        if isinstance(node, FileNode):
+            self.note(node)
+        directory = node if isinstance(node, DirectoryNode) else node.parent
+        if directory is not None and node.cacheable:
+            self._note_directory(directory)
 
     def _note_directory(self, node: DirectoryNode) -> None:
         """Count a directory, those above that are new, and the workdir's."""
@@ -109,11 +106,12 @@ class Books:
     @contextmanager
     def touching(self, *nodes: Node) -> Iterator[None]:
         """Whatever becomes of the body: directories may have been copied up for it."""
+        in_upper = [isinstance(node, FileNode) and node.lower is None for node in nodes]
         try:
             yield
         finally:
-            for node in nodes:
-                self.note(node)
+            for node, was_there in zip(nodes, in_upper, strict=True):
+                (self.note if was_there else self._note_all)(node)
 
     @contextmanager
     def losing(self, parent: Node, node: Node | None) -> Iterator[None]:

@@ -110,9 +110,10 @@ class LimitedUnion(Union):
         if not node.cacheable:
             return write(node, offset, data)
         self._bring(node)
-        if len(data) + _SLACK_BYTES <= self.account.left_bytes or node.protection:
+        books = self._books
+        if len(data) + _SLACK_BYTES <= books.account.left_bytes or node.protection:
             written = write(node, offset, data)
-            self._books.note_data(node)
+            books.note(node)
             return written
         return self._last_blocks(node).write(
             offset, memoryview(data), lambda at, piece: write(node, at, piece)
@@ -129,7 +130,7 @@ class LimitedUnion(Union):
             if mode & KEEP_SIZE:
                 return
         super().allocate(node, mode, offset, length)
-        self._books.note_data(node)
+        self._books.note(node)
 
     def copy_range(
         self,
@@ -144,7 +145,7 @@ class LimitedUnion(Union):
             data = self.read(source, source_offset, min(length, _COPY_BYTES))
             return self.write(target, target_offset, data)
         copied = super().copy_range(source, source_offset, target, target_offset, length)
-        self._books.note_data(target)
+        self._books.note(target)
         return copied
 
     def _last_blocks(self, node: Node) -> LastBlocks:
