@@ -989,3 +989,52 @@ CASES = (
         "/file: cannot be made: it is no directory",
     ),
 )
+
+# Where Debian's buildah, 1.28, does else than BuildKit and the table, and what that is.
+BUILDAH: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "a symbolic mode",
+            "a symbolic mode of directories",
+            "a symbolic mode that takes away",
+            "a symbolic mode that copies",
+            "symbolic set-id bits",
+        ),
+        "refuses symbolic modes",
+    ),
+    **dict.fromkeys(
+        (
+            "an octal mode of directories",
+            "an octal mode of made directories",
+            "a mode of a link",
+        ),
+        "makes directories on the way with mode 0755",
+    ),
+    **dict.fromkeys(
+        ("a class that is not", "a pattern that names nothing"), "refuses what names nothing"
+    ),
+    **dict.fromkeys(
+        ("a file through a link to a file", "a link that leads nowhere yet"),
+        "replaces the link",
+    ),
+    **dict.fromkeys(
+        (
+            "a file over a directory of its name",
+            "a directory in it over a file",
+            "a directory in it over a link",
+            "a file in it over a directory",
+        ),
+        "replaces a directory by a file, and the other way round",
+    ),
+    **dict.fromkeys(
+        ("a backslash in a name", "a backslash in a pattern", "a name that has a bracket"),
+        "takes no literal wildcards",
+    ),
+    "a file into a new directory by a dot": "takes the dot for nothing",
+    "a later source replaces": "wants a directory for several sources",
+    "set-id bits are kept": "strips them",
+    "a socket": "leaves it out",
+    "an exception below an ignored directory": "makes the directory anew",
+    "a tar with its root": "describes the destination by it",
+    "an owner of a tar": "keeps the owners of the archive",
+}
