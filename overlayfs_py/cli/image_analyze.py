@@ -97,8 +97,10 @@ def command(
         found = image_report.report(image, facts, skip)
     if html is not None:
         from overlayfs_py.advice.report_page import page
+        from overlayfs_py.cli.outputs import output_file
 
-        html.write_text(page(found), encoding="utf-8")
+        with output_file(html) as file:
+            file.write(page(found).encode())
     if is_json:
         click.echo(json.dumps(image_report.as_json(found)))
     else:

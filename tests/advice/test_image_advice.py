@@ -213,3 +213,13 @@ def test_loose_modes(tmp_path: Path) -> None:
 )
 def test_a_line_of_the_history_is_an_instruction(told: str, stood: str) -> None:
     assert instruction(told) == stood
+
+
+def test_an_image_without_layers_and_one_with_a_layer_twice(tmp_path: Path) -> None:
+    """The upper one of two equal layers is what counts, once."""
+    nothing = _report(tmp_path / "nothing")
+    twice = _report(tmp_path / "twice", {"f": BIG}, {"g": SMALL}, {"f": BIG})
+
+    assert (nothing.bytes, nothing.wasted_share, nothing.advice) == (0, 0.0, ())
+    assert (twice.bytes, twice.advice) == (105_000, ())
+    assert [layer.bytes for layer in twice.layers] == [0, 5_000, 100_000]
