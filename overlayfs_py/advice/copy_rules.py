@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst|lz4)|gz|bz2|xz)$")
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|[^/]+\.git(#|$)", re.IGNORECASE)
+_FLAGS = ("from", "chown", "chmod", "link", "parents", "exclude", "checksum", "unpack")
 _ROOT = ("", ".", "*")
 _UNWANTED = {
     ".git": "the whole history of the project",
@@ -161,6 +162,23 @@ def _several_into_a_file(view: View) -> Iterator[Found]:
                 )
 
 
+def _flag_as_source(view: View) -> Iterator[Found]:
+    for stage in view.stages:
+        for copy in stage.all(CopyingInstruction):
+            for source in copy.sources:
+                name = source.strip("-").partition("=")[0]
+                if source.startswith("-") and name in _FLAGS:
+                    flag = f"--{source.strip('-')}"
+                    rest = copy.source.replace(source, "", 1).split()[1:]
+                    yield Found(
+                        copy.position,
+                        f"{source} is a source here: flags have two dashes and come first",
+                        cost="the build fails",
+                        rewrite=" ".join([copy.keyword, flag, *rest]),
+                        last_line=copy.last_line,
+                    )
+
+
 def _relative_without_workdir(view: View) -> Iterator[Found]:
     for stage in view.stages:
         workdir = stage.parent is not None and any(stage.parent.all(Workdir))
@@ -197,6 +215,7 @@ RULES = (
         "COPY of what .dockerignore hides",
         _ignored_source,
     ),
+    Rule("FlagAsSource", Severity.ERROR, "a flag where a source stands", _flag_as_source),
     Rule(
         "SeveralIntoOne",
         Severity.ERROR,

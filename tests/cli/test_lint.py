@@ -63,6 +63,14 @@ def test_what_is_ignored_costs_nothing(overlayfs_py: Path, directory: Path) -> N
     assert done.stdout == "Sudo 2 warning\nMaintainerDeprecated 4 style\n"
 
 
+def test_sizes_are_of_what_the_build_sees(overlayfs_py: Path, directory: Path) -> None:
+    (directory / ".dockerignore").write_text("**/pack\n")
+    (directory / ".git" / "HEAD").write_bytes(bytes(41))
+
+    done = _lint(overlayfs_py, directory, "--format", "{{.Rule}} {{.Bytes}}")
+    assert "CopyTooWide 41\n" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("severity", "code"), [("error", 0), ("warning", 1), ("style", 1), ("never", 0)]
 )

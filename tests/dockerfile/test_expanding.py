@@ -102,13 +102,15 @@ def test_ports_are_as_in_a_config() -> None:
 
 
 def test_mounts_get_values() -> None:
-    (run,) = _first("RUN --mount=type=$T,id=a,target=/b/,uid=7 --mount=type=secret,id=$S id")
+    (run,) = _first(
+        "RUN --mount=type=$T,id=a,target=/b/,uid=7 --mount=type=secret,id=$S,mode=440 id"
+    )
     assert isinstance(run, Run)
     mounts, used = resolve_mounts(run, {"T": "cache", "S": "k"})
 
     assert mounts == (
         CacheMount("/b/", "a", uid=7),
-        SecretMount("k", "/run/secrets/k"),
+        SecretMount("k", "/run/secrets/k", mode=0o440),
     )
     assert used == {"T", "S"}
 

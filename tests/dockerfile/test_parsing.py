@@ -141,6 +141,7 @@ def test_flags_of_copy_and_add() -> None:
         ),
         ("ENV a  1 2 'x'", (("a", "1 2 'x'"),)),
         ("ENV a b=c", (("a", "b=c"),)),
+        ('ENV a=\'x\\\' b="y\\" z"', (("a", "'x\\'"), ("b", '"y\\" z"'))),
     ],
 )
 def test_both_forms_of_env(text: str, pairs: tuple[tuple[str, str], ...]) -> None:
