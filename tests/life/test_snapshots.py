@@ -175,6 +175,14 @@ def test_what_cannot_be_done(engine: Engine) -> None:
     assert engine.refusal("snapshot", "nowhere")[0] == 1
 
 
+def test_a_running_mount_of_pyfuse3_is_refused(engine: Engine) -> None:
+    engine("run", "-d", "--name", "db", "--driver", "pyfuse3", "small:1", "sleep", "1000")
+
+    for words in (("snapshot", "db"), ("reset", "db")):
+        refused = (1, "db: with the driver pyfuse3 its files stay as they are")
+        assert engine.refusal(*words) == refused
+
+
 def test_the_store_knows_of_them(engine: Engine) -> None:
     engine("run", "--name", "db", "small:1", "sh", "-c", "dd if=/dev/zero of=/f bs=1M count=1")
     engine("snapshot", "db", "v1")
