@@ -14,7 +14,7 @@ from overlayfs_py.builds.keys import FILES, INSTRUCTION, PARENT, key_of
 from overlayfs_py.builds.loose_files import heredocs
 from overlayfs_py.builds.modes import AS_IT_IS, parse_mode
 from overlayfs_py.builds.remote_sources import is_remote, require_remote_for_checksum
-from overlayfs_py.builds.selection import select
+from overlayfs_py.builds.selection import select, select_all
 from overlayfs_py.dockerfile.ignore import IgnoreRules
 from overlayfs_py.dockerfile.instructions import Add, Copy
 
@@ -128,7 +128,7 @@ def _selected(
         bodies = {
             file.name: file.body.encode("utf-8", "surrogateescape") for file in instruction.files
         }
-        selected += select(heredocs(bodies, now_ns(latest_ns)), list(bodies))
+        selected += select_all(heredocs(bodies, now_ns(latest_ns)))
     return selected
 
 

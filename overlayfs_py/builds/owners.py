@@ -33,12 +33,6 @@ class Owner(NamedTuple):
 ROOT = Owner(0, 0)
 
 
-def is_by_name(text: str) -> bool:
-    """Whether a table is needed to know an owner; `root` is known without."""
-    user, _, group = text.partition(":")
-    return _number(user) is None or (group != "" and _number(group) is None)
-
-
 def find_owner(text: str, base: ImageFiles | None, option: str) -> Owner:
     """Return what USER[:GROUP] names in an image; a user without a group has its own.
 
@@ -49,6 +43,9 @@ def find_owner(text: str, base: ImageFiles | None, option: str) -> Owner:
     """
     user, _, group = text.partition(":")
     uid = _number(user)
+    by_name = uid is None or (group != "" and _number(group) is None)
+    if by_name and base is None:
+        raise BadOption(option, "names need layers below, and --link knows of none: use numbers")
     if uid is None:
         uid, gid = _find_user(user, base, option)
     else:

@@ -36,11 +36,6 @@ _LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 _CHECKSUM = re.compile(r"([a-z0-9]+):([0-9a-f]+)")
 
 
-def is_url(source: str) -> bool:
-    """Whether a source of ADD is to be downloaded."""
-    return source.startswith(("http://", "https://"))
-
-
 def require_checksum(text: str) -> str:
     """Return the value of `--checksum`, ALGORITHM:HEX.
 
@@ -68,7 +63,7 @@ async def download(
     was changed, or none (1970).
 
     Args:
-        url: from `is_url`.
+        url: of http or https.
         new_file: opens the file to keep it in.
         options: how to connect.
         checksum: what it must be, see `require_checksum`.

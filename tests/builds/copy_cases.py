@@ -518,6 +518,12 @@ CASES = (
         {"d/l": Symlink("x")},
     ),
     Case("linked", "COPY --link a /dir/b", {"/dir/b": A}),
+    Case(
+        "linked, with an owner by name",
+        "COPY --link --chown=ann a /b",
+        "--chown=ann: names need layers below, and --link knows of none: use numbers",
+    ),
+    Case("linked, with an owner", "COPY --link --chown=7:8 a /b", {"/b": "f 644 7:8 a"}),
     Case("linked over a link", "COPY --link a /to-dir/b", {"/to-dir": "d 755 0:0", "/to-dir/b": A}),
     Case(
         "linked takes directories for its own",
