@@ -129,6 +129,8 @@ def kill_privileges(state: State, node: Node, is_in: Callable[[int], bool]) -> b
     A file that its group cannot execute keeps set-group-ID where the caller `is_in` that group
     (fs/attr.c, setattr_should_drop_sgid).
     """
+    if isinstance(node, DirectoryNode):
+        return False  # it keeps them (fs/open.c, chown_common)
     place = opened(state, node) or make_writable(state, node)
     found = place.attributes()
     mode = found.mode

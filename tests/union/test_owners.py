@@ -450,3 +450,18 @@ def test_what_another_user_puts_into_a_layer_is_not_taken_for_what_was_there(
         world.union.lookup(directory, b"m")
     world.forget()
     world.expect_changed_layers()
+
+
+def test_a_directory_keeps_its_set_group_id_when_it_gets_another_owner(
+    make_world: MakeWorld,
+) -> None:
+    """chown(2) clears it of files alone (fs/open.c, chown_common)."""
+    world = make_world({"d": Dir(mode=0o2775), "f": File(mode=0o2775)})
+
+    for name, kept in (("d", 0o2775), ("f", 0o775)):
+        world.change(name, uid=1000, gid=1000, kill_privileges=_in_no_group)
+        assert world.mode(name) == kept
+
+
+def _in_no_group(_: int) -> bool:
+    return False
