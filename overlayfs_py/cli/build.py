@@ -217,6 +217,9 @@ def _failures(shown: Progress) -> Iterator[None]:
         if broken.kept:
             build_failure.look_into(broken)
         raise
+    except BaseException:
+        shown.close(failed=False)  # a terminal has its cursor back
+        raise
     else:
         shown.close(failed=False)
 

@@ -27,7 +27,7 @@ class Progress(Protocol):
         """Show what is left; `failed`: the build came to no end."""
 
 
-class _Step:
+class RunningStep:
     """A step that has been begun."""
 
     def __init__(self, name: StepName, number: int) -> None:
@@ -43,6 +43,10 @@ class _Step:
         self.last.extend(found)
         return found
 
+    def last_lines(self) -> list[str]:
+        """The last lines that it has written, as a terminal may be given them."""
+        return [for_terminal(line) for line in self.last]
+
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
@@ -53,28 +57,28 @@ class Steps:
 
     def __init__(self) -> None:
         self._count = 0
-        self._running: dict[int, _Step] = {}
+        self._running: dict[int, RunningStep] = {}
 
     def number(self) -> int:
         """A new step's."""
         self._count += 1
         return self._count
 
-    def begin(self, name: StepName) -> _Step:
+    def begin(self, name: StepName) -> RunningStep:
         """Note a step that runs from now on."""
-        step = self._running[name.stage] = _Step(name, self.number())
+        step = self._running[name.stage] = RunningStep(name, self.number())
         return step
 
-    def running(self, stage: int) -> _Step | None:
+    def running(self, stage: int) -> RunningStep | None:
         """The step that a stage is at."""
         return self._running.get(stage)
 
-    def end(self, stage: int) -> _Step | None:
+    def end(self, stage: int) -> RunningStep | None:
         """Forget a step that has ended, and return it."""
         return self._running.pop(stage, None)
 
     @property
-    def all(self) -> list[_Step]:
+    def all(self) -> list[RunningStep]:
         return list(self._running.values())
 
 
@@ -128,7 +132,7 @@ class PlainProgress:
         for line in step.lines(data):
             self._write(b"#%d %.3f %s" % (step.number, step.seconds, line))
 
-    def _rest(self, step: _Step) -> None:
+    def _rest(self, step: RunningStep) -> None:
         if step.rest:
             for line in step.lines(b"\n"):
                 self._write(b"#%d %.3f %s" % (step.number, step.seconds, line))
@@ -207,4 +211,9 @@ def progress_of(kind: str, *, explain: bool, quiet: bool) -> Progress:
         return QuietProgress()
     if kind == "json":
         return JsonProgress(sys.stdout.buffer)
+    if kind == "tty" or (kind == "auto" and sys.stderr.isatty()):
+        # Which brings rich along.
+        from overlayfs_py.cli.build_terminal import TerminalProgress
+
+        return TerminalProgress(explain=explain)
     return PlainProgress(sys.stderr.buffer, explain=explain)

@@ -22,4 +22,15 @@ class Known(NamedTuple):
         )
 
 
-KNOWN: tuple[Known, ...] = ()
+_BUILDAH_MOUNTS = r"/(etc/(hosts|hostname|resolv\.conf)|run(/.*)?): None .*"
+KNOWN = (
+    Known("buildkit", "etc-files", r"/(ls|tmp/h): .*", "a container's /etc/hosts and hostname"),
+    Known("buildkit", "syntax-directive", "error: .*", "the frontend is never fetched"),
+    Known("buildah", ".*", _BUILDAH_MOUNTS, "its own mount points stay in the layer"),
+    Known("buildah", ".*", r"config\.Labels: .*io\.buildah\.version.*", "its own label"),
+    Known("buildah", ".*", r"config\.ArgsEscaped: True .*", "BuildKit says so of every CMD"),
+    Known("buildah", ".*", r"config\.WorkingDir: '/' .*", "BuildKit says so of scratch"),
+    Known("buildah", ".*", r"config\.Env: .*", "scratch has a PATH; the last ARG counts"),
+    Known("buildah", "arg-.*|env-then-.*", "/.*", "an ARG after ENV counts, and is inherited"),
+    Known("buildah", ".*", "error: none .*", "1.28 is too old for it"),
+)
