@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 def test_what_is_killed_leaves_nothing(engine: Engine) -> None:
     killing = Killing(engine, seed=12)
-    for _ in range(4):
+    for _ in range(3):
         killing.round()
