@@ -112,7 +112,7 @@ class Roots:
         except OverlayError as error:
             if error.exit_code != _NOT_IN_STORE:
                 raise
-        programs.run_command("pull", f"--root={self._store.root.absolute()}", "--", name)
+        programs.run_command("pull", f"--root={self._store.root}", "--", name)
         return MountedImage(self._store, name, writable=True)
 
 

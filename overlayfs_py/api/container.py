@@ -136,7 +136,7 @@ class Container:
         options += [] if user is None else [f"--user={user}"]
         options += [] if workdir is None else [f"--workdir={workdir}"]
         options += [] if input is None else ["--interactive"]
-        root = f"--root={self._store.root.absolute()}"
+        root = f"--root={self._store.root}"
         typed = os.fsencode(input) if isinstance(input, str) else input
         try:
             done = subprocess.run(
@@ -188,7 +188,7 @@ class Container:
     def _copy(self, source: str, destination: str, *, keep_owners: bool, follow: bool) -> None:
         self._state()  # raises where it was removed
         flags = ["--archive"] * keep_owners + ["--follow-link"] * follow
-        root = f"--root={self._store.root.absolute()}"
+        root = f"--root={self._store.root}"
         run_command("cp", root, *flags, "--", source, destination)
 
     @overload
@@ -257,7 +257,7 @@ class Container:
 
     def start(self) -> None:
         """Start it again after its end, with what it wrote."""
-        run_command("start", f"--root={self._store.root.absolute()}", self.id)
+        run_command("start", f"--root={self._store.root}", self.id)
 
     # What it can go back to.
 
@@ -295,7 +295,7 @@ class Container:
         Raises:
             OverlayError: it cannot be made or started.
         """
-        root = str(self._store.root.absolute())
+        root = str(self._store.root)
         base = [] if tag is None else [f"--from={tag}"]
         words = [root, "branch", "--start", *base, self.id, name or f"{self.name}-{token_hex(4)}"]
         return started(self._store, words)
@@ -304,7 +304,7 @@ class Container:
         try:
             life.ask(self._store, self._record, asked)
         except life.NotRunning:
-            run_command(command, f"--root={self._store.root.absolute()}", self.id, tag)
+            run_command(command, f"--root={self._store.root}", self.id, tag)
 
     def remove(self) -> None:
         """End it and remove all that it wrote, but for named volumes. May be called again."""

@@ -35,7 +35,7 @@ class MountedImage:
     ) -> None:
         self._companion = Companion("overlayfs_py.api.mount_server")
         request: dict[str, object] = {
-            "store": str(store.root.absolute()),
+            "store": str(store.root),
             "image": name,
             "writable": writable,
             "driver": driver,

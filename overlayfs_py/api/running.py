@@ -91,7 +91,7 @@ def run(
         image,
         *words_of(command),
     ]
-    root = str(opened.root.absolute())
+    root = str(opened.root)
     return started(opened, [root, "run", "-d", *arguments])
 
 

@@ -49,7 +49,7 @@ def start(
         NotInStore: a layer of its image has gone.
     """
     layers = store.containers.use_layers(record)
-    directory = store.containers.directory(record.id).absolute()
+    directory = store.containers.directory(record.id)
     launch = Launch(record, directory, layers.lower, store.containers, store.volumes)
 
     def visit(report: Report) -> None:

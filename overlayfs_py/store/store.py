@@ -95,7 +95,7 @@ class Store:
             NoStore: nothing is there, and `create` is false.
             CorruptStore: what is there is no store, or one of a later version.
         """
-        root = Path(root)
+        root = Path(root).absolute()  # a container's monitor works from another directory
         places = Places(root)
         if not places.version.exists():
             if not create and not root.exists():

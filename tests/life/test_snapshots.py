@@ -12,6 +12,8 @@ from tests.life.test_life import facts, start, wait_for_output
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
     from tests.life.conftest import Engine
 
 # It has a file and a directory open, and appends to the one.
@@ -212,3 +214,36 @@ def test_the_store_knows_of_them(engine: Engine) -> None:
     os.chown(home / ("0" * 32), home.stat().st_uid, home.stat().st_gid)
     engine("store", "prune")
     assert len(_snapshots(engine)) == 1
+
+
+def test_a_store_named_from_the_working_directory(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The monitor works from another one."""
+    monkeypatch.chdir(engine.containers.parent.parent)
+    root = f"--root={engine.containers.parent.name}"
+    engine("run", root, "-d", "--name", "db", "--upper-limit", "1M", "small:1", "sleep", "100")
+
+    engine("snapshot", root, "db", "first")
+    engine("exec", root, "db", "touch", "/new")
+    engine("restore", root, "db", "first")
+    assert engine.attempt("exec", root, "db", "test", "-e", "/new").returncode == 1
+    engine("stop", root, "-t", "0", "db")
+
+    assert engine("ps", root, "-aq", "--filter", "status=exited") != ""
+
+
+def test_a_limit_is_that_of_the_changes_since_the_last_snapshot(engine: Engine) -> None:
+    engine("run", "-d", "--name", "db", "--upper-limit", "1M", "small:1", "sleep", "100")
+    fill = ("exec", "db", "dd", "if=/dev/zero", "bs=1k", "count=900")
+    engine(*fill, "of=/one")
+    assert "No space left" in engine.attempt(*fill, "of=/two").stderr
+    engine("exec", "db", "rm", "/two")
+
+    engine("snapshot", "db", "first")
+    engine(*fill, "of=/two")
+    assert "No space left" in engine.attempt(*fill, "of=/one").stderr
+
+    engine("restore", "db", "first")
+    engine(*fill, "of=/three")
+    assert engine("exec", "db", "wc", "-c", "/one").split()[0] == str(900 << 10)
