@@ -144,7 +144,7 @@ def _require_apart(spec: StackSpec, mounted: Mounted) -> None:
     """Refuse a mount point where the union would find itself and wait for its own answer.
 
     Layers and volumes are clones of their mounts, in which ours never appears. The upper may be
-    none (`reopen_in_one_clone`), and without the right to mount nothing is.
+    none (`layers.root.clone_around`), and without the right to mount nothing is.
     """
     entered = [] if spec.upper is None else [spec.upper]
     if not mounted.by_ourselves:

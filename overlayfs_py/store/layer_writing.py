@@ -86,8 +86,7 @@ def new_file(path: Path) -> BinaryIO:
 
     A mount trusts no set-id bits and devices in a pack that others can write.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    return open(fd, "wb")
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o644))
 
 
 @contextmanager

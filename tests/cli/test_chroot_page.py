@@ -37,6 +37,7 @@ _HELD = {
     "`-i`": "a_terminal_is_made_where_there_is_none",
     "`--read-only`": "a_read_only_root_leaves_volumes_and_tmpfs",
     "`--tmpfs`": "a_read_only_root_leaves_volumes_and_tmpfs",
+    "`--upper-limit BYTES`": "volumes_and_chroot",
     "`--keep DIR`": "missing_mountpoints_are_there_and_leave_nothing",
     "A second run continues": "a_kept_upper_holds_the_work",
     "DIR is closed": "it_is_made_closed one_of_ours_is_closed one_of_another_user_is_refused"
@@ -96,7 +97,7 @@ def test_each_sentence_has_a_test_and_each_test_a_sentence() -> None:
 
 def test_the_tests_are_there() -> None:
     places = [*_HERE.glob("test_chroot*.py"), *(_HERE.parent / "containers").glob("*.py")]
-    places.append(_HERE.parent / "system/test_chroot.py")
+    places += [_HERE.parent / "system/test_chroot.py", _HERE.parent / "life/test_upper_limit.py"]
     written = {
         name for place in places for name in re.findall(r"def test_(\w+)\(", place.read_text())
     }

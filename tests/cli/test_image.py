@@ -132,8 +132,8 @@ def test_an_image_may_be_meant_by_its_id(commands: Commands) -> None:
 def test_what_inspect_does_not_find_it_says_and_shows_the_rest(commands: Commands) -> None:
     done = commands.attempt("inspect", "-f", "{{.Size}}", "nope", "one:1")
 
-    assert (done.returncode, done.stdout) == (31, "10\n")
-    assert done.stderr == "overlayfs-py: nope: no such image\n"
+    assert (done.returncode, done.stdout) == (1, "10\n")
+    assert done.stderr == "overlayfs-py: nope: no such container or image\n"
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,9 @@ def test_a_command_that_reads_makes_no_store(
     if words[-1] in {"images", "tree"}:
         assert done.returncode == 0
         assert done.stderr == f"overlayfs-py: {root}: no such store\n"
+    elif words[0] == "inspect":  # of whatever there is, and docker's exit code for containers
+        missing = "x: no such container or image"
+        assert (done.returncode, done.stderr) == (1, f"overlayfs-py: {missing}\n")
     else:
         missing = f"{root}: no such store" if "x" not in words else "x: no such image"
         assert (done.returncode, done.stderr) == (31, f"overlayfs-py: {missing}\n")

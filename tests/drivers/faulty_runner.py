@@ -27,5 +27,5 @@ class FaultyUnion(Union):
 
 
 if __name__ == "__main__":
-    service.Union = FaultyUnion
+    service.open_union = FaultyUnion
     main()

@@ -26,5 +26,5 @@ class UnionWithoutXattrs(Union):
 
 
 if __name__ == "__main__":
-    service.Union = UnionWithoutXattrs
+    service.open_union = UnionWithoutXattrs
     main()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from overlayfs_py.layers.root import reopen_in_one_clone
+from overlayfs_py.layers.root import clone_around
 from overlayfs_py.syscalls.mounts import MNT_DETACH, mount, umount
 from tests.drivers.serving import Stack, start, stop
 
@@ -49,7 +49,7 @@ def test_no_matter_whether_the_daemon_has_ended(stack: Stack, scratch: Path) -> 
 
 def test_directories_of_one_mount_are_opened_in_a_clone_of_it(tmp_path: Path) -> None:
     paths = [tmp_path / "upper", tmp_path / "work"]
-    found = reopen_in_one_clone(opened(paths), [os.fsencode(path) for path in paths])
+    found = reopened(opened(paths), paths)
     for fd, path in zip(found, paths, strict=True):
         assert os.path.samestat(os.fstat(fd), path.stat())
         assert os.readlink(f"/proc/self/fd/{fd}") == f"/{path.name}"  # from the clone's root on
@@ -61,7 +61,7 @@ def test_those_of_two_mounts_stay_as_they_are(tmp_path: Path) -> None:
     paths[1].mkdir()
     with disk(paths[1]):
         fds = opened(paths)
-        assert reopen_in_one_clone(fds, [os.fsencode(path) for path in paths]) == fds
+        assert reopened(fds, paths) == fds
         for fd in fds:
             os.close(fd)
 
@@ -70,3 +70,11 @@ def opened(paths: list[Path]) -> list[int]:
     for path in paths:
         path.mkdir(exist_ok=True)
     return [os.open(path, os.O_RDONLY) for path in paths]
+
+
+def reopened(fds: list[int], paths: list[Path]) -> list[int]:
+    names = [os.fsencode(path) for path in paths]
+    clone = clone_around(names)
+    assert clone is not None
+    with closing(clone):
+        return clone.reopen(fds, names)

@@ -11,6 +11,7 @@ import trio
 
 from overlayfs_py.drivers.direct_operations import DirectOperations
 from overlayfs_py.drivers.hollows import Hollow, Hollows, empties_partial_pages
+from overlayfs_py.drivers.uses import Uses
 from overlayfs_py.union.core import Union
 from overlayfs_py.wire.protocol import WRITE_CACHE
 from overlayfs_py.wire.requests import Fallocate, Header, Write
@@ -76,7 +77,7 @@ def test_a_page_that_the_kernel_writes_back_meanwhile(stack: Stack, union: Union
         page = memoryview(b"s" + b"o" * (_PAGE - 1))
         operations.write(header, Write(0, 0, WRITE_CACHE, page, os.O_RDWR))
 
-    operations = DirectOperations(union, launder)
+    operations = DirectOperations(union, launder, Uses())
     emptied = operations.fallocate(header, Fallocate(100, 200, _PUNCH))
 
     async def answer() -> bytes:

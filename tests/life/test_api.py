@@ -238,7 +238,7 @@ def test_what_goes_wrong_is_an_error_of_ours(engine: Engine) -> None:
         *["Ended", "NotRunning", "NotRunning", "Failure", "NotInStore"],
         *["WaitTimeout"] * 3,
     ]
-    assert [code for _, _, code in found[:4]] == [125, 125, 127, 2]
+    assert [code for _, _, code in found[:4]] == [125, 125, 127, 125]
     assert found[0][1] == "nosuch:1: no such image"
     assert found[4][1] == "one: ended with 4 before the output 'never' came: last words"
     assert found[-1][1] == "one: its end did not come within 0.1 s"

@@ -67,7 +67,7 @@ def test_output_and_exit_code_are_its_own(web: Engine) -> None:
         (["-u", "nosuch", "web", "id"], 126, "user nosuch: not in the image's /etc/passwd"),
         (["-w", "/nosuch", "web", "id"], 126, "/nosuch: No such file or directory"),
         (["nosuch", "id"], 1, "nosuch: no such container"),
-        (["web"], 2, "Missing argument"),
+        (["web"], 1, "Missing argument"),
     ],
 )
 def test_what_cannot_be_run(web: Engine, words: list[str], code: int, reason: str) -> None:

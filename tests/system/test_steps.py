@@ -12,7 +12,7 @@ import pytest
 
 from tests.system.beside_podman import ours, podman
 from tests.system.engine import make_root_filesystem
-from tests.system.processes import run
+from tests.system.processes import run, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,9 @@ def sides(tmp_path_factory: pytest.TempPathFactory, namespace: int) -> Iterator[
         started.append(side("run", *options, "tree:1", "sh", "-c", script + "\nexit 3"))
     assert started[0] == started[1]
     assert started[0].code == 3
+    # Podman cleans up in a process beside; until then a container is only `stopped`.
+    state = ("inspect", "--format", "{{.State.Status}}", "one")
+    wait_until(lambda: found[1](*state).out == "exited\n", "podman to clean up")
     yield found
     for side in found[:2]:
         assert side("rm", "-f", "one").code == 0

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from tests.union.conftest import MakeWorld
 
 
+@pytest.fixture(autouse=True)
+def nothing_of_others() -> None:
+    """What other tests left open in cycles is not closed meanwhile."""
+    gc.collect()
+
+
 @contextmanager
 def _left_in_cycles() -> Iterator[list[object]]:
     """Fill in which objects of ours the body left behind that only a collection finds."""
