@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,17 +71,23 @@ def delegated() -> Iterator[Path]:
         (root / "cgroup.subtree_control").write_text(f"-{name}")
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A directory that users may enter; pytest closes those above its own."""
+    with tempfile.TemporaryDirectory(prefix="overlayfs-cgroup-") as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("is_user", [False, True])
-def test_version_2(tmp_path: Path, delegated: Path, is_user: bool) -> None:
+def test_version_2(open_path: Path, delegated: Path, is_user: bool) -> None:
     known = (delegated.parent / "cgroup.controllers").read_text().split()
     controller = next(name for name in _FILES if name in known)
     steps = f"mount -t cgroup2 none {_ROOT}; echo +{controller} >{_ROOT}/cgroup.subtree_control;"
-    make = [sys.executable, "-c", _MAKE, controller, _FILES[controller], str(tmp_path)]
+    make = [sys.executable, "-c", _MAKE, controller, _FILES[controller], str(open_path)]
     if is_user:
-        for directory in (tmp_path, *tmp_path.parents[:2]):
-            os.chmod(directory, 0o755)
-        os.chown(tmp_path, USER, USER)
+        os.chown(open_path, USER, USER)
         make = as_user(make)
         steps += f"echo $$ >{_ROOT}/overlayfs-test/app/cgroup.procs;"
 

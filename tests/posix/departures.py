@@ -53,6 +53,10 @@ KERNEL: Mapping[str, Departure] = {
     ),
 }
 
+# Under ours the new ctime of a copied directory shows once the kernel was told, when nobody has
+# asked for anything for a moment (drivers/outdated.py, and its own tests): soon, or at once.
+UNSETTLED = frozenset({"timestamps.a_change_within_moves_no_ctime_further_up"})
+
 PYFUSE3: Mapping[str, Departure] = {}
 
 # pyfuse3 has no handlers for these, so the kernel answers.

@@ -21,6 +21,7 @@ RUNS = [
     for side in SIDES.values()
     for placement in side.placements
     for check in TABLE.values()
+    if side.settles(check, placement)
 ]
 
 

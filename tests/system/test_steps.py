@@ -12,7 +12,7 @@ import pytest
 
 from tests.system.beside_podman import ours, podman
 from tests.system.engine import make_root_filesystem
-from tests.system.processes import run, wait_until
+from tests.system.processes import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ _STEPS = (
     "rm -r /w/again; mkdir /w/again; echo x > /w/again/new",
     "rm /w/type; mkdir /w/type; echo x > /w/type/inside",
     "rm -r /w/shape; echo x > /w/shape",
-    "rm /w/link; ln -s gone /w/link",
+    "rm /w/link; ln -s elsewhere /w/link",  # of another length: podman compares size and time
     "cp -p /w/kept/b /w/kept/c",
     "touch -d @1000000000 /w/kept/b",
     "mkfifo /w/pipe",
@@ -88,9 +88,6 @@ def sides(tmp_path_factory: pytest.TempPathFactory, namespace: int) -> Iterator[
         started.append(side("run", *options, "tree:1", "sh", "-c", script + "\nexit 3"))
     assert started[0] == started[1]
     assert started[0].code == 3
-    # Podman cleans up in a process beside; until then a container is only `stopped`.
-    state = ("inspect", "--format", "{{.State.Status}}", "one")
-    wait_until(lambda: found[1](*state).out == "exited\n", "podman to clean up")
     yield found
     for side in found[:2]:
         assert side("rm", "-f", "one").code == 0
@@ -194,7 +191,8 @@ def _without_new_times(shown: str) -> list[str]:
 def test_the_same_facts(sides: Sides, template: str) -> None:
     us, them = sides.both("inspect", "--format", template, "one")
 
-    assert us == them
+    # Podman's word for one that a process beside it has not cleaned up yet.
+    assert us == them._replace(out=them.out.replace("stopped", "exited"))
 
 
 # Not links: podman follows those, docker and we copy them.

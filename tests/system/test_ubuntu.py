@@ -59,10 +59,10 @@ def on_ubuntu(forbidden: str, *words: str) -> subprocess.CompletedProcess[str]:
         ("mount", "mounting: Permission denied"),
     ],
 )
-def test_a_user_hears_the_one_command_that_helps(forbidden: str, why: str, tmp_path: Path) -> None:
-    layer = tmp_path / "layer"
+def test_a_user_hears_the_one_command_that_helps(forbidden: str, why: str, scratch: Path) -> None:
+    layer = scratch / "layer"
     layer.mkdir()
-    for directory in (layer, tmp_path, *tmp_path.parents[:2]):
+    for directory in (layer, scratch):
         os.chmod(directory, 0o755)
     with device_for_everybody():
         started = on_ubuntu(forbidden, "chroot", str(layer), "true")
