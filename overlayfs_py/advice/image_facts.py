@@ -124,7 +124,7 @@ class ImageFacts:
 
     def _reader(self, fact: FileFact) -> Reader:
         directory = self._roots[fact.at]
-        assert directory is not None  # who has a fact of it has read it
+        assert directory is not None  # it was read for the fact
         *above, name = fact.path.split(b"/")
         for component in above:
             directory = directory.directory(component)

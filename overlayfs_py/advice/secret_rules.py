@@ -90,7 +90,7 @@ def _written(view: View) -> Iterator[Found]:
                     yield Found(
                         each.position,
                         f"{what} stands here",
-                        cost="it is in the history and in the layer; whoever has the image has it",
+                        cost="it is in the history and in the layer, in every copy of the image",
                         rewrite=_MOUNT.format(name="TOKEN") + ", and a new secret: this one is out",
                         last_line=each.last_line,
                     )

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
     from overlayfs_py.store.usage import Usage
     from overlayfs_py.transfer.watch import LayerState, Watch
 
-# Where each is from. Who asks for one need not load the others: a registry's client is 0.1 s.
+# Where each is from. A program that asks for one does not load the others: a registry's client
+# takes 0.1 s.
 _MODULES = {
     "Container": "api.container",
     "Ended": "api.container",

@@ -1,7 +1,7 @@
 """Instructions that change an image's config alone, and what its history says of them.
 
 The texts are BuildKit's (frontend/dockerfile/dockerfile2llb/convert.go), so that the history reads
-the same whoever built an image.
+the same for images of both builders.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def test_the_names_of_one_file_count_once(tmp_path: Path) -> None:
 
 
 CACHES = [
-    ("var/lib/apt/lists/deb.debian.org_Packages", "rm -rf /var/lib/apt/lists/*"),
+    ("var/lib/apt/lists/mirror_Packages", "rm -rf /var/lib/apt/lists/*"),
     ("var/cache/apt/archives/gcc.deb", "apt-get clean"),
     ("var/cache/dnf/x/packages/y.rpm", "dnf clean all"),
     ("var/cache/apk/APKINDEX.1.tar.gz", "rm -rf /var/cache/apk/*"),
