@@ -1,8 +1,8 @@
 """The files of an image written into a directory of the host, as `--output type=local` has it.
 
 Every object is made below a directory descriptor by one component, and none is followed: what is
-written stays below the directory, whatever the image says and whoever changes it meanwhile. What
-is there under another name stays; owners are the caller's, as docker has it.
+written stays below the directory, whatever the image says, and whichever process changes it
+meanwhile. What is there under another name stays; owners are the caller's, as docker has it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The processes of a RUN step: its union, its mounts, its command, and the layer that comes of it.
 
 Plan: a child of the caller becomes the supervisor of a container that is thrown away, as in
-containers/throwaway.py, and makes the layer before the scratch directory goes. Whoever of them is
+containers/throwaway.py, and makes the layer before the scratch directory goes. Whichever of them is
 killed, the kernel ends the rest, and the keeper removes the scratch directory.
 """
 

@@ -3,7 +3,7 @@
 Plan: a worker is forked with all that it needs. It sends pickled messages through a socket; when
 it wants another stage's result it asks, and waits for the answer. What commands write goes through
 a pipe of its own, since that is the worker's stdout and stderr. A worker ends with its parent, and
-a command with its worker, whoever of them is killed.
+a command with its worker, whichever of them is killed.
 """
 
 from __future__ import annotations
