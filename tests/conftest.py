@@ -7,15 +7,20 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.checkout import show_to_everybody
 from tests.support.lowers import NOT_OF_PACKS, as_packs
+from tests.support.needs import is_quick, missing
 from tests.support.workers import Room, hide_mounts, is_worker, room_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 _IN_CI = bool(os.environ.get("CI"))
+# What a busy machine takes is no fault of what is tested.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 _ROOM = pytest.StashKey[Room | None]()
 
 
@@ -26,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="directories",
         help="what our mounts get as lower layers: directories as they are, or packs of them",
     )
+    parser.addoption("--quick", action="store_true", help="only what needs no mount")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,11 +42,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what cannot be asked of packs."""
+    """Leave out what cannot be asked of packs, or is not asked for; skip what cannot run here."""
+    left_out = set()
     if config.getoption("--lowers") == "packs":
         left_out = {item for item in items if item.nodeid.startswith(tuple(NOT_OF_PACKS))}
-        config.hook.pytest_deselected(items=left_out)
+    if config.getoption("--quick"):
+        left_out |= {item for item in items if not is_quick(item.nodeid)}
+    if left_out:
+        config.hook.pytest_deselected(items=list(left_out))
         items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        reason = missing(item.nodeid)
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session", autouse=True)
