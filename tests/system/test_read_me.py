@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +73,25 @@ def test_the_commands_work_as_they_stand(environment: dict[str, str], tmp_path: 
     assert "base.pack" in done.stdout  # what /src shows
     assert "A /etc/mine\n" in done.stdout  # diff
     assert "kept\nmine\n" in done.stdout  # exec, after commit
+    assert "cannot remove" not in done.stderr
     assert not mounts_below(place)
+
+
+def test_the_session_at_the_top_is_what_is_printed(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    text = (_CHECKOUT / "README.md").read_text()
+    (session,) = re.findall(r"\n\n((?:    [^\n]*\n)+)\n## Start", text)
+    typed = re.findall(r"^    \$ (.*)\n((?:    [^$].*\n)*)", session, re.MULTILINE)
+    shell = ["sh", "-ec"]
+
+    for command, printed in typed:
+        if command.startswith("overlayfs-py run "):  # which prints the container's id
+            run([*shell, command], env=environment, cwd=tmp_path)
+            continue
+        told = run([*shell, command], env=environment, cwd=tmp_path)
+        if not command.startswith("overlayfs-py rm "):
+            assert told == textwrap.dedent(printed), command
 
 
 def test_links_lead_somewhere() -> None:
