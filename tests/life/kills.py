@@ -35,8 +35,19 @@ class Killing:
         self._idents: set[str] = set()
         self.killed: Counter[str] = Counter()
 
-    def round(self) -> None:
-        """Do one; AssertionError where something is left."""
+    def round(self, kills: int = 1) -> None:
+        """Kill so often, each time in another life; AssertionError where something is left."""
+        killed = dict(self._interrupted() for _ in range(kills))
+        try:
+            self._put_right()
+            for name in killed:
+                self._require_nothing_left(name)
+        except BaseException as error:
+            error.add_note("after a kill of " + ", of ".join(killed.values()))
+            raise
+
+    def _interrupted(self) -> tuple[str, str]:
+        """A container's name, and what was killed when."""
         name = f"k{self._random.randrange(10**9)}"
         moment = self._random.choice(["start", "running", "stop", "exec", "rm", "restart"])
         if moment != "start":
@@ -48,12 +59,7 @@ class Killing:
         if moment == "running":
             command.terminate()  # what was killed need not have been all
         command.communicate(timeout=60)
-        try:
-            self._put_right()
-            self._require_nothing_left(name)
-        except BaseException as error:
-            error.add_note(f"after a kill of {role} at {moment}")
-            raise
+        return name, f"{role} at {moment}"
 
     def _starting(self, name: str) -> list[str]:
         words = ["run", "-d", "--name", name, "--stop-timeout", "1", "-v", f"{name}:/data"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.processes import attempt, wait_until
 from tests.system.unprivileged import as_user
 
@@ -71,6 +72,7 @@ def test_a_program_runs_a_container(engine: Engine) -> None:
     assert engine("ps", "-aq") == ""
 
 
+@AS_ROOT
 def test_what_has_ended_is_there_until_the_block_ends(engine: Engine) -> None:
     said = run_script(
         engine,
@@ -100,6 +102,7 @@ def test_containers_end_with_their_program_however_that_ends(engine: Engine, end
     wait_until(lambda: engine("ps", "-aq") == "", "both containers to go", seconds=20)
 
 
+@AS_ROOT
 def test_threads(engine: Engine) -> None:
     said = run_script(
         engine,
@@ -202,6 +205,7 @@ def test_no_link_leads_out_of_the_container(engine: Engine) -> None:
     secret.unlink()
 
 
+@AS_ROOT
 def test_what_goes_wrong_is_an_error_of_ours(engine: Engine) -> None:
     said = run_script(
         engine,
@@ -245,6 +249,7 @@ def test_what_goes_wrong_is_an_error_of_ours(engine: Engine) -> None:
     assert engine("ps", "-aq") == ""
 
 
+@AS_ROOT
 def test_a_port_answers(engine: Engine) -> None:
     said = run_script(
         engine,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.processes import run, wait_until
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def _alike(shown: str) -> list[tuple[str, ...]]:
     return lines
 
 
+@AS_ROOT
 def test_a_container_that_changed_nothing(engine: Engine, image: str) -> None:
     engine("create", "--name", "one", image, "true")
     assert engine("diff", "one") == ""
@@ -186,6 +188,7 @@ def test_what_volumes_hold_is_not_the_containers(engine: Engine, image: str) -> 
     assert engine("diff", "one") == ""
 
 
+@AS_ROOT
 def test_for_programs(engine: Engine, image: str) -> None:
     engine("run", "--name", "one", image, "sh", "-c", "rm /w/link; chmod 600 /w/large")
 
@@ -199,12 +202,14 @@ def test_for_programs(engine: Engine, image: str) -> None:
     assert (found[1]["before"]["mode"], found[1]["after"]["mode"]) == ("0644", "0600")
 
 
+@AS_ROOT
 def test_a_name_that_is_hostile_to_terminals(engine: Engine, image: str) -> None:
     engine("run", "--name", "one", image, "sh", "-c", r"touch $(printf '/w/\033[31mred')")
 
     assert "\033" not in engine("diff", "one")
 
 
+@AS_ROOT
 def test_no_such_container(engine: Engine) -> None:
     code, line = engine.refusal("diff", "nothing")
 
@@ -233,6 +238,7 @@ def test_an_image_of_every_kind_of_change(engine: Engine, image: str) -> None:
     assert "elsewhere" not in engine("run", "--rm", image, "ls", "/w")
 
 
+@AS_ROOT
 def test_the_layer_is_a_plain_one(engine: Engine, image: str) -> None:
     """Renamed directories are in it whole, and files whose mode alone was changed with data."""
     engine("run", "--name", "one", image, "sh", "-ec", STEPS)
@@ -270,6 +276,7 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     return found
 
 
+@AS_ROOT
 def test_the_same_changes_make_the_same_image(engine: Engine, image: str) -> None:
     lines = ["echo a > /w/a", "echo b > /w/b", "mkdir /w/c; echo d > /w/c/d", "rm /w/link"]
     engine.environment["SOURCE_DATE_EPOCH"] = "1700000000"
@@ -291,6 +298,7 @@ def test_the_same_changes_make_the_same_image(engine: Engine, image: str) -> Non
     assert old == engine("image", "files", "--json", ident, "/w/kept/a")  # not its time either
 
 
+@AS_ROOT
 def test_what_the_image_says_of_itself(engine: Engine, image: str) -> None:
     engine("run", "--name", "one", "-e", "A=1", "-w", "/w", image, "sh", "-c", "echo > /w/new")
     changes = ("-c", "ENV B=2", "-c", 'CMD ["ls"]', "-c", "LABEL k=v")
@@ -306,6 +314,7 @@ def test_what_the_image_says_of_itself(engine: Engine, image: str) -> None:
     assert len(history.splitlines()) == len(found["RootFS"]["Layers"]) == 2
 
 
+@AS_ROOT
 def test_an_image_of_a_container_that_changed_nothing(engine: Engine, image: str) -> None:
     engine("create", "--name", "one", image, "true")
     ident = engine("commit", "one").strip()
@@ -313,6 +322,7 @@ def test_an_image_of_a_container_that_changed_nothing(engine: Engine, image: str
     assert len(json.loads(engine("image", "inspect", ident))[0]["RootFS"]["Layers"]) == 1
 
 
+@AS_ROOT
 def test_an_image_of_a_running_container(engine: Engine, image: str) -> None:
     script = "echo x > /w/new; echo ready; while :; do echo more >> /w/log; done"
     engine("run", "-d", "--name", "one", image, "sh", "-c", script)
@@ -339,6 +349,7 @@ def test_processes_stand_still_meanwhile(engine: Engine, image: str) -> None:
     assert states == "running\n"
 
 
+@AS_ROOT
 def test_an_image_whose_base_lost_its_name(engine: Engine, image: str) -> None:
     engine("run", "--name", "one", image, "sh", "-c", "echo x > /w/new")
     engine("rmi", "-f", image)
@@ -348,6 +359,7 @@ def test_an_image_whose_base_lost_its_name(engine: Engine, image: str) -> None:
     assert engine("run", "--rm", "child:1", "cat", "/w/new", "/w/kept/a") == "x\nkept/a\n"
 
 
+@AS_ROOT
 def test_a_bad_instruction_makes_nothing(engine: Engine, image: str) -> None:
     engine("create", "--name", "one", image, "true")
     code, line = engine.refusal("commit", "-c", "RUN true", "one", "bad:1")
@@ -375,6 +387,7 @@ def test_all_files_as_a_tar(engine: Engine, image: str) -> None:
     assert not {"w/gone", "w/moved", "w/again/f"} & set(found)
 
 
+@AS_ROOT
 def test_a_tar_that_cannot_be_written_leaves_nothing(engine: Engine, image: str) -> None:
     engine("create", "--name", "one", image, "true")
     code, line = engine.refusal("export", "-o", "/nowhere/all.tar", "one")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.mount_table import mounts_below
 from tests.system.processes import wait_until
 
@@ -134,6 +135,7 @@ def _pipe(engine: Engine, data: bytes, *words: str) -> bytes:
     return done.stdout
 
 
+@AS_ROOT
 def test_what_docker_refuses(engine: Engine, here: Path) -> None:
     engine("create", "--name", "one", "small:1", "true")
     cases = {
@@ -189,6 +191,7 @@ def test_links_lead_nowhere_out_of_the_root(engine: Engine, here: Path) -> None:
     assert "planted" not in _seen(engine, one, "ls /etc")
 
 
+@AS_ROOT
 def test_a_link_at_the_end(engine: Engine, here: Path) -> None:
     engine("create", "--name", "one", "small:1", "true")
     (here / "short").symlink_to("file")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.processes import run
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tests.life.conftest import Engine
 
 _WAYS = ("embedded", "crun", "runc")
-_AS_ROOT = pytest.mark.parametrize("_engine", ["root"], indirect=True)
 _SECRET = "what only the host knows"
 # Names of an image, and where they lead: HOST is a directory of the host.
 _IMAGES = {
@@ -94,7 +94,7 @@ def _add(archive: Path, links: Mapping[str, str]) -> None:
             tar.addfile(entry, io.BytesIO())
 
 
-@_AS_ROOT
+@AS_ROOT
 @pytest.mark.parametrize("way", _WAYS)
 @pytest.mark.parametrize("name", ["dev", "proc", "sys"])
 def test_a_link_for_a_system_mount(
@@ -106,7 +106,7 @@ def test_a_link_for_a_system_mount(
     )
 
 
-@_AS_ROOT
+@AS_ROOT
 @pytest.mark.parametrize("way", _WAYS)
 def test_links_for_tables_of_users(engine: Engine, images: Mapping[str, str], way: str) -> None:
     options = ("run", "--rm", "--runtime", way)
@@ -117,7 +117,7 @@ def test_links_for_tables_of_users(engine: Engine, images: Mapping[str, str], wa
     assert _SECRET not in done.stdout + done.stderr
 
 
-@_AS_ROOT
+@AS_ROOT
 @pytest.mark.parametrize("way", _WAYS)
 def test_links_where_something_is_put(
     engine: Engine, images: Mapping[str, str], host: Path, way: str
@@ -137,7 +137,7 @@ def test_links_where_something_is_put(
     assert done.returncode in (0, 1, 125), done.stderr
 
 
-@_AS_ROOT
+@AS_ROOT
 @pytest.mark.parametrize(
     ("way", "number"),
     # 9 is the directory that the monitor's socket is in, 7 and 8 what runc had left open.
@@ -158,7 +158,7 @@ def test_a_working_directory_that_is_a_descriptor(
     assert _SECRET not in done.stdout + done.stderr
 
 
-@_AS_ROOT
+@AS_ROOT
 @pytest.mark.parametrize("way", _WAYS)
 def test_what_exec_leaves_open(engine: Engine, host: Path, way: str) -> None:
     engine("run", "-d", "--name", "web", "--runtime", way, "small:1", "sleep", "1000")
@@ -171,7 +171,7 @@ def test_what_exec_leaves_open(engine: Engine, host: Path, way: str) -> None:
     assert str(engine.directory) not in shown
 
 
-@_AS_ROOT
+@AS_ROOT
 @pytest.mark.parametrize("way", _WAYS)
 def test_hostile_tables(engine: Engine, way: str) -> None:
     table = engine.directory / "passwd"

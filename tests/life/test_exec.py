@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.processes import processes_naming, run, wait_until
 
 if TYPE_CHECKING:
@@ -46,19 +47,24 @@ def test_it_is_in_the_container(web: Engine) -> None:
     assert web("exec", "web", "hostname").strip() == web("ps", "-q").strip()
 
 
-@pytest.mark.parametrize("kind", ["user", "mnt", "uts", "ipc", "pid", "net", "cgroup"])
-def test_its_namespaces_are_the_first_process_s(web: Engine, kind: str) -> None:
-    assert web("exec", "web", "readlink", f"/proc/self/ns/{kind}").strip() == os.readlink(
-        f"/proc/{first_pid(web, 'web')}/ns/{kind}"
-    )
+def test_its_namespaces_are_the_first_process_s(web: Engine) -> None:
+    paths = [f"ns/{kind}" for kind in ("user", "mnt", "uts", "ipc", "pid", "net", "cgroup")]
+    line = "; ".join(f"readlink /proc/self/{path}" for path in paths)
+    first = first_pid(web, "web")
+
+    found = web("exec", "web", "sh", "-c", line).splitlines()
+
+    assert found == [os.readlink(f"/proc/{first}/{path}") for path in paths]
 
 
+@AS_ROOT
 def test_output_and_exit_code_are_its_own(web: Engine) -> None:
     done = web.attempt("exec", "web", "sh", "-c", "echo out; echo err >&2; exit 3")
 
     assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
 
 
+@AS_ROOT
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
@@ -77,6 +83,7 @@ def test_what_cannot_be_run(web: Engine, words: list[str], code: int, reason: st
     assert said.startswith(reason)
 
 
+@AS_ROOT
 def test_after_a_signal(web: Engine) -> None:
     assert web.attempt("exec", "web", "sh", "-c", "kill -9 $$").returncode == 137
 
@@ -91,6 +98,7 @@ def test_environment_directory_and_user(web: Engine) -> None:
     assert web("exec", "-w", "/etc", "web", "pwd") == "/etc\n"
 
 
+@AS_ROOT
 def test_a_file_of_variables(web: Engine) -> None:
     path = web.directory / "tmp/variables"
     path.write_text("# none\nA=from file\nOWN=other\n")
@@ -140,6 +148,7 @@ def test_capabilities_are_the_containers_unless_privileged(web: Engine) -> None:
     assert effective("--privileged") & ~own
 
 
+@AS_ROOT
 def test_stdin_goes_in_with_i_alone(web: Engine) -> None:
     typed = "x" * 100_000 + "\n"
 
@@ -147,6 +156,7 @@ def test_stdin_goes_in_with_i_alone(web: Engine) -> None:
     assert web.attempt("exec", "web", "wc", "-c", typed=typed).stdout.strip() == "0"
 
 
+@AS_ROOT
 def test_signals_are_passed_on(web: Engine) -> None:
     script = "trap 'echo ended; exit 5' TERM; echo on; while :; do sleep 0.05; done"
     with subprocess.Popen(
@@ -182,6 +192,7 @@ def test_a_terminal_of_the_containers_own(web: Engine) -> None:
     assert os.waitstatus_to_exitcode(status) == 7
 
 
+@AS_ROOT
 def test_keys_that_detach(web: Engine) -> None:
     """Typed one by one; the command goes on."""
     script = "tty; while read x; do echo got $x > /tmp/got; done"
@@ -205,6 +216,7 @@ def test_keys_that_detach(web: Engine) -> None:
     assert web.refusal("exec", "--detach-keys", "pq", "web", "true")[0] == 1
 
 
+@AS_ROOT
 def test_a_terminal_is_needed_for_it(web: Engine) -> None:
     assert web.refusal("exec", "-it", "web", "true") == (1, "-t: the input device is not a TTY")
 
@@ -245,6 +257,7 @@ def test_the_container_ends_while_commands_that_nobody_waits_for_run(web: Engine
     wait_until(lambda: not processes_naming(f"8{os.getpid()}"), "their end")
 
 
+@AS_ROOT
 def test_one_that_was_never_started(engine: Engine) -> None:
     engine("create", "--name", "one", "small:1")
 

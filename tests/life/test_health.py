@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.life.users import AS_ROOT
 from tests.system.processes import wait_until
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def test_it_follows_the_check(engine: Engine) -> None:
     wait_for(engine, "unhealthy")
 
 
+@AS_ROOT
 def test_failures_of_the_start_do_not_count(engine: Engine) -> None:
     start(
         engine,
@@ -57,6 +59,7 @@ def _tries(engine: Engine) -> int:
     return engine.attempt("exec", "web", "cat", "/tries").stdout.count("x")
 
 
+@AS_ROOT
 def test_one_that_takes_too_long_has_failed(engine: Engine) -> None:
     start(engine, "sleep 1000", "--health-timeout", "50ms", "--health-retries", "1")
 
@@ -64,6 +67,7 @@ def test_one_that_takes_too_long_has_failed(engine: Engine) -> None:
     assert engine("stop", "-t", "0", "web") == "web\n"
 
 
+@AS_ROOT
 def test_an_option_that_makes_no_sense(engine: Engine) -> None:
     for words in (["--health-interval", "soon"], ["--no-healthcheck", "--health-cmd", "true"]):
         code, said = engine.refusal("run", "--rm", *words, "small:1", "true")

@@ -11,6 +11,4 @@ if TYPE_CHECKING:
 
 
 def test_what_is_killed_leaves_nothing(engine: Engine) -> None:
-    killing = Killing(engine, seed=12)
-    for _ in range(3):
-        killing.round()
+    Killing(engine, seed=12).round(kills=3)

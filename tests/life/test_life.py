@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.processes import processes_naming, wait_until
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def test_a_life(engine: Engine) -> None:
     assert engine("ps", "-aq") == ""
 
 
+@AS_ROOT
 def test_what_does_not_stop_is_killed(engine: Engine) -> None:
     start(engine, "one", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
     wait_for_output(engine, "one", "ready")
@@ -69,6 +71,7 @@ def test_what_does_not_stop_is_killed(engine: Engine) -> None:
     assert status(engine, "one").startswith("Exited (137)")
 
 
+@AS_ROOT
 def test_a_signal_of_ones_own(engine: Engine) -> None:
     start(engine, "one", "trap 'exit 7' USR1; echo ready; while :; do sleep 0.05; done")
     wait_for_output(engine, "one", "ready")
@@ -80,6 +83,7 @@ def test_a_signal_of_ones_own(engine: Engine) -> None:
     assert engine.refusal("kill", "-s", "NOSUCH", "one")[0] == 1
 
 
+@AS_ROOT
 def test_waiting_ends_with_the_container(engine: Engine) -> None:
     start(engine, "one", "while [ ! -e /go ]; do sleep 0.05; done; exit 9", "-v", "vol:/v")
     with subprocess.Popen(
@@ -89,6 +93,7 @@ def test_waiting_ends_with_the_container(engine: Engine) -> None:
         assert waiting.communicate(timeout=20)[0] == "137\n"
 
 
+@AS_ROOT
 def test_what_has_been_waited_for_can_be_removed(engine: Engine) -> None:
     for number in range(3):
         start(engine, f"one{number}", "true")
@@ -112,6 +117,7 @@ def test_signals_of_the_foreground_are_the_commands(engine: Engine) -> None:
     assert engine("ps", "-aq") == ""
 
 
+@AS_ROOT
 def test_attaching_shows_what_comes_and_gives_the_exit_code(engine: Engine) -> None:
     start(engine, "one", "read x; echo got $x; exit 4", "-i")
 
@@ -163,6 +169,7 @@ def _opened(pid: int) -> set[str]:
     return {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
 
 
+@AS_ROOT
 @pytest.mark.parametrize(
     ("policy", "script", "restarts"),
     [("on-failure:2", "echo x; exit 1", 2), ("on-failure", "echo x", 0), ("no", "exit 1", 0)],
@@ -174,6 +181,7 @@ def test_restarting(engine: Engine, policy: str, script: str, restarts: int) -> 
     assert state(engine, "one") == "exited"
 
 
+@AS_ROOT
 def test_what_always_restarts_can_be_stopped(engine: Engine) -> None:
     start(engine, "one", "echo x", "--restart=always")
     wait_until(lambda: engine("logs", "one").count("x") >= 3, "two restarts", seconds=20)
@@ -183,6 +191,7 @@ def test_what_always_restarts_can_be_stopped(engine: Engine) -> None:
     assert state(engine, "one") == "exited"
 
 
+@AS_ROOT
 def test_names(engine: Engine) -> None:
     ident = engine("create", "--name", "one", "small:1").strip()
 
@@ -196,6 +205,7 @@ def test_names(engine: Engine) -> None:
     assert engine.attempt("rm", "-f", "one").returncode == 0
 
 
+@AS_ROOT
 def test_what_runs_is_removed_only_by_force(engine: Engine) -> None:
     start(engine, "one", TRAPS)
 
@@ -215,6 +225,7 @@ def test_anonymous_volumes_go_with_their_container_where_asked(engine: Engine) -
     assert os.listdir(volumes) == ["named"]
 
 
+@AS_ROOT
 def test_an_image_stays_for_its_containers(engine: Engine) -> None:
     engine("create", "--name", "one", "small:1", "true")
 
@@ -224,6 +235,7 @@ def test_an_image_stays_for_its_containers(engine: Engine) -> None:
     assert "container" in said
 
 
+@AS_ROOT
 def test_ps_says_what_docker_says(engine: Engine) -> None:
     engine("create", "--name", "one", "-l", "a=b", "small:1", "sh", "-c", "exit 0")
 
@@ -239,6 +251,7 @@ def test_ps_says_what_docker_says(engine: Engine) -> None:
     assert engine.refusal("ps", "--filter", "nosuch=1")[0] == 1
 
 
+@AS_ROOT
 def test_logs(engine: Engine) -> None:
     engine.attempt("run", "--name", "one", "small:1", "sh", "-c", "seq 5; echo e >&2; printf half")
 
@@ -252,6 +265,7 @@ def test_logs(engine: Engine) -> None:
     assert engine.refusal("logs", "--since", "yesterday", "one")[0] == 1
 
 
+@AS_ROOT
 def test_following_ends_with_the_container(engine: Engine) -> None:
     start(
         engine, "one", "echo 1; while [ ! -e /v/go ]; do sleep 0.05; done; echo 2", "-v", "vol:/v"
@@ -265,6 +279,7 @@ def test_following_ends_with_the_container(engine: Engine) -> None:
         assert following.stdout.read() == "2\n"
 
 
+@AS_ROOT
 @pytest.mark.parametrize(
     "words", [["logs"], ["diff"], ["commit"], ["export"], ["start", "-a"], ["attach"], ["wait"]]
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT, AS_USER
 from tests.system.processes import wait_until
 
 if TYPE_CHECKING:
@@ -18,16 +19,11 @@ if TYPE_CHECKING:
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-# An ordinary user makes none here, where no systemd hands them out.
-_AS_ROOT = pytest.mark.parametrize("_engine", ["root"], indirect=True)
-_AS_USER = pytest.mark.parametrize("_engine", ["user"], indirect=True)
-
-
 def cgroups_of(ident: str) -> list[Path]:
     return sorted(_CGROUPS.glob(f"**/overlayfs-py/{ident.strip()}"))
 
 
-@_AS_ROOT
+@AS_ROOT
 def test_each_limit_is_set(engine: Engine) -> None:
     options = ("-m", "20m", "--memory-swap", "30m", "--cpus", "0.5", "--pids-limit", "7")
     ident = engine("run", "-d", "--name", "web", *options, "small:1", "sleep", "1000")
@@ -58,7 +54,7 @@ def test_each_limit_is_set(engine: Engine) -> None:
     assert cgroups_of(ident) == []
 
 
-@_AS_ROOT
+@AS_ROOT
 def test_want_of_memory_is_reported(engine: Engine) -> None:
     line = "exec dd if=/dev/zero of=/dev/null bs=200M count=1"
 
@@ -72,7 +68,7 @@ def test_want_of_memory_is_reported(engine: Engine) -> None:
     assert json.loads(engine("inspect", "small"))[0]["State"]["OOMKilled"] is False
 
 
-@_AS_ROOT
+@AS_ROOT
 def test_no_more_processes_than_allowed(engine: Engine) -> None:
     options = ("--rm", "--pids-limit", "3")
     line = "sleep 9 & sleep 9 & sleep 9 & sleep 9 & echo all"
@@ -83,7 +79,7 @@ def test_no_more_processes_than_allowed(engine: Engine) -> None:
     assert done.stdout == ""
 
 
-@_AS_ROOT
+@AS_ROOT
 def test_the_next_command_removes_what_a_killed_monitor_left(engine: Engine) -> None:
     ident = engine("run", "-d", "--name", "web", "-m", "20m", "small:1", "sleep", "1000").strip()
     state = json.loads((engine.containers / ident / "state.json").read_text())
@@ -98,7 +94,7 @@ def test_the_next_command_removes_what_a_killed_monitor_left(engine: Engine) -> 
     assert cgroups_of(ident)
 
 
-@_AS_USER
+@AS_USER
 def test_a_user_who_may_make_none_hears_what_helps(engine: Engine) -> None:
     assert engine.refusal("run", "--rm", "--memory", "20m", "small:1", "true") == (
         125,
@@ -107,6 +103,7 @@ def test_a_user_who_may_make_none_hears_what_helps(engine: Engine) -> None:
     )
 
 
+@AS_ROOT
 @pytest.mark.parametrize(
     "words",
     [

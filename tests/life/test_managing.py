@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.processes import wait_until
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def test_a_restart_keeps_what_was_written(web: Engine) -> None:
     assert web.refusal("restart", "nosuch") == (1, "nosuch: no such container")
 
 
+@AS_ROOT
 def test_a_restart_kills_what_does_not_end(engine: Engine) -> None:
     script = "trap '' TERM; while :; do sleep 0.05; done"
     engine("run", "-d", "--rm", "--name", "web", "small:1", "sh", "-c", script)
@@ -103,6 +105,7 @@ def test_what_is_paused_can_be_ended(web: Engine, words: list[str]) -> None:
     wait_until(lambda: state(web, "web") in ("exited", ""), "its end")
 
 
+@AS_ROOT
 def test_another_name(web: Engine) -> None:
     web("create", "--name", "taken", "small:1")
 
@@ -116,6 +119,7 @@ def test_another_name(web: Engine) -> None:
     assert web.refusal("rename", "other", "-x")[0] != 0
 
 
+@AS_ROOT
 def test_top_lists_its_processes_alone(web: Engine) -> None:
     head, *rows = web("top", "web").splitlines()
 
@@ -129,6 +133,7 @@ def test_top_lists_its_processes_alone(web: Engine) -> None:
     assert web.refusal("top", "web") == (1, "web: the container is not running")
 
 
+@AS_ROOT
 def test_stats(web: Engine) -> None:
     head, row = web("stats", "--no-stream").splitlines()
     fields = json.loads(web("stats", "--no-stream", "--format", "json", "web"))
@@ -140,6 +145,7 @@ def test_stats(web: Engine) -> None:
     assert not fields["MemUsage"].startswith("0B")
 
 
+@AS_ROOT
 def test_pruning_leaves_what_runs(web: Engine) -> None:
     web("create", "--name", "one", "-l", "keep", "small:1")
     two = web("create", "--name", "two", "small:1").strip()

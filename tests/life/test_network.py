@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from overlayfs_py.syscalls import namespaces
+from tests.life.users import AS_ROOT
 from tests.system.processes import attempt, wait_until
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def test_sys_of_an_own_network_cannot_be_changed(engine: Engine) -> None:
     assert "cgroup" in done.stdout
 
 
+@AS_ROOT
 def test_hosts_names_the_container_and_not_the_hosts_neighbours(engine: Engine) -> None:
     own = engine("run", "--rm", "--net=none", "-h", "box", "small:1", "cat", "/etc/hosts")
     hosts = engine("run", "--rm", "-h", "box", "small:1", "cat", "/etc/hosts")
@@ -69,6 +71,7 @@ def test_a_container_keeps_its_network_over_its_starts(engine: Engine) -> None:
     assert engine("ps", "-a", "--format", "{{.Networks}}") == "none\n"
 
 
+@AS_ROOT
 @pytest.mark.parametrize("network", ["nosuch", "", "container:x"])
 def test_an_unknown_network_is_refused_by_name(engine: Engine, network: str) -> None:
     code, said = engine.refusal("run", "--network", network, "small:1", "true")
@@ -146,6 +149,7 @@ def test_a_port_that_the_kernel_chose_leads_into_the_container(engine: Engine) -
     assert engine("port", container.ident) == f"80/tcp -> 127.0.0.1:{port}\n"
 
 
+@AS_ROOT
 def test_without_an_address_a_port_is_bound_for_both_protocols_of_the_internet(
     engine: Engine,
 ) -> None:
@@ -181,6 +185,7 @@ def test_a_command_that_is_started_again_has_its_ports(engine: Engine) -> None:
     assert container.address() == address
 
 
+@AS_ROOT
 def test_each_direction_ends_by_itself(engine: Engine) -> None:
     container = Published(engine, "-p", "127.0.0.1::80")
     sent = os.urandom(3_000_000)
@@ -209,6 +214,7 @@ def _send_until_told_to_wait(sock: socket.socket) -> int:
     return sent
 
 
+@AS_ROOT
 def test_a_slow_reader_makes_its_writer_wait(engine: Engine) -> None:
     container = Published(engine, "-p", "127.0.0.1::80")
 
@@ -223,6 +229,7 @@ def test_a_slow_reader_makes_its_writer_wait(engine: Engine) -> None:
             assert len(_read_all(inner)) == sent
 
 
+@AS_ROOT
 def test_many_connections_at_once(engine: Engine) -> None:
     container = Published(engine, "-p", "127.0.0.1::80")
 
@@ -239,6 +246,7 @@ def test_many_connections_at_once(engine: Engine) -> None:
             sock.close()
 
 
+@AS_ROOT
 def test_a_port_without_a_server_is_reset(engine: Engine) -> None:
     container = Published(engine, "-p", "127.0.0.1::80")
 
@@ -251,6 +259,7 @@ def test_a_port_without_a_server_is_reset(engine: Engine) -> None:
         reads()
 
 
+@AS_ROOT
 def test_a_failed_connection_is_reset_at_its_other_end(engine: Engine) -> None:
     container = Published(engine, "-p", "127.0.0.1::80")
 
@@ -262,6 +271,7 @@ def test_a_failed_connection_is_reset_at_its_other_end(engine: Engine) -> None:
             client.recv(1)
 
 
+@AS_ROOT
 def test_datagrams_are_answered_from_where_they_were_sent(engine: Engine) -> None:
     container = Published(engine, "-p", ":53/udp")
     _, port = engine("port", container.ident, "53/udp").splitlines()[0].rsplit(":", 1)
@@ -290,6 +300,7 @@ def test_a_port_in_use_is_named(engine: Engine) -> None:
     assert engine("ps", "-a", "--format", "{{.Names}} {{.Status}}") == "one Created\n"
 
 
+@AS_ROOT
 def test_of_a_range_the_first_free_port_is_taken(engine: Engine) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
@@ -298,6 +309,7 @@ def test_of_a_range_the_first_free_port_is_taken(engine: Engine) -> None:
         assert port < container.address()[1] <= port + 9
 
 
+@AS_ROOT
 def test_every_port_that_the_image_exposes(engine: Engine) -> None:
     archive = engine.directory / "small.tar"
     engine("import", "-c", "EXPOSE 80 53/udp", archive, "exposing:1")
@@ -310,6 +322,7 @@ def test_every_port_that_the_image_exposes(engine: Engine) -> None:
     engine("rmi", "exposing:1")
 
 
+@AS_ROOT
 def test_with_the_hosts_network_nothing_is_published(engine: Engine) -> None:
     done = engine.attempt("run", "--rm", "--network=host", "-p", "80:80", "small:1", "true")
 
@@ -317,6 +330,7 @@ def test_with_the_hosts_network_nothing_is_published(engine: Engine) -> None:
     assert done.stderr == "overlayfs-py: -p has no effect with the host's network\n"
 
 
+@AS_ROOT
 @pytest.mark.parametrize(
     ("port", "reason"),
     [
@@ -450,6 +464,7 @@ def test_a_killed_connection_is_made_again(engine: Engine) -> None:
     wait_until(lambda: routes.read_text() == before, "another one")
 
 
+@AS_ROOT
 @pytest.mark.usefixtures("tunnels")
 def test_a_published_port_without_a_network_means_private(engine: Engine) -> None:
     engine("create", "--name", "one", "-p", "80", "small:1")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.mount_table import mounts_below
 from tests.system.processes import wait_until
 from tests.system.unprivileged import as_user
@@ -130,6 +131,7 @@ def test_nothing_is_left_of_a_killed_pytest(engine: Engine) -> None:
     wait_until(lambda: not os.listdir(engine.directory / "tmp"), "the files to go")
 
 
+@AS_ROOT
 def test_who_does_not_use_it_pays_nothing(engine: Engine) -> None:
     suite = """
         import sys
@@ -143,6 +145,7 @@ def test_who_does_not_use_it_pays_nothing(engine: Engine) -> None:
     run_pytest(engine, suite, passed=1)
 
 
+@AS_ROOT
 def test_a_mistake_is_one_line(engine: Engine) -> None:
     suite = """
         import pytest

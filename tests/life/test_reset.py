@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.life.test_life import facts, start, wait_for_output
+from tests.life.users import AS_ROOT
 from tests.system.processes import wait_until
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def test_a_server_goes_on_with_the_images_files(engine: Engine) -> None:
     assert "next" not in os.listdir(directory)
 
 
+@AS_ROOT
 def test_what_is_written_after_it_is_kept(engine: Engine) -> None:
     script = "[ -e /two ] && exec cat /two; touch /one; echo ready; until [ ! -e /one ]; do :; done"
     # It ends as soon as its files have gone: before the answer is there, often.
@@ -71,12 +73,14 @@ def test_what_is_written_after_it_is_kept(engine: Engine) -> None:
     assert engine("start", "-a", "one") == "second\n"
 
 
+@AS_ROOT
 def test_what_cannot_be_reset(engine: Engine) -> None:
     engine("create", "--name", "one", "small:1", "true")
     assert engine.refusal("reset", "one") == (1, "one: the container is not running")
     assert engine.refusal("reset", "nowhere")[0] == 1
 
 
+@AS_ROOT
 def test_many_at_once(engine: Engine) -> None:
     start(engine, "one", "echo ready; while :; do echo x > /f; mkdir -p /d; rm -r /d; done")
     wait_for_output(engine, "one", "ready")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
+
 if TYPE_CHECKING:
     from tests.life.conftest import Engine
 
@@ -102,6 +104,7 @@ def test_what_runs_later_is_filtered_too(engine: Engine) -> None:
         assert shown.count("Seccomp:\t2\n") == 2
 
 
+@AS_ROOT
 def test_limits_and_shared_memory(engine: Engine) -> None:
     options = ("--ulimit", "nofile=100:200", "--ulimit", "core=0", "--shm-size", "1m")
     script = "ulimit -n; ulimit -Hn; ulimit -c; dd if=/dev/zero of=/dev/shm/x bs=1k count=2k"
@@ -112,6 +115,7 @@ def test_limits_and_shared_memory(engine: Engine) -> None:
     assert "No space left" in done.stderr
 
 
+@AS_ROOT
 def test_names_of_ones_own(engine: Engine) -> None:
     options = ("--add-host", "db:10.0.0.7", "--add-host=me:host-gateway", "--dns", "192.0.2.1")
 
@@ -124,6 +128,7 @@ def test_names_of_ones_own(engine: Engine) -> None:
     ]
 
 
+@AS_ROOT
 @pytest.mark.parametrize(
     "words",
     [

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
+
 if TYPE_CHECKING:
     from tests.life.conftest import Engine
 
@@ -39,6 +41,7 @@ def test_exit_codes_are_dockers(
     assert engine("ps", "-aq") == ""
 
 
+@AS_ROOT
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -63,6 +66,7 @@ def test_the_command_is_the_first_process_unless_init_is_asked_for(engine: Engin
     assert engine("run", "--rm", "--init", "small:1", "sh", "-c", "echo $$") == "2\n"
 
 
+@AS_ROOT
 def test_a_container_is_called_by_its_id_inside(engine: Engine) -> None:
     ident = engine("run", "--name", "one", "small:1", "hostname").strip()
 
@@ -81,6 +85,7 @@ def test_environment_user_and_directory(engine: Engine) -> None:
     assert not any(line.startswith("XDG_DATA_HOME") for line in shown)
 
 
+@AS_ROOT
 def test_an_option_that_is_not_offered_is_refused_by_name(engine: Engine) -> None:
     code, said = engine.refusal("run", "--gpus", "all", "small:1")
 
@@ -88,10 +93,12 @@ def test_an_option_that_is_not_offered_is_refused_by_name(engine: Engine) -> Non
     assert "--gpus" in said
 
 
+@AS_ROOT
 def test_words_after_the_image_are_the_commands(engine: Engine) -> None:
     assert engine("run", "--rm", "small:1", "printf", "%s.", "--rm", "-it", "--") == "--rm.-it.--."
 
 
+@AS_ROOT
 def test_stdin_goes_in_with_i_alone(engine: Engine) -> None:
     typed = "x" * 100_000 + "\n"
 
@@ -101,6 +108,7 @@ def test_stdin_goes_in_with_i_alone(engine: Engine) -> None:
     assert engine.attempt("run", "--rm", "small:1", "wc", "-c", typed=typed).stdout.strip() == "0"
 
 
+@AS_ROOT
 def test_all_output_comes_however_slow_its_reader_is(engine: Engine) -> None:
     with subprocess.Popen(
         engine.argv("run", "--rm", "small:1", "seq", "300000"),
@@ -137,6 +145,7 @@ def test_a_terminal_is_the_commands_own(engine: Engine) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
 
 
+@AS_ROOT
 def test_a_terminal_is_needed_for_it(engine: Engine) -> None:
     code, said = engine.refusal("run", "--rm", "-it", "small:1", "true")
 
@@ -157,6 +166,7 @@ def test_detached_prints_the_id_and_keeps_nothing_of_the_caller(engine: Engine) 
     assert done.stderr == ""
 
 
+@AS_ROOT
 def test_the_id_is_written_to_a_file_that_is_not_there_yet(engine: Engine) -> None:
     path = engine.directory / "tmp/id"
 

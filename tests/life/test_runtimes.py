@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
 from tests.system.processes import wait_until
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def test_what_cannot_be_run(engine: Engine, runtime: str) -> None:
     )
 
 
+@AS_ROOT
 def test_a_runtime_that_is_not_there(engine: Engine) -> None:
     for text in ("nosuch", "/etc/passwd", "/etc"):
         assert engine.refusal("run", "--rm", "--runtime", text, "small:1", "true") == (

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from tests.life.test_life import facts, start, wait_for_output
+from tests.life.users import AS_ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +80,7 @@ def test_a_server_goes_on_over_snapshots_and_back(engine: Engine) -> None:
     assert _snapshots(engine) == []
 
 
+@AS_ROOT
 def test_open_files_go_on_over_a_snapshot(engine: Engine) -> None:
     engine("run", "-di", "--name", "db", "small:1", "sh", "-c", _SERVER)
     wait_for_output(engine, "db", "ready")
@@ -161,6 +163,7 @@ def test_diff_commit_and_export_show_all_since_the_image(engine: Engine) -> None
     engine("rmi", "made:1")
 
 
+@AS_ROOT
 def test_what_cannot_be_done(engine: Engine) -> None:
     start(engine, "db", "echo ready; sleep 1000")
     wait_for_output(engine, "db", "ready")
@@ -177,6 +180,7 @@ def test_what_cannot_be_done(engine: Engine) -> None:
     assert engine.refusal("snapshot", "nowhere")[0] == 1
 
 
+@AS_ROOT
 def test_a_running_mount_of_pyfuse3_is_refused(engine: Engine) -> None:
     engine("run", "-d", "--name", "db", "--driver", "pyfuse3", "small:1", "sleep", "1000")
 
@@ -216,6 +220,7 @@ def test_the_store_knows_of_them(engine: Engine) -> None:
     assert len(_snapshots(engine)) == 1
 
 
+@AS_ROOT
 def test_a_store_named_from_the_working_directory(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +238,7 @@ def test_a_store_named_from_the_working_directory(
     assert engine("ps", root, "-aq", "--filter", "status=exited") != ""
 
 
+@AS_ROOT
 def test_a_limit_is_that_of_the_changes_since_the_last_snapshot(engine: Engine) -> None:
     engine("run", "-d", "--name", "db", "--upper-limit", "1M", "small:1", "sleep", "100")
     fill = ("exec", "db", "dd", "if=/dev/zero", "bs=1k", "count=900")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.life.test_life import start, wait_for_output
+from tests.life.users import AS_ROOT
 from tests.system.processes import run
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def test_an_image_of_what_was_used_runs_the_same(engine: Engine, image: str) -> 
     assert engine.attempt(*words).returncode == 1
 
 
+@AS_ROOT
 def test_one_that_was_not_told_to_takes_what_was_listed(engine: Engine, image: str) -> None:
     script = "/main; echo done; exec sleep 1000"
     engine("run", "-d", "--name", "one", image, "sh", "-c", script)
@@ -92,6 +94,7 @@ def test_one_that_was_not_told_to_takes_what_was_listed(engine: Engine, image: s
     assert "look,read  /lib/used" in engine("trace", "one").splitlines()
 
 
+@AS_ROOT
 def test_what_cannot_be_traced_is_refused(engine: Engine) -> None:
     engine("create", "--name", "one", "small:1")
     assert engine("trace", "one") == ""

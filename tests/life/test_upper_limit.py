@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.life.test_life import start, wait_for_output
+from tests.life.users import AS_ROOT
 
 if TYPE_CHECKING:
     from tests.life.conftest import Engine
@@ -26,6 +27,7 @@ def test_a_container_has_a_disk_of_that_size(engine: Engine) -> None:
     assert engine("inspect", "-f", size, "one") == f"{2 << 20}\n"
 
 
+@AS_ROOT
 def test_a_reset_gives_all_of_it_back(engine: Engine) -> None:
     wait = "until [ -e /go ]; do sleep 0.05; done"
     start(engine, "one", f"{_FILL}; {wait}; {_FILL}", "--upper-limit", "4m", "-v", "talk:/v")
@@ -48,6 +50,7 @@ def test_volumes_and_chroot(engine: Engine) -> None:
     assert changed.returncode == 1
 
 
+@AS_ROOT
 def test_what_is_no_size_is_refused(engine: Engine) -> None:
     words = "much: not a size as 67108864, 64m or 1g"
     for command, code in (("run", 125), ("create", 125), ("chroot", 2)):

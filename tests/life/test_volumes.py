@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.life.users import AS_ROOT
+
 if TYPE_CHECKING:
     from tests.life.conftest import Engine
 
@@ -38,12 +40,14 @@ def test_a_new_volume_takes_what_the_image_has(engine: Engine, image: str) -> No
     assert engine("run", "--rm", "-v", "full:/mnt", "small:1", "cat", "/mnt/sub/deep") == "deep\n"
 
 
+@AS_ROOT
 def test_only_once(engine: Engine, image: str) -> None:
     engine("run", "--rm", "-v", "full:/srv/data", image, "sh", "-c", "rm -r /srv/data/*")
 
     assert engine("run", "--rm", "-v", "full:/srv/data", image, "ls", "/srv/data") == ""
 
 
+@AS_ROOT
 def test_not_over_what_is_there(engine: Engine, image: str) -> None:
     engine("run", "--rm", "-v", "own:/mnt", "small:1", "sh", "-c", "echo own > /mnt/own")
 
@@ -56,16 +60,19 @@ def test_not_where_it_is_not_wanted(engine: Engine, image: str) -> None:
     assert engine("run", "--rm", "--mount", mount + "=true", image, "ls", "/srv/data") == ""
 
 
+@AS_ROOT
 def test_by_a_link_of_the_image(engine: Engine, image: str) -> None:
     found = engine("run", "--rm", "-v", "full:/srv/name", image, "ls", "/srv/data").split()
 
     assert found == ["empty", "one", "sub", "two"]
 
 
+@AS_ROOT
 def test_an_anonymous_one_too(engine: Engine, image: str) -> None:
     assert "one" in engine("run", "--rm", "-v", "/srv/data", image, "ls", "/srv/data").split()
 
 
+@AS_ROOT
 def test_the_life_of_a_volume(engine: Engine) -> None:
     assert engine("volume", "create", "--label", "k=v", "data") == "data\n"
     assert engine("volume", "create", "data") == "data\n"  # stays as it is
@@ -83,6 +90,7 @@ def test_the_life_of_a_volume(engine: Engine) -> None:
     assert engine("volume", "rm", "-f", "data") == ""
 
 
+@AS_ROOT
 def test_a_volume_in_use_stays(engine: Engine) -> None:
     engine("create", "--name", "one", "-v", "data:/data", "small:1", "true")
 
@@ -94,6 +102,7 @@ def test_a_volume_in_use_stays(engine: Engine) -> None:
     assert engine("volume", "ls", "-q", "--filter", "dangling=false") == "data\n"
 
 
+@AS_ROOT
 def test_volumes_that_nothing_has_are_removed(engine: Engine) -> None:
     anonymous = engine("volume", "create").strip()
     engine("volume", "create", "--label", "keep", "named")
@@ -114,6 +123,7 @@ def test_what_other_users_of_a_container_wrote_is_removed(engine: Engine) -> Non
     assert engine("volume", "rm", "data") == "data\n"
 
 
+@AS_ROOT
 @pytest.mark.parametrize(
     ("words", "what"),
     [

@@ -14,6 +14,7 @@ import pytest
 from tests.system.beside_podman import ours, podman
 from tests.system.engine import make_root_filesystem
 from tests.system.processes import run
+from tests.system.recorded import asks_programs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +96,7 @@ def both(
     run(["tar", "-C", home / "root", "-cf", home / "small.tar", "."])
     (home / "file").write_text("file\n")
     us, them = ours(home / "ours"), None
-    if "P" in request.config.getoption("reportchars"):
+    if asks_programs(request.config):
         them = podman(home / "podman", namespace)
     sides = [side for side in (us, them) if side is not None]
     with socket.create_server(("0.0.0.0", 0)) as busy:
