@@ -110,6 +110,14 @@ def test_only_the_pyfuse3_driver_imports_pyfuse3() -> None:
     assert {name for name in users if not name.startswith("drivers/pyfuse3_")} == set()
 
 
+def test_only_two_modules_know_grpc_and_its_messages() -> None:
+    assert _users_of("grpc") == {"backends/snapshot_service.py"}
+    assert _users_of("google") == {
+        "backends/snapshot_service.py",
+        "backends/snapshot_messages.py",
+    }
+
+
 def test_only_syscalls_import_ctypes() -> None:
     users = _users_of("ctypes", "cffi")
 

@@ -118,10 +118,11 @@ _STACK_VALUES: dict[str, Callable[[StackSpec, str], StackSpec]] = {
 }
 
 _REMOUNT = "remount"
+_LEASE = "lease"
 # What is completed, and what others are compared with: `lowerdir+` only by `lowerdir`.
 NAMES = {
     name
-    for table in (_PLAN_FLAGS, _PLAN_VALUES, _STACK_FLAGS, _STACK_VALUES, (_REMOUNT,))
+    for table in (_PLAN_FLAGS, _PLAN_VALUES, _STACK_FLAGS, _STACK_VALUES, (_REMOUNT, _LEASE))
     for name in table
     if not name.endswith("+")
 }
@@ -148,6 +149,7 @@ class MountRequest(NamedTuple):
     plan: MountPlan
     unknown: list[str]  # what is wrong with options that were ignored
     remount: tuple[str, ...] | None = None  # the options, where a mount is to be changed
+    lease: bytes | None = None  # a file that is held as long as the mount is served
 
 
 def interpret(texts: Iterable[str], target: bytes, source: str | None = None) -> MountRequest:
@@ -160,6 +162,7 @@ def interpret(texts: Iterable[str], target: bytes, source: str | None = None) ->
     """
     spec = StackSpec(lower=())
     plan = MountPlan(target) if source is None else MountPlan(target, source=source)
+    lease = None
     unknown = []
     options = [option for text in texts for option in split_options(text)]
     for name, value in options:
@@ -172,6 +175,8 @@ def interpret(texts: Iterable[str], target: bytes, source: str | None = None) ->
                 spec = _STACK_FLAGS[name](spec)
             elif name in _STACK_VALUES:
                 spec = _STACK_VALUES[name](spec, _required(value))
+            elif name == _LEASE:
+                lease = _path(_required(value))
             elif (
                 name not in _WITHOUT_EFFECT
                 and name != _REMOUNT
@@ -185,7 +190,7 @@ def interpret(texts: Iterable[str], target: bytes, source: str | None = None) ->
     if _REMOUNT in (name for name, _ in options):
         return _remount(spec, plan, [name for name, value in options if value is None])
     _require_agreement(spec, plan)
-    return MountRequest(_complete(spec, unknown), plan, _described(unknown))
+    return MountRequest(_complete(spec, unknown), plan, _described(unknown), lease=lease)
 
 
 def _remount(spec: StackSpec, plan: MountPlan, flags: list[str]) -> MountRequest:

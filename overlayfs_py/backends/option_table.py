@@ -92,6 +92,9 @@ OPTIONS = (
         "whether processors poll between requests that come closely (direct driver)",
         ("auto", "on", "off"),
     ),
+    Described(
+        ("lease=FILE",), "hold FILE, shared, by flock(2), for as long as the mount is served"
+    ),
     Described(("static_nlink",), "every directory has one link"),
     Described(
         (

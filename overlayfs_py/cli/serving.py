@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.backends.option_values import OptionError
 from overlayfs_py.cli.errors import say
 from overlayfs_py.mounts import daemon
+from overlayfs_py.mounts.lease import held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,11 +50,12 @@ def serve(
         raise OptionError("upper_limit", "there is no upperdir that it could be the limit of")
     if debug:
         logging.getLogger().setLevel(logging.DEBUG)
-    if foreground or debug:
-        _serve(request, driver, lambda: None, scratch_below)
-    else:
-        inherited = daemon.open_descriptors() if callers_fds is None else callers_fds
-        _serve_in_background(request, driver, scratch_below, inherited)
+    inherited = daemon.open_descriptors() if callers_fds is None else callers_fds
+    with held(request.lease):
+        if foreground or debug:
+            _serve(request, driver, lambda: None, scratch_below)
+        else:
+            _serve_in_background(request, driver, scratch_below, inherited)
 
 
 def _serve_in_background(

@@ -68,6 +68,7 @@ SUMMARIES = {
     "snapshot_ls": "List the snapshots of a container.",
     "snapshot_rm": "Remove snapshots.",
     "snapshot_take": "Keep a container's files as they are now.",
+    "snapshotter": "Keep containerd's snapshots, and show them by mounts of ours.",
     "start": "Start containers.",
     "stats": "Show what containers use.",
     "stop": "Stop containers.",
