@@ -199,6 +199,8 @@ class Container:
 
     def logs(self, *, follow: bool = False) -> str | Iterator[str]:
         """What its command wrote to stdout and stderr; with `follow` line by line to its end."""
+        if self._record.log_driver == output_log.NONE:
+            raise Failure(f"{self.name}: its output is not kept (--log-driver none)")
         if not follow:
             self._state()  # raises where it was removed
             return "".join(_text(entry.text) for entry in output_log.read(self._log))

@@ -34,6 +34,7 @@ def run(
     read_only: bool = False,
     privileged: bool = False,
     init: bool = False,
+    upper_limit: int | str | None = None,
     pull: str = "missing",
     options: Sequence[str] = (),
     store: Store | str | os.PathLike[str] | None = None,
@@ -62,6 +63,8 @@ def run(
         read_only: nothing but volumes can be written to.
         privileged: root inside has all its rights.
         init: a first process that reaps orphans comes before the command.
+        upper_limit: bytes that its files may take beside the image's and volumes: a number, or a
+            text as `2g`.
         pull: see image.
         options: more options of the command line.
         store: a store or its path; the user's own without one.
@@ -85,6 +88,7 @@ def run(
         *(["--read-only"] if read_only else []),
         *(["--privileged"] if privileged else []),
         *(["--init"] if init else []),
+        *_given("upper-limit", None if upper_limit is None else str(upper_limit)),
         f"--pull={pull}",
         *options,
         "--",

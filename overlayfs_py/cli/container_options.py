@@ -100,6 +100,12 @@ _OPTIONS = (
                  help="A line more in /etc/hosts."),
     click.option("--dns", multiple=True, metavar="ADDRESS",
                  help="Ask this server for names."),
+    click.option("--dns-search", multiple=True, metavar="DOMAIN",
+                 help="Look for short names in it; `.`: in none."),
+    click.option("--dns-option", "--dns-opt", "dns_options", multiple=True, metavar="OPTION",
+                 help="An option of resolv.conf(5), as ndots:2."),
+    click.option("--network-alias", "--net-alias", "aliases", multiple=True, metavar="NAME",
+                 help="A name more that it has for itself."),
     click.option("--health-cmd", metavar="LINE", help="A shell line that says whether it works."),
     click.option("--health-interval", metavar="TIME", help="How often.  [default: 30s]"),
     click.option("--health-timeout", metavar="TIME", help="How long at most.  [default: 30s]"),
@@ -110,6 +116,10 @@ _OPTIONS = (
     click.option("--no-healthcheck", is_flag=True, help="Leave the image's out."),
     click.option("--trace", metavar="FILE", type=click.Path(path_type=Path),
                  help="When it has ended, write to FILE what it has used of its image."),
+    click.option("--log-driver", metavar="json-file|none", default="json-file", show_default=True,
+                 help="Whether its output is kept, for `logs`."),
+    click.option("--annotation", "annotations", multiple=True, metavar="K=V",
+                 help="A fact for an OCI runtime."),
     click.option("--restart", metavar="POLICY", default="no", show_default=True,
                  help="no, always, unless-stopped or on-failure[:N]."),
     click.option("--runtime", metavar="NAME|PATH",
@@ -190,6 +200,11 @@ class CreateOptions(TypedDict):
     trace: Path | None
     extra_hosts: tuple[str, ...]
     dns: tuple[str, ...]
+    dns_search: tuple[str, ...]
+    dns_options: tuple[str, ...]
+    aliases: tuple[str, ...]
+    log_driver: str
+    annotations: tuple[str, ...]
     health_cmd: str | None
     health_interval: str | None
     health_timeout: str | None
@@ -221,6 +236,8 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         health_arguments,
         isolation_arguments,
         mount_arguments,
+        name_arguments,
+        output_arguments,
         rights_arguments,
     )
     from overlayfs_py.containers.creation import Asked
@@ -296,8 +313,13 @@ def asked_of(image: str, words: tuple[str, ...], options: CreateOptions) -> Aske
         shm_bytes=rights_arguments.size_bytes("--shm-size", options["shm_size"]),
         trace="" if options["trace"] is None else str(options["trace"].absolute()),
         upper_bytes=_upper_bytes(options["upper_limit"]),
-        extra_hosts=rights_arguments.hosts(options["extra_hosts"], network),
-        dns=rights_arguments.servers(options["dns"]),
+        extra_hosts=name_arguments.hosts(options["extra_hosts"], network),
+        dns=name_arguments.servers(options["dns"]),
+        dns_search=name_arguments.domains(options["dns_search"]),
+        dns_options=name_arguments.resolver_options(options["dns_options"]),
+        aliases=name_arguments.aliases(options["aliases"], network),
+        log_driver=output_arguments.log_driver(options["log_driver"]),
+        annotations=output_arguments.facts(options["annotations"]),
         init=options["init"],
         driver=options["driver"],
         restart=options["restart"],

@@ -34,11 +34,10 @@ Examples:
 @click.option("--filter", "filters", multiple=True, help="Those alone that fit.")
 def command(root: Path | None, filters: tuple[str, ...], *, force: bool) -> int:
     from overlayfs_py.cli.errors import say
-    from overlayfs_py.containers import life
+    from overlayfs_py.containers import life, snapshots
     from overlayfs_py.errors import OverlayError
     from overlayfs_py.image.units import human_size
     from overlayfs_py.store.failures import InUse
-    from overlayfs_py.store.layers import size_on_disk
 
     fits = [_condition(text) for text in filters]
     question = "This removes all containers that do not run. Go on?"
@@ -46,11 +45,11 @@ def command(root: Path | None, filters: tuple[str, ...], *, force: bool) -> int:
         return 0
     store = open_store(root)
     gone, freed, code = [], 0, 0
+    shared: dict[str, int] = {}  # uppers of before: the last container that has one frees it
     for record in store.containers.all():
         if store.containers.is_running(record) or not all(fit(record) for fit in fits):
             continue
-        upper = store.containers.directory(record.id) / "upper"
-        size = size_on_disk(upper) if upper.exists() else 0
+        held = snapshots.held_bytes(store, record)
         try:
             life.remove(store, record)
         except InUse:  # somebody has started it
@@ -60,7 +59,9 @@ def command(root: Path | None, filters: tuple[str, ...], *, force: bool) -> int:
             code = 1
             continue
         gone.append(record.id)
-        freed += size
+        freed += held.pop("upper")
+        shared |= held
+    freed += sum(size for name, size in shared.items() if not store.containers.layer(name).exists())
     if gone:
         click.echo("Deleted Containers:\n" + "\n".join(gone) + "\n")
     click.echo(f"Total reclaimed space: {human_size(freed)}")

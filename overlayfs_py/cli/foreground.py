@@ -14,7 +14,7 @@ from overlayfs_py.containers.users_terminal import UsersTerminal
 from overlayfs_py.errors import Failure, describe, exit_code_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from overlayfs_py.containers.session import Extra
     from overlayfs_py.store.containers import ContainerRecord
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _CANNOT_START = 125  # what failed is ours, not the command: docker's
 _OF_A_COMMAND = (126, 127)
 _KILLED = 137
+_STREAMS = frozenset({0, 1, 2})
+_OUTPUTS = frozenset({1, 2})
 _NO_TERMINAL = "-t: the input device is not a TTY"
 
 
@@ -49,12 +51,13 @@ def run(
     callers_fds: frozenset[int],
     *,
     passes_signals: bool = True,
-    gives_stdin: bool = True,
+    streams: Collection[int] = _STREAMS,
     keys: bytes = detach_keys.DEFAULT,
 ) -> int:
     """Start a container, show what it writes, and return its exit status.
 
-    0 if the user detaches, with `keys`.
+    Of its three streams those alone are the caller's that are in `streams`. 0 if the user detaches,
+    with `keys`.
     """
     _require_terminal(record)
     ours, monitors = socket.socketpair()
@@ -66,7 +69,7 @@ def run(
         life.request(ours, {"do": "attach"})
         child.ready()
     attachment = _attachment(
-        record, ours, stdin=gives_stdin, passes_signals=passes_signals, keys=keys
+        record, ours, streams=streams, passes_signals=passes_signals, keys=keys
     )
     status = attachment.run()
     if attachment.has_detached:
@@ -104,7 +107,10 @@ def attach(
     """Show what a container that runs writes, and return its exit status."""
     signals.block()
     sock = life.attach(store, record)
-    attachment = _attachment(record, sock, stdin=stdin, passes_signals=passes_signals, keys=keys)
+    streams = _STREAMS if stdin else _OUTPUTS
+    attachment = _attachment(
+        record, sock, streams=streams, passes_signals=passes_signals, keys=keys
+    )
     status = attachment.run()
     if attachment.has_detached:
         return 0
@@ -116,14 +122,15 @@ def _attachment(
     record: ContainerRecord,
     sock: socket.socket,
     *,
-    stdin: bool,
+    streams: Collection[int],
     passes_signals: bool,
     keys: bytes,
 ) -> Attachment:
     return Attachment(
         sock,
         UsersTerminal.find(always=False) if record.tty else None,
-        stdin=stdin and record.stdin_open,
+        stdin=0 in streams and record.stdin_open,
+        shown=_OUTPUTS & frozenset(streams),
         passes_signals=passes_signals,
         keys=keys,
     )

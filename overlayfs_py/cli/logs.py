@@ -12,6 +12,7 @@ import click
 from overlayfs_py.backends.option_values import OptionError
 from overlayfs_py.cli.container_arguments import CONTAINER
 from overlayfs_py.cli.store_arguments import open_store, root_option
+from overlayfs_py.errors import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,6 +38,7 @@ _FDS = {"stdout": 1, "stderr": 2}
 @click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
 @click.option("-n", "--tail", default="all", show_default=True, metavar="N", help="The last lines.")
 @click.option("-t", "--timestamps", is_flag=True, help="Begin each line with its time.")
+@click.option("--details", is_flag=True, help="Accepted for docker: each line begins with a space.")
 @click.option("--since", metavar="TIME", help="A time, seconds since 1970, or how long ago: 10m.")
 @click.option("--until", metavar="TIME", help="Likewise.")
 @click.argument("container", type=CONTAINER)
@@ -49,15 +51,21 @@ def command(
     *,
     follow: bool,
     timestamps: bool,
+    details: bool,
 ) -> None:
+    from overlayfs_py.containers import output_log
+
     store = open_store(root)
     record = store.containers.get(container)
+    if record.log_driver == output_log.NONE:
+        raise Failure(f"{record.name}: its output is not kept (--log-driver none)")
     first = _time("--since", since) if since else 0
     last = _time("--until", until) if until else None
     for entry in _entries(store, record, tail, follow=follow):
         if entry.time_ns >= first and (last is None or entry.time_ns <= last):
             head = f"{entry.time} ".encode() if timestamps else b""
-            _write(_FDS.get(entry.stream, 1), head + entry.text)
+            # Docker's attributes of a line come from --log-opt, which is not offered.
+            _write(_FDS.get(entry.stream, 1), head + (b" " if details else b"") + entry.text)
 
 
 def _entries(store: Store, record: ContainerRecord, tail: str, *, follow: bool) -> Iterator[Entry]:

@@ -43,7 +43,9 @@ _LIVING = {"running", "paused", "restarting"}
 @click.option("-q", "--quiet", is_flag=True, help="Print IDs only.")
 @click.option("-n", "--last", default=-1, metavar="N", help="The last N that were made.")
 @click.option("-l", "--latest", is_flag=True, help="The last one.")
-@click.option("-s", "--size", "with_size", is_flag=True, help="What their uppers hold.")
+@click.option(
+    "-s", "--size", "with_size", is_flag=True, help="What they changed, snapshots included."
+)
 @click.option("-f", "--filter", "filters", multiple=True, help="Those alone that fit.")
 @click.option("--no-trunc", is_flag=True, help="Print everything in full.")
 @click.option("--format", "form", help="json, a Go template, or a table of one.")
@@ -83,16 +85,15 @@ def command(
 
 
 def _listed(store: Store, record: ContainerRecord, *, with_size: bool) -> Listed:
-    from overlayfs_py.containers import life, listing
-    from overlayfs_py.store.layers import size_on_disk
+    from overlayfs_py.containers import life, listing, snapshots
 
     state = life.state_of(store, record)
     if not with_size:
         return listing.Listed(record, state)
-    upper = store.containers.directory(record.id) / "upper"
+    size = sum(snapshots.held_bytes(store, record).values())
     sizes = [store.find_layer(diff_id) for diff_id in {*record.diff_ids}]  # type: ignore[arg-type]
     image_size = sum(layer.record.files_size for layer in sizes if layer is not None)
-    return listing.Listed(record, state, size_on_disk(upper) if upper.exists() else 0, image_size)
+    return listing.Listed(record, state, size, image_size)
 
 
 def _conditions(store: Store, filters: tuple[str, ...]) -> list[Callable[[Listed], bool]]:

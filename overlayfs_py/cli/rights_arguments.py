@@ -1,8 +1,7 @@
-"""Options of `run` and `create` on what a container may do, use and look up."""
+"""Options of `run` and `create` on what a container may do and use."""
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from pathlib import Path
@@ -22,8 +21,6 @@ _SECURITY_WORDS = (
 _LEAST_MEMORY = 6 << 20  # docker's
 _LEAST_NANO_CPUS = 10**7
 _CPUS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}")
-_HOST = re.compile(r"([A-Za-z0-9._-]{1,253})[:=](.+)")
-_GATEWAY = "host-gateway"
 
 
 def capabilities(option: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -149,29 +146,3 @@ def runtime(text: str | None) -> str:
 def most_pids(value: int | None) -> int:
     """What `--pids-limit` allows; 0: as many as there are."""
     return max(value or 0, 0)
-
-
-def hosts(texts: Sequence[str], network: str) -> tuple[str, ...]:
-    """NAME:ADDRESS of each; `host-gateway` is this machine."""
-    found = []
-    for text in texts:
-        form = _HOST.fullmatch(text)
-        if form is None:
-            raise OptionError("--add-host", f"{text}: not of the form NAME:ADDRESS")
-        name, address = form[1], form[2]
-        if address == _GATEWAY and network == "host":
-            address = "127.0.0.1"
-        found.append(f"{name}:{_address('--add-host', address.strip('[]'))}")
-    return tuple(found)
-
-
-def servers(texts: Sequence[str]) -> tuple[str, ...]:
-    """Addresses of servers of names."""
-    return tuple(_address("--dns", text) for text in texts)
-
-
-def _address(option: str, text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise OptionError(option, f"{text}: not an IP address") from None

@@ -30,6 +30,14 @@ Examples:
 
 @click.command("run", help=_HELP, context_settings=SETTINGS)
 @click.option("-d", "--detach", is_flag=True, help="Leave it in the background; print its ID.")
+@click.option(
+    "-a",
+    "--attach",
+    "attached",
+    multiple=True,
+    metavar="STREAM",
+    help="Of stdin, stdout and stderr those alone that are named.",
+)
 @click.option("--sig-proxy/--no-sig-proxy", default=True, help="Pass signals on to it.")
 @detach_keys_option
 @container_options
@@ -39,20 +47,26 @@ def command(
     root: Path | None,
     *,
     detach: bool,
+    attached: tuple[str, ...],
     sig_proxy: bool,
     keys: str,
     **options: Unpack[CreateOptions],
 ) -> int:
-    from overlayfs_py.cli import foreground
+    from overlayfs_py.cli import foreground, output_arguments
     from overlayfs_py.cli.foreground import starting
 
     callers_fds = open_descriptors()
     with starting():
         detach_keys = parsed_keys(keys)
+        streams = output_arguments.attached(attached, detach=detach)
         store, record = made(image, words, root, options)
     if detach:
         with starting():
             foreground.start_detached(store, record, callers_fds)
         click.echo(record.id)
         return 0
-    return foreground.run(store, record, callers_fds, passes_signals=sig_proxy, keys=detach_keys)
+    if not streams & {1, 2}:
+        click.echo(record.id)  # docker's way to tell what it was that got this stdin
+    return foreground.run(
+        store, record, callers_fds, passes_signals=sig_proxy, streams=streams, keys=detach_keys
+    )

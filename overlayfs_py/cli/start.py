@@ -54,7 +54,8 @@ def command(
         if len(containers) > 1:
             raise click.UsageError("you cannot start and attach several containers at once")
         record = store.containers.get(containers[0])
-        return foreground.run(store, record, callers_fds, gives_stdin=interactive, keys=detach_keys)
+        streams = {*([0] if interactive else []), 1, 2}
+        return foreground.run(store, record, callers_fds, streams=streams, keys=detach_keys)
 
     def start(record: ContainerRecord) -> None:
         if not store.containers.is_running(record):  # docker: then there is nothing to do

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -12,6 +12,7 @@ from overlayfs_py.cli.arguments import PATH
 from overlayfs_py.cli.source_date import created_ns
 from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 from overlayfs_py.errors import Failure
+from overlayfs_py.image.digest import Digest
 from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
     from overlayfs_py.drivers.written_uses import ReadUses
     from overlayfs_py.store.containers import ContainerRecord
     from overlayfs_py.store.images import StoredImage
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.layers import LayersInUse, StoredLayer
     from overlayfs_py.store.store import Store
 
 _HELP = """List which files of its image a container has used, in the order of their first use.
 
 Of a container that runs: so far; of one that has ended: in all its runs. A name with a slash is
-that of a mount. Kinds of use: look (stat, open, exec), read (data), link (followed), list
-(directories). What a listing has told, the kernel need not look up: `run --trace FILE` leaves that
-out, so that no look is missed, and writes the same to FILE, as JSON, when the container ends.
+that of a mount, or of a FILE that `run --trace FILE` has written. Kinds of use: look (stat, open,
+exec), read (data), link (followed), list (directories). What a listing has told, the kernel need
+not look up: `run --trace FILE` leaves that out, so that no look is missed, and writes the same to
+FILE, as JSON, when the container ends.
 
 \b
 Examples:
@@ -36,6 +38,7 @@ Examples:
   overlayfs-py trace --json ./mnt
   overlayfs-py run --trace used.json --name one debian:12 perl -e 1
   overlayfs-py trace one --slim debian:perl
+  overlayfs-py trace ./used.json --slim debian:perl --of debian:12
 """
 
 
@@ -48,13 +51,24 @@ Examples:
     type=IMAGE,
     help="Make an image of only those files and what they need; print its ID, and sizes to stderr.",
 )
-@click.argument("name", metavar="CONTAINER|MNT", type=PATH)
-def command(root: Path | None, name: str, slim: str | None, *, as_json: bool) -> None:
+@click.option(
+    "--of", "image", metavar="IMAGE", type=IMAGE, help="What a mount, or a FILE's container, is of."
+)
+@click.argument("name", metavar="CONTAINER|MNT|FILE", type=PATH)
+def command(
+    root: Path | None, name: str, slim: str | None, image: str | None, *, as_json: bool
+) -> None:
     if "/" in name:
-        if slim is not None:
-            raise Failure(f"--slim: {name} is a mount; it takes a container, which has an image")
-        _show(_of_mount(name), as_json=as_json)
+        read = _of_file(name) if os.path.isfile(name) else _of_mount(name)
+        if slim is None:
+            _show(read, as_json=as_json)
+        elif image is None:
+            raise Failure(f"--slim: {name}: --of IMAGE has to say what it is of")
+        else:
+            _make_slim_of_image(open_store(root), image, name, read, slim)
         return
+    if image is not None:
+        raise Failure(f"--of: {name} is a container, which has an image")
     from overlayfs_py.cli.container_arguments import container_of
 
     store = open_store(root)
@@ -62,7 +76,32 @@ def command(root: Path | None, name: str, slim: str | None, *, as_json: bool) ->
     if slim is None:
         _show(_of_image(store, record, _of_container(store, record)), as_json=as_json)
     else:
-        _make_slim(store, record, _of_container(store, record), slim)
+        read = _of_container(store, record)
+        with store.containers.use_layers(record) as layers:
+            source = _Source(record.name, record.image, Digest(record.image_id), layers)
+            _make_slim(store, source, read, slim)
+
+
+class _Source(NamedTuple):
+    """What has used an image."""
+
+    name: str
+    image: str  # as it was named
+    image_id: Digest
+    layers: LayersInUse
+
+
+def _make_slim_of_image(store: Store, image: str, name: str, read: ReadUses, slim: str) -> None:
+    found, layers = store.use_image(image)
+    with layers:
+        _make_slim(store, _Source(name, image, found.image_id, layers), read, slim)
+
+
+def _of_file(path: str) -> ReadUses:
+    from overlayfs_py.drivers.written_uses import read_lines
+
+    with open(path, "rb") as lines:
+        return read_lines(lines)
 
 
 def _of_mount(target: str) -> ReadUses:
@@ -101,35 +140,33 @@ def _show(read: ReadUses, *, as_json: bool) -> None:
             click.echo(f"{','.join(sorted(use.kinds)):<10} {for_terminal(path)}")
 
 
-def _make_slim(store: Store, record: ContainerRecord, read: ReadUses, name: str) -> None:
+def _make_slim(store: Store, source: _Source, read: ReadUses, name: str) -> None:
     from overlayfs_py.containers.image_files import ImageFiles
     from overlayfs_py.containers.slimming import pack_used
     from overlayfs_py.image.config import parse_config
-    from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.reference import parse_reference, require_tag_name
     from overlayfs_py.transfer.import_ import ImportOptions, import_packed
 
     reference = parse_reference(name).with_default_tag()
     require_tag_name(reference)  # before anything is read
     if not read.uses:
-        raise Failure(f"{record.name}: it has used nothing of its image yet")
-    image_id = Digest(record.image_id)
-    config = parse_config(store.read_blob(image_id), image_id)
+        raise Failure(f"{source.name}: it has used nothing of its image yet")
+    config = parse_config(store.read_blob(source.image_id), source.image_id)
     options = ImportOptions(
         config.platform,
         created_ns(),
-        record.image,
-        f"What {record.name} has used of {record.image}",
+        source.image,
+        f"What {source.name} has used of {source.image}",
         config.run,
     )
-    with store.containers.use_layers(record) as layers, ImageFiles(layers.layers) as files:
+    with ImageFiles(source.layers.layers) as files:
         slim = import_packed(
             store,
             lambda writer: pack_used(files, read.uses, writer, exact=read.exact),
             options,
             [reference],
         )
-        _say_sizes(layers.layers, slim)
+        _say_sizes(source.layers.layers, slim)
     if not read.exact and any("list" in use.kinds for use in read.uses):
         click.echo(
             "overlayfs-py: files of listed directories are in it, used or not (run --trace knows)",

@@ -52,7 +52,7 @@ def described(store: Store, volume: VolumeRecord) -> dict[str, Json]:
         "Labels": dict(sorted(volume.labels.items())),
         "Mountpoint": os.fspath(store.volumes.data(volume.name)),
         "Name": volume.name,
-        "Options": None,
+        "Options": volume.options or None,
         "Scope": "local",
     }
 

@@ -38,11 +38,13 @@ class Attachment:
         terminal: UsersTerminal | None,
         *,
         stdin: bool,
+        shown: frozenset[int] = frozenset({1, 2}),
         passes_signals: bool = True,
         keys: bytes = detach_keys.DEFAULT,
     ) -> None:
         self._sock = sock
         self._terminal = terminal
+        self._shown = shown  # 1 and 2: which of its outputs
         self._passes_signals = passes_signals
         self._loop = EventLoop()
         self._reader = FrameReader()
@@ -120,7 +122,8 @@ class Attachment:
 
     def _heed(self, frame: Frame) -> None:
         if frame.kind in _OUTPUTS:
-            self._show(_OUTPUTS[frame.kind], frame.body)
+            if _OUTPUTS[frame.kind] in self._shown:
+                self._show(_OUTPUTS[frame.kind], frame.body)
         elif frame.kind is Kind.ENDED:
             self._status = number_in(frame)
             self._is_over = True

@@ -80,7 +80,10 @@ class Asked(NamedTuple):
     sysctls: tuple[str, ...] = ()
     oom_score: int = 0
     extra_hosts: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
     ulimits: tuple[str, ...] = ()
     memory_bytes: int = 0
     memory_swap_bytes: int = 0
@@ -92,6 +95,8 @@ class Asked(NamedTuple):
     runtime: str = ""
     driver: str = "auto"
     trace: str = ""
+    log_driver: str = "json-file"
+    annotations: tuple[tuple[str, str], ...] = ()
     restart: str = "no"
     auto_remove: bool = False
 
@@ -192,7 +197,10 @@ def _record(image: StoredImage, asked: Asked) -> ContainerRecord:
         sysctls=asked.sysctls,
         oom_score=asked.oom_score,
         extra_hosts=asked.extra_hosts,
+        aliases=asked.aliases,
         dns=asked.dns,
+        dns_search=asked.dns_search,
+        dns_options=asked.dns_options,
         ulimits=asked.ulimits,
         memory_bytes=asked.memory_bytes,
         memory_swap_bytes=asked.memory_swap_bytes,
@@ -201,6 +209,8 @@ def _record(image: StoredImage, asked: Asked) -> ContainerRecord:
         shm_bytes=asked.shm_bytes,
         upper_bytes=asked.upper_bytes,
         trace=asked.trace,
+        log_driver=asked.log_driver,
+        annotations=dict(asked.annotations),
         init=asked.init,
         runtime=asked.runtime,
         driver=asked.driver,

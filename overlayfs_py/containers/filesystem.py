@@ -97,7 +97,13 @@ class Filesystem:
         if os.path.lexists(files):
             durable.remove(Path(os.fsdecode(files)))
         os.mkdir(files, 0o755)
-        named = known._replace(more=record.extra_hosts, servers=record.dns)
+        named = known._replace(
+            more=record.extra_hosts,
+            aliases=record.aliases,
+            servers=record.dns,
+            domains=record.dns_search,
+            options=record.dns_options,
+        )
         return name_files.write(files, record.hostname, named)
 
     def watch(self, on_loss: Callable[[str], None]) -> None:

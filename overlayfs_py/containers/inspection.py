@@ -34,6 +34,7 @@ def inspect_container(
 ) -> dict[str, Json]:
     """Return what there is to say of a container, as JSON."""
     names = directory / "files/names"
+    keeps_nothing = record.log_driver == output_log.NONE
     return {
         "Id": record.id,
         "Created": rfc3339(record.created_ns),
@@ -44,7 +45,7 @@ def inspect_container(
         "ResolvConfPath": str(names / "resolv.conf"),
         "HostnamePath": str(names / "hostname"),
         "HostsPath": str(names / "hosts"),
-        "LogPath": str(directory / output_log.FILE),
+        "LogPath": "" if keeps_nothing else str(directory / output_log.FILE),
         "Name": f"/{record.name}",
         "RestartCount": state.restarts,
         "Driver": DRIVER,
@@ -172,11 +173,15 @@ def _host_config(record: ContainerRecord) -> dict[str, Json]:
             ]
             for port in record.ports
         },
+        "LogConfig": {"Type": record.log_driver, "Config": {}},
         "RestartPolicy": {"Name": when, "MaximumRetryCount": int(most or 0)},
         "AutoRemove": record.auto_remove,
         "CapAdd": list(record.cap_add) or None,
         "CapDrop": list(record.cap_drop) or None,
+        "Annotations": dict(sorted(record.annotations.items())) or None,
         "Dns": list(record.dns),
+        "DnsOptions": list(record.dns_options),
+        "DnsSearch": list(record.dns_search),
         "ExtraHosts": list(record.extra_hosts) or None,
         "Privileged": record.privileged,
         "ReadonlyRootfs": record.read_only,
@@ -226,5 +231,12 @@ def _network(record: ContainerRecord, state: State) -> dict[str, Json]:
         "IPAddress": "",
         "Gateway": "",
         "MacAddress": "",
-        "Networks": {record.network: {"IPAddress": "", "Gateway": "", "MacAddress": ""}},
+        "Networks": {
+            record.network: {
+                "Aliases": list(record.aliases) or None,
+                "IPAddress": "",
+                "Gateway": "",
+                "MacAddress": "",
+            }
+        },
     }

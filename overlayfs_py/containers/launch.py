@@ -137,9 +137,11 @@ class Launch(NamedTuple):
         )
 
     def _volume(self, mount: ContainerMount) -> Volume:
-        named = mount.kind is MountKind.VOLUME
-        source = os.fsencode(self.named_volumes.data(mount.source) if named else mount.source)
-        return Volume(source, os.fsencode(mount.target), mount.read_only)
+        target = os.fsencode(mount.target)
+        if mount.kind is not MountKind.VOLUME:
+            return Volume(os.fsencode(mount.source), target, mount.read_only)
+        place = self.named_volumes.place(mount.source)
+        return Volume(os.fsencode(place.path), target, mount.read_only or place.read_only)
 
     def _volumes(self) -> Parted:
         found = (mount for mount in self.record.mounts if mount.kind is not MountKind.TMPFS)

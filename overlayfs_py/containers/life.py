@@ -228,7 +228,8 @@ def remove_volume(store: Store, name: str) -> int:
 
 
 def _remove_volume_here(store: Store, name: str) -> int:
-    size = size_on_disk(store.volumes.data(name))
+    place = store.volumes.place(name)
+    size = size_on_disk(place.path) if place.is_own else 0
     store.volumes.remove(name)
     return size
 

@@ -159,11 +159,14 @@ class Monitor:
     # Starting.
 
     def _start(self) -> None:
-        writer = output_log.LogWriter(self._launch.directory / output_log.FILE)
+        path, writer = self._launch.directory / output_log.FILE, None
+        if self._launch.record.log_driver != output_log.NONE:
+            writer = output_log.LogWriter(path)
         try:
             self._command = command.start(self._launch, self._mask, self._network.namespace_fd)
         except BaseException:
-            writer.close()
+            if writer is not None:
+                writer.close()
             raise
         self._streams = Streams(self._loop, self._command.ends, writer)
         self._streams.listeners += self._audience.attached

@@ -33,7 +33,10 @@ class Names(NamedTuple):
     address: str = "127.0.0.1"  # what the container's own name means
     resolver: str = ""  # instead of the host's name servers
     more: tuple[str, ...] = ()  # lines of /etc/hosts: NAME:ADDRESS
+    aliases: tuple[str, ...] = ()  # names more of the container's own
     servers: tuple[str, ...] = ()  # instead of all other name servers
+    domains: tuple[str, ...] = ()  # instead of those that short names are looked for in
+    options: tuple[str, ...] = ()  # instead of the resolver's other options
 
 
 _OF_HOST = Names()
@@ -65,9 +68,15 @@ def write(scratch: bytes, hostname: str, known: Names = _OF_HOST) -> bytes:
     for path in (layer, os.path.join(layer, b"etc"), *mounted):
         os.chmod(path, 0o755)
     own = os.fsencode(hostname)
+    all_names = os.fsencode(" ".join((hostname, *known.aliases)))
     contents = {
         b"hostname": own + b"\n",
-        b"hosts": _hosts(known) + os.fsencode(known.address) + b"\t" + own + b"\n" + _more(known),
+        b"hosts": _hosts(known)
+        + os.fsencode(known.address)
+        + b"\t"
+        + all_names
+        + b"\n"
+        + _more(known),
         b"resolv.conf": _resolv(known),
     }
     for name, content in contents.items():
@@ -103,10 +112,18 @@ def _resolv(known: Names) -> bytes:
     """The host's, with other name servers if those are asked for, or cannot be reached."""
     found = _content(b"/etc/resolv.conf")
     servers = known.servers or ((known.resolver,) if known.resolver else ())
-    if not servers:
+    own = [f"nameserver {each}" for each in servers]
+    replaced = {b"nameserver"} if servers else set()
+    if known.domains:
+        own += [f"search {' '.join(known.domains)}"] if known.domains != (".",) else []
+        replaced |= {b"search", b"domain"}
+    if known.options:
+        own += [f"options {' '.join(known.options)}"]
+        replaced |= {b"options"}
+    if not replaced:
         return found
-    kept = [line for line in found.splitlines() if not line.lstrip().startswith(b"nameserver")]
-    return b"\n".join((*(b"nameserver " + os.fsencode(each) for each in servers), *kept, b""))
+    kept = [line for line in found.splitlines() if (line.split() or [b""])[0] not in replaced]
+    return b"\n".join((*map(os.fsencode, own), *kept, b""))
 
 
 def _content(path: bytes) -> bytes:

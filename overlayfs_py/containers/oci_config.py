@@ -53,6 +53,7 @@ def config(
         "root": {"path": os.fsdecode(container.root), "readonly": container.read_only},
         "process": _process(record, container, account, around),
         "mounts": list(_mounts(container, around)),
+        "annotations": record.annotations,
         "linux": _linux(record, container, around),
     }
 

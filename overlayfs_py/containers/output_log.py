@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE = "output.json"
+NONE = "none"  # the driver that keeps nothing
 _LONGEST_PIECE = 16384
 _BLOCK = 1 << 16
 _LOOK_AGAIN_MS = 50

@@ -135,6 +135,14 @@ def listed(store: Store, record: ContainerRecord) -> list[Held]:
     ]
 
 
+def held_bytes(store: Store, record: ContainerRecord) -> dict[str, int]:
+    """What a container's files take on the disk: its upper, under `upper`, and uppers of before."""
+    upper = store.containers.directory(record.id) / "upper"
+    own = int(_in_its_namespace(lambda: size_on_disk(upper) if upper.exists() else 0) or 0)
+    needed = sorted(store.containers.stack(record).needed)
+    return {"upper": own, **{name: _size(store, record, name) for name in needed}}
+
+
 def _take(store: Store, record: ContainerRecord, tag: str | None) -> tuple[str, ...]:
     """Make the upper a layer; returns the layers down to the image."""
     return _running_or_not(

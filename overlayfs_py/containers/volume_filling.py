@@ -1,7 +1,8 @@
 """What an image has at a volume's place goes into the volume, once, if that is empty then.
 
 It is copied beside the volume's files and takes their place at once: who is killed has filled
-nothing. Owners, modes, times, links, devices and xattrs are the image's, as far as they can be set.
+nothing. A directory of the host's is filled where it is. Owners, modes, times, links, devices and
+xattrs are the image's, as far as they can be set.
 Source of the rule: moby, volume/mounts and daemon/volumes_unix.go, "copyImagePathContent".
 """
 
@@ -72,15 +73,16 @@ def _is_fresh(mount: ContainerMount, volumes: Volumes) -> bool:
 
 
 def _fill(files: ImageFiles, mount: ContainerMount, volumes: Volumes) -> None:
-    data = volumes.data(mount.source)
-    with _locked(data.parent):  # another container may be started with the same volume
+    place = volumes.place(mount.source)
+    # Another container may be started with the same volume.
+    with _locked(volumes.directory(mount.source)):
         known = volumes.get(mount.source)
         if known.is_filled:
             return
-        if not os.listdir(data):
+        if not os.listdir(place.path) and not place.read_only:
             source = _directory_at(files, mount.target)
             if source is not None:
-                _replace(files, source, data)
+                (_replace if place.is_own else _fill_in_place)(files, source, place.path)
         volumes.replace(structs.replace(known, is_filled=True))
 
 
@@ -114,6 +116,16 @@ def _replace(files: ImageFiles, source: ImageFile, data: HostPath) -> None:
         staged.rename(data)
     except BaseException:
         durable.remove(staged)
+        raise
+
+
+def _fill_in_place(files: ImageFiles, source: ImageFile, data: HostPath) -> None:
+    """Fill a directory of the host's, which another must not take the place of."""
+    try:
+        _Copy(files, source, data).run()
+    except BaseException:
+        for path in data.iterdir():
+            durable.remove(path)
         raise
 
 

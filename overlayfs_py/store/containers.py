@@ -123,7 +123,10 @@ class ContainerRecord(Record, frozen=True, kw_only=True):
     sysctls: tuple[str, ...] = ()  # NAME=VALUE
     oom_score: int = 0
     extra_hosts: tuple[str, ...] = ()  # NAME:ADDRESS
+    aliases: tuple[str, ...] = ()  # names more that it has for itself in /etc/hosts
     dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()  # domains; `.` alone: none
+    dns_options: tuple[str, ...] = ()
     ulimits: tuple[str, ...] = ()  # NAME=SOFT[:HARD]
     memory_bytes: int = 0  # 0: unlimited
     memory_swap_bytes: int = 0  # of memory and swap; 0: twice the memory, -1: unlimited
@@ -135,6 +138,8 @@ class ContainerRecord(Record, frozen=True, kw_only=True):
     runtime: str = ""  # an OCI runtime's name; empty: ours
     driver: str = "auto"
     trace: str = ""  # a file of the host's: what it has used of its image is written there
+    log_driver: str = "json-file"  # or `none`: its output is not kept
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)  # for an OCI runtime
     # What becomes of it.
     restart: str = "no"
     auto_remove: bool = False

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -18,8 +19,6 @@ from overlayfs_py.store.failures import CorruptStore, InUse, NoSuchVolume
 from overlayfs_py.store.records import Record
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from overlayfs_py.store.locks import StoreLock
     from overlayfs_py.store.places import Places
 
@@ -35,6 +34,16 @@ class VolumeRecord(Record, frozen=True, kw_only=True):
     labels: dict[str, str] = msgspec.field(default_factory=dict)
     anonymous: bool = False  # its name was made up
     is_filled: bool = False  # whether it has had its chance to take what an image has at its place
+    # Docker's for a directory of the host's in place of ours: type=none, o=bind[,ro], device=PATH.
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class VolumePlace(NamedTuple):
+    """Where a volume's files are."""
+
+    path: Path
+    is_own: bool = True  # and not a directory of the host's, which stays when the volume goes
+    read_only: bool = False
 
 
 class Volumes:
@@ -45,11 +54,16 @@ class Volumes:
         self._lock = lock
 
     def create(
-        self, name: str, *, labels: dict[str, str] | None = None, anonymous: bool = False
+        self,
+        name: str,
+        *,
+        labels: dict[str, str] | None = None,
+        anonymous: bool = False,
+        options: dict[str, str] | None = None,
     ) -> VolumeRecord:
         """Make a volume, or return the one that is there."""
         with self._lock.exclusive():
-            return create(self._places, name, labels=labels, anonymous=anonymous)
+            return create(self._places, name, labels=labels, anonymous=anonymous, options=options)
 
     def replace(self, record: VolumeRecord) -> None:
         """Let a volume that is there have another record."""
@@ -73,7 +87,19 @@ class Volumes:
 
     def data(self, name: str) -> Path:
         """Where a volume's files are."""
-        return self._places.volume(name) / DATA
+        return self.place(name).path
+
+    def place(self, name: str) -> VolumePlace:
+        """The same, and whose place that is."""
+        record = find(self._places, name)
+        if record is None or not record.options:
+            return VolumePlace(self.directory(name) / DATA)
+        words = record.options["o"].split(",")
+        return VolumePlace(Path(record.options["device"]), is_own=False, read_only="ro" in words)
+
+    def directory(self, name: str) -> Path:
+        """A directory of the volume's own, wherever its files are."""
+        return self._places.volume(name)
 
     def remove(self, name: str) -> None:
         """Remove a volume with what is in it; raises NotInStore, InUse."""
@@ -88,7 +114,12 @@ def new_name() -> str:
 
 
 def create(
-    places: Places, name: str, *, labels: dict[str, str] | None = None, anonymous: bool = False
+    places: Places,
+    name: str,
+    *,
+    labels: dict[str, str] | None = None,
+    anonymous: bool = False,
+    options: dict[str, str] | None = None,
 ) -> VolumeRecord:
     """Make a volume; one that is there stays as it is, as docker has it.
 
@@ -98,7 +129,11 @@ def create(
     if known is not None:
         return known
     record = VolumeRecord(
-        name=name, created_ns=time.time_ns(), labels=labels or {}, anonymous=anonymous
+        name=name,
+        created_ns=time.time_ns(),
+        labels=labels or {},
+        anonymous=anonymous,
+        options=options or {},
     )
     staged = places.staging / f"new-{secrets.token_hex(8)}"
     staged.mkdir(mode=0o700)

@@ -46,6 +46,9 @@ class Killing:
             error.add_note("after a kill of " + ", of ".join(killed.values()))
             raise
 
+    def end(self) -> None:
+        """Finish what rounds have begun: nothing here."""
+
     def _interrupted(self) -> tuple[str, str]:
         """A container's name, and what was killed when."""
         name = f"k{self._random.randrange(10**9)}"
@@ -159,24 +162,36 @@ def _read(pid: int, name: str) -> str:
         return ""
 
 
+def _kind(*, snapshots: bool) -> type[Killing]:
+    if snapshots:
+        from tests.life.snapshot_kills import SnapshotKilling
+
+        return SnapshotKilling
+    return Killing
+
+
 def main() -> None:
     """Kill, and say how often what was killed when."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--user", action="store_true", help="as an ordinary user")
+    parser.add_argument(
+        "--snapshots", action="store_true", help="in snapshot, restore, reset, branch, commit"
+    )
     chosen = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="overlayfs-kills-"))
     began = time.monotonic()
     root = make_small_root(Path(tempfile.mkdtemp(prefix="overlayfs-root-")) / "root")
     with make_engine(directory, root, is_user=chosen.user) as engine:
-        killing = Killing(engine, chosen.seed)
+        killing = _kind(snapshots=chosen.snapshots)(engine, chosen.seed)
         for at in range(chosen.rounds):
             try:
                 killing.round()
             except BaseException as error:
                 error.add_note(f"in round {at} of seed {chosen.seed}")
                 raise
+        killing.end()
     shutil.rmtree(root.parent)
     for what, count in sorted(killing.killed.items()):
         print(f"{count:5} {what}")

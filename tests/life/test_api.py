@@ -128,7 +128,7 @@ def test_files(engine: Engine) -> None:
     said = run_script(
         engine,
         """
-        with overlayfs_py.run("small:1", ["sleep", "100"]) as c:
+        with overlayfs_py.run("small:1", ["sleep", "100"], upper_limit="1m") as c:
             file = c.fs / "srv/deep/new"
             file.parent.mkdir(parents=True)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +138,8 @@ def test_files(engine: Engine) -> None:
             file.unlink()
             file.unlink(missing_ok=True)
             for wrong in (lambda: file.read_text(), lambda: (c.fs / "etc").read_bytes(),
-                          lambda: (c.fs / "etc").mkdir()):
+                          lambda: (c.fs / "etc").mkdir(),
+                          lambda: (c.fs / "srv/large").write_bytes(bytes(2 << 20))):
                 try:
                     wrong()
                 except OSError as error:
@@ -152,6 +153,7 @@ def test_files(engine: Engine) -> None:
         "FileNotFoundError /srv/deep/new",
         "IsADirectoryError /etc",
         "FileExistsError /etc",
+        "OSError /srv/large",  # the disk is full
     ]
 
 

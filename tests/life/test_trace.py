@@ -49,9 +49,11 @@ def test_an_image_of_what_was_used_runs_the_same(engine: Engine, image: str) -> 
     told = engine.directory / "tmp/used.json"
     assert engine("run", "--name", "one", "--trace", told, image).splitlines()[:3] == _SAID
     written = [json.loads(line) for line in told.read_text().splitlines()]
-    told.unlink()
 
     lines = engine("trace", "one").splitlines()
+    named = ("--of", image, "--slim", "parts:told")
+    ident = engine.attempt("trace", told, *named).stdout
+    told.unlink()
     kinds = {path: kinds for kinds, path in (line.split() for line in lines)}
     assert kinds["/main"] == "look,read"
     assert kinds["/lib/used"] == "look,read"
@@ -68,6 +70,8 @@ def test_an_image_of_what_was_used_runs_the_same(engine: Engine, image: str) -> 
     assert made.returncode == 0
     before, after = (int(word) for word in made.stderr.split() if word.isdigit())
     assert after < before - 500_000
+    facts = ("inspect", "-f", "{{.RootFS.Layers}}")
+    assert engine(*facts, ident.strip()) == engine(*facts, "parts:slim")
     assert engine("run", "--rm", "parts:slim").splitlines() == [*_SAID, "4"]
     words = ("run", "--rm", "parts:slim", "sh", "-c", "echo $WORD; stat -c %h /lib/used")
     assert engine(*words).splitlines() == ["kept", "2"]
@@ -105,6 +109,10 @@ def test_what_cannot_be_traced_is_refused(engine: Engine) -> None:
     assert engine.refusal("trace", "none") == (1, "none: no such container")
     assert engine.refusal("trace", "/usr") == (1, "/usr: no mount of ours is there")
     assert engine.refusal("trace", "--slim", "x:1", "/usr")[0] == 1
+    assert engine.refusal("trace", "--slim", "x:1", "/etc/passwd") == (
+        1,
+        "--slim: /etc/passwd: --of IMAGE has to say what it is of",
+    )
     code, said = engine.refusal("run", "--trace", "/none/there", "small:1", "true")
     assert (code, said) == (125, "/none/there: No such file or directory")
 
