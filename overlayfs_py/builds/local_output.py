@@ -15,6 +15,8 @@ from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.union.remove_tree import remove_tree
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from overlayfs_py.containers.image_files import ImageFile, ImageFiles, Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,11 +32,19 @@ def write_files(files: ImageFiles, target: bytes) -> None:
         OSError: naming what cannot be made. What was written before stays.
     """
     os.makedirs(target, exist_ok=True)
-    _Writing(files, target).run()
+    writing = Writing(files, target)
+    try:
+        writing.write_all()
+        writing.describe_directories()
+    finally:
+        writing.close()
 
 
-class _Writing:
+class Writing:
+    """Writes the files of an image below a directory."""
+
     def __init__(self, files: ImageFiles, target: bytes) -> None:
+        """Open the directory; the caller calls `close`."""
         self._files = files
         self._target = target
         self._root_fd = os.open(target, _DIRECTORY & ~os.O_NOFOLLOW)
@@ -42,26 +52,34 @@ class _Writing:
         self._linked: dict[int, Path] = {}  # the first path of each file with several
         self._directories: list[ImageFile] = []
 
-    def run(self) -> None:
-        try:
-            for file in self._files.walk():
-                if file.path:
-                    self._write_named(file)
-            # What is in a directory changes its time, and may need rights that it shall not have.
-            for directory in reversed(self._directories):
-                self._describe(directory, self._directory(directory.path))
-        finally:
-            self._open.clear()
-            os.close(self._root_fd)
+    def write_all(self) -> None:
+        """Write all but the attributes of directories."""
+        for file in self._files.walk():
+            if file.path:
+                self._write_named(file)
+
+    def describe_directories(self) -> None:
+        """Give directories their attributes: for last.
+
+        What is in a directory changes its time, and may need rights that it shall not have.
+        """
+        for directory in reversed(self._directories):
+            self.describe(directory, self._directory(directory.path))
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._open.clear()
+        os.close(self._root_fd)
 
     def _write_named(self, file: ImageFile) -> None:
         try:
-            self._write(file)
+            self.write(file)
         except OSError as error:
             error.filename = os.path.join(self._target, *file.path)
             raise
 
-    def _write(self, file: ImageFile) -> None:
+    def write(self, file: ImageFile) -> None:
+        """Write one; devices and the like are left out."""
         name, parent_fd = file.path[-1], self._directory(file.path[:-1])
         kind = stat.S_IFMT(file.attributes.mode)
         if kind == stat.S_IFDIR:
@@ -91,16 +109,11 @@ class _Writing:
                 os.link(first[-1], name, src_dir_fd=first_fd, dst_dir_fd=parent_fd)
                 return
         with open(os.open(name, _NEW_FILE, 0o600, dir_fd=parent_fd), "wb") as out:
-            for piece in self._files.pieces(file):
-                if isinstance(piece, int):
-                    out.seek(piece, os.SEEK_CUR)
-                else:
-                    out.write(piece)
-            out.truncate(file.attributes.size)
-            out.flush()
-            self._describe(file, out.fileno())
+            write_data(self._files, file, out)
+            self.describe(file, out.fileno())
 
-    def _describe(self, file: ImageFile, fd: int) -> None:
+    def describe(self, file: ImageFile, fd: int) -> None:
+        """Give an open file or directory its attributes."""
         os.fchmod(fd, stat.S_IMODE(file.attributes.mode))
         time_ns = file.attributes.mtime_ns
         os.utime(fd, ns=(time_ns, time_ns))
@@ -114,6 +127,17 @@ class _Writing:
             fd = os.open(path[-1], _DIRECTORY, dir_fd=self._directory(path[:-1]))
             self._open.put(path, fd)
         return fd
+
+
+def write_data(files: ImageFiles, file: ImageFile, out: BinaryIO) -> None:
+    """Write the data of a regular file, with its holes."""
+    for piece in files.pieces(file):
+        if isinstance(piece, int):
+            out.seek(piece, os.SEEK_CUR)
+        else:
+            out.write(piece)
+    out.truncate(file.attributes.size)
+    out.flush()
 
 
 def _make_room(parent_fd: int, name: bytes) -> None:

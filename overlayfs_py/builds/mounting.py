@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.builds.copy_step import joined
 from overlayfs_py.builds.copying import CopyOptions, write_copy
 from overlayfs_py.builds.failures import BuildFailure
+from overlayfs_py.builds.request import Isolation
 from overlayfs_py.builds.run_mounts import FileMount, HostMount, MemoryMount, TreeMount
 from overlayfs_py.builds.selection import select
 from overlayfs_py.store.cache_mounts import Sharing
@@ -45,7 +46,11 @@ class Mounting:
         return TreeMount(self._target(mount.target), lower, source, mount.read_only)
 
     def cache(self, mount: CacheMount) -> HostMount:
-        """A directory that outlives the build."""
+        """A directory that outlives the build; where it cannot be mounted, one for this step."""
+        if self._tools.request.isolation is Isolation.CHROOT:
+            path = self._stack.enter_context(self._addition.scratch_directory()) / "cache"
+            self._make_cache(mount, path)
+            return HostMount(self._target(mount.target), os.fsencode(path), mount.read_only)
         held = self._tools.store.builds.mounts.hold(
             mount.id, Sharing(mount.sharing), lambda path: self._make_cache(mount, path)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
     # Finds an image in the store, or pulls it; it stays until the layers are closed.
     Bring = Callable[[str, Platform], tuple[StoredImage, LayersInUse]]
+
+
+class Isolation(Enum):
+    """Where the command of a RUN runs."""
+
+    EMBEDDED = "embedded"  # in namespaces of its own, over a mount
+    CHROOT = "chroot"  # in a copy of the files, with the rights of who builds
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +75,5 @@ class Request:
     latest_ns: int | None = None  # SOURCE_DATE_EPOCH: no time that is made is later
     keep_failed: bool = False
     dry_run: bool = False
+    isolation: Isolation = Isolation.EMBEDDED
     jobs: int = 1

@@ -1,13 +1,11 @@
 """The processes of a RUN step: its union, its mounts, its command, and the layer that comes of it.
 
-Plan: a child of the caller becomes the supervisor of a container that is thrown away, as in
-containers/throwaway.py, and makes the layer before the scratch directory goes. Whichever of them is
-killed, the kernel ends the rest, and the keeper removes the scratch directory.
+Plan: the process of the step (`step_process`) becomes the supervisor of a container that is thrown
+away, as in containers/throwaway.py, and makes the layer before the scratch directory goes.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
@@ -16,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from overlayfs_py.builds import step_process
 from overlayfs_py.builds.run_mounts import FileMount, HostMount, MemoryMount, MountPoints, TreeMount
+from overlayfs_py.builds.step_process import RunResult
 from overlayfs_py.containers import (
     capabilities,
     init,
@@ -34,7 +34,6 @@ from overlayfs_py.containers.rights import Rights
 from overlayfs_py.containers.supervision import supervise
 from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.mounts import children, daemon
-from overlayfs_py.mounts.scratch import scratch_directory
 from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.mounts.uppers import throwaway_upper
 from overlayfs_py.store.stacks import Placed
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from overlayfs_py.builds.run_mounts import RunMount
-    from overlayfs_py.containers.changes import Change
+    from overlayfs_py.containers.changes import Change, ComparedFiles
     from overlayfs_py.containers.image_files import Path as ImagePath
     from overlayfs_py.containers.keep_directory import UpperPlace
     from overlayfs_py.containers.process import Process
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.union.values import StackSpec
 
-_HOSTNAME = "buildkitsandbox"  # BuildKit's, which programs write into what they build
+HOSTNAME = "buildkitsandbox"  # BuildKit's, which programs write into what they build
 _PLAIN_MODE = 0o755
 
 
@@ -75,13 +74,6 @@ class RunSpec:
     keep_failed: bytes | None  # where to leave the upper of a command that fails
 
 
-class RunResult(NamedTuple):
-    """What came of it: the command's exit status, and the layer if that is 0."""
-
-    status: int
-    layer: Digest | None
-
-
 def run(spec: RunSpec, addition: Addition) -> RunResult:
     """Run a command, its output going to this process's own, and make a layer of its changes.
 
@@ -90,42 +82,7 @@ def run(spec: RunSpec, addition: Addition) -> RunResult:
     Raises:
         Failure: something else than the command failed; nothing is left behind.
     """
-    over_fd, users_fd = os.pipe()
-    supervisor_fd = os.pidfd_open(os.getpid())
-
-    def work(report: Report) -> None:
-        os.close(over_fd)
-        children.die_with(supervisor_fd, signal.SIGKILL)
-        _supervise(spec, addition, report, _LastWord(users_fd))
-
-    child = children.start(work)
-    os.close(users_fd)
-    os.close(supervisor_fd)
-    try:
-        told = json.loads(child.ready())
-        child.wait()
-    except BaseException:
-        child.kill(signal.SIGKILL)
-        child.wait()
-        raise
-    finally:
-        os.read(over_fd, 1)  # until nothing of it is left
-        os.close(over_fd)
-    return RunResult(told["status"], told["layer"])
-
-
-class _LastWord:
-    """Holds a pipe open until the scratch directory has gone."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    @property
-    def needed_fds(self) -> frozenset[int]:
-        return frozenset({self._fd})
-
-    def __call__(self) -> None:
-        """There is nothing to do but to have been there."""
+    return step_process.run(spec.scratch_base, lambda scratch: _do(spec, addition, scratch))
 
 
 class _Places(NamedTuple):
@@ -136,23 +93,21 @@ class _Places(NamedTuple):
     root: bytes  # where the union is mounted, in our mount namespace only
 
 
-def _supervise(spec: RunSpec, addition: Addition, report: Report, word: _LastWord) -> None:
-    with scratch_directory(spec.scratch_base, word) as scratch:
-        namespaces.unshare(namespaces.CLONE_NEWNS)
-        # Ours are not seen outside, and what is unmounted outside goes away here.
-        mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
-        places = _lay_out(spec, scratch)
-        step = _Step(spec, places, scratch)
-        status = step.run()
-        layer = None
-        if not status:
-            layer = step.commit(addition)
-        elif spec.keep_failed is not None:
-            os.makedirs(spec.keep_failed, 0o700)
-            for name in (b"upper", b"work"):
-                os.rename(os.path.join(places.home, name), os.path.join(spec.keep_failed, name))
-    # Once the scratch directory has gone.
-    report.ready(json.dumps({"status": status, "layer": layer}).encode())
+def _do(spec: RunSpec, addition: Addition, scratch: bytes) -> RunResult:
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+    # Ours are not seen outside, and what is unmounted outside goes away here.
+    mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+    places = _lay_out(spec, scratch)
+    step = _Step(spec, places, scratch)
+    status = step.run()
+    layer = None
+    if not status:
+        layer = step.commit(addition)
+    elif spec.keep_failed is not None:
+        os.makedirs(spec.keep_failed, 0o700)
+        for name in (b"upper", b"work"):
+            os.rename(os.path.join(places.home, name), os.path.join(spec.keep_failed, name))
+    return RunResult(status, layer)
 
 
 def _lay_out(spec: RunSpec, scratch: bytes) -> _Places:
@@ -164,7 +119,7 @@ def _lay_out(spec: RunSpec, scratch: bytes) -> _Places:
         os.mkdir(path)
     # Not the host's: what is built depends on no machine.
     names = Names(is_hosts_own=False)
-    return _Places(changes, home, files, name_files.write(files, _HOSTNAME, names), root)
+    return _Places(changes, home, files, name_files.write(files, HOSTNAME, names), root)
 
 
 class _Step:
@@ -194,7 +149,7 @@ class _Step:
                 lambda writer: pack_changes(
                     files, writer, self._spec.latest_ns, left_out=self._targets
                 ),
-                with_root=not _is_plain(files, files.root()),
+                with_root=not is_plain(files, files.root()),
             )
         return layer.diff_id
 
@@ -253,7 +208,7 @@ class _Step:
         return os.path.normpath(os.path.join(own, mount.source.lstrip(b"/")))
 
     def _run_command(self, server: Child, volumes: Sequence[Volume]) -> int:
-        _take_no_input()
+        take_no_input()
         mask = signals.block()
         own_fd = os.pidfd_open(os.getpid())
         network_fd = None if self._spec.has_network else network_namespace.make(())
@@ -261,7 +216,7 @@ class _Step:
             self._places.root,
             self._places.files,
             self._spec.process,
-            _HOSTNAME,
+            HOSTNAME,
             Rights(capabilities.kept((), ())),
             files=tuple(volumes),
             is_first=True,  # as in a container: `$$` is 1
@@ -297,7 +252,8 @@ def _served(spec: StackSpec, target: bytes) -> Iterator[Child]:
         server.stop()
 
 
-def _take_no_input() -> None:
+def take_no_input() -> None:
+    """Read nothing from stdin."""
     null_fd = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null_fd, 0)
     os.close(null_fd)
@@ -316,7 +272,7 @@ def _write_file(path: bytes, mount: FileMount) -> bytes:
     return file
 
 
-def _is_plain(files: ContainerFiles, root: Change) -> bool:
+def is_plain(files: ComparedFiles, root: Change) -> bool:
     """Whether the root is what a layer shows that says nothing of it."""
     assert root.after is not None
     found = root.after.attributes

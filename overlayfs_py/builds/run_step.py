@@ -13,6 +13,7 @@ from overlayfs_py.builds.copy_step import LayerStep
 from overlayfs_py.builds.fingerprint import fingerprint
 from overlayfs_py.builds.keys import PARENT, key_of
 from overlayfs_py.builds.misses import pairs_part
+from overlayfs_py.builds.request import Isolation
 from overlayfs_py.builds.selection import select
 from overlayfs_py.builds.variables import DEFAULT_PATH, PROXIES
 from overlayfs_py.dockerfile.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
@@ -115,6 +116,8 @@ class RunStep:
                 "mounts": pairs_part(dict(map(self._mount_part, self._mounts))),
                 "network": "" if self._has_network() else "none",
                 "platform": str(self._state.platform),
+                # What has no /proc may make something else.
+                "isolation": "chroot" if self._is_chroot else "",
                 "clock": "" if latest_ns is None else str(latest_ns),
                 PARENT: self._state.parent,
             }
@@ -135,14 +138,22 @@ class RunStep:
     def _has_network(self) -> bool:
         return self._instruction.network != "none" and self._tools.request.has_network
 
+    @property
+    def _is_chroot(self) -> bool:
+        return self._tools.request.isolation is Isolation.CHROOT
+
     def _make(self, addition: Addition) -> StoredLayer:
         # Only here: what is in the cache needs no namespaces, and no daemon of a mount.
-        from overlayfs_py.builds import run_process
+        from overlayfs_py.builds import chroot_process, run_process, run_refusal
 
-        self._tools.become_root()
         with ExitStack() as stack:
+            run = chroot_process.run
+            if not self._is_chroot:
+                stack.enter_context(run_refusal.explaining(os.fsencode(addition.directory)))
+                self._tools.become_root()
+                run = run_process.run
             spec, kept = self._spec(addition, stack)
-            result = run_process.run(spec, addition)
+            result = run(spec, addition)
         if result.layer is None:
             left = os.fsdecode(kept) if kept and os.path.isdir(kept) else ""
             raise CommandFailed(" ".join(self._words), result.status, left, spec.lower)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from overlayfs_py.builds.request import Isolation
 from overlayfs_py.cli.store_arguments import open_store, root_option
 
 if TYPE_CHECKING:
@@ -75,6 +76,13 @@ class _CommandLine(click.Command):
     "--network", default="default", metavar="MODE", help="default, host or none, for all RUN."
 )
 @click.option(
+    "--isolation",
+    type=click.Choice([each.value for each in Isolation]),
+    default=Isolation.EMBEDDED.value,
+    show_default=True,
+    help="Where RUN runs: chroot needs no mount, and protects nothing.",
+)
+@click.option(
     "-o",
     "--output",
     "outputs",
@@ -114,6 +122,7 @@ def command(
     labels: tuple[str, ...],
     annotations: tuple[str, ...],
     network: str,
+    isolation: str,
     outputs: tuple[str, ...],
     iidfile: Path | None,
     metadata_file: Path | None,
@@ -144,6 +153,8 @@ def command(
     references = [parse_reference(tag).with_default_tag() for tag in tags]
     for reference in references:
         require_tag_name(reference)
+    if keep_failed and isolation == Isolation.CHROOT.value:
+        raise click.UsageError("--keep-failed keeps an upper: --isolation chroot has none")
     given = build_arguments.build_arguments(arguments)
     machine = machine_platform(os.uname().machine)
     wanted = parse_platform(platform) if platform else machine
@@ -185,6 +196,7 @@ def command(
             latest_ns=_latest_ns(known),
             keep_failed=keep_failed,
             dry_run=dry_run,
+            isolation=Isolation(isolation),
             jobs=jobs or os.cpu_count() or 1,
         )
         unused = variables.unused(dockerfile, given)

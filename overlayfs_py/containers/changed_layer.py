@@ -15,14 +15,14 @@ from overlayfs_py.containers.packed_files import FilePacker, naming
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from overlayfs_py.containers.changes import Change, ContainerFiles
+    from overlayfs_py.containers.changes import Change, ComparedFiles
     from overlayfs_py.containers.image_files import ImageFile, Path
     from overlayfs_py.packs.values import Metadata
     from overlayfs_py.packs.writer import PackWriter
 
 
 def pack_changes(
-    files: ContainerFiles,
+    files: ComparedFiles,
     writer: PackWriter,
     latest_ns: int | None,
     *,
@@ -43,7 +43,7 @@ def pack_changes(
 class _Layer:
     def __init__(
         self,
-        files: ContainerFiles,
+        files: ComparedFiles,
         writer: PackWriter,
         latest_ns: int | None,
         left_out: Collection[Path],

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -21,7 +22,7 @@ from overlayfs_py.containers.image_files import ImageFiles
 from overlayfs_py.union.nodes import DirectoryNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path as HostPath
 
     from overlayfs_py.containers.image_files import ImageFile, Path
@@ -80,29 +81,17 @@ def _opened(store: Store, record: ContainerRecord, layers: Sequence[StoredLayer]
     raise AssertionError("the last try raises")
 
 
-class ContainerFiles:
-    """The files of a container, and those of its image. Open as long as it is used."""
+class ComparedFiles(ABC):
+    """Files, and those that they were made of. Open as long as it is used."""
 
-    def __init__(self, directory: HostPath, placed: Placed, layers: Sequence[StoredLayer]) -> None:
-        """Open the layers, lowest first, and the upper if the container was ever started."""
-        # Places of /etc/hosts and its like, which are in the container's stack, too.
-        places = os.fsencode(directory / "files/places")
-        below = [places] if os.path.isdir(places) else []
-        uppers = [placed.upper] if placed.upper.is_dir() else []
-        above = [os.fsencode(path) for path in (*uppers, *placed.layers)]
-        self.before = ImageFiles(layers, below=below)
-        try:
-            work = os.fsencode(placed.upper.with_name("work")) if uppers else None
-            self.after = ImageFiles(layers, above=above, below=below, copies=work)
-        except BaseException:
-            self.before.close()
-            raise
-        self._uppers = len(above)
+    def __init__(self, before: ImageFiles, after: ImageFiles) -> None:
+        """Take over `after`; `before` is the caller's to close, unless `close` does so."""
+        self.before = before
+        self.after = after
 
     def close(self) -> None:
-        """Close both views."""
+        """Close the files."""
         self.after.close()
-        self.before.close()
 
     def __enter__(self) -> Self:
         return self
@@ -110,33 +99,23 @@ class ContainerFiles:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def root(self) -> Change:
         """The root directory, which is in no list."""
-        old, new = self.before.root(), self.after.root()
-        return Change(Kind.CHANGED, (), old, new, merges=self._uppers > 0 and self.merges(old, new))
 
+    @abstractmethod
     def merges(self, old: ImageFile, new: ImageFile) -> bool:
-        """Whether the layers' directories of a name show through the uppers', if there are any.
+        """Whether in a directory only `changed_names` can differ.
 
-        Where those of the one around it do.
+        Where that is so of the one around it.
         """
-        below, all_ = _backings(old), _backings(new)
-        uppers = self._of_uppers(new)
-        if any(each.directory.marks().redirect is not None for each in uppers):
-            return False
-        shown = [each.position - self._uppers for each in all_[len(uppers) :]]
-        return [each.position for each in below] == shown
 
-    def upper_names(self, directory: ImageFile) -> set[bytes]:
-        """The names that the uppers show or delete in a directory."""
-        uppers = self._of_uppers(directory)
-        return {entry.name for each in uppers for entry in each.directory.entries()}
-
-    def _of_uppers(self, file: ImageFile) -> list[Backing]:
-        return [each for each in _backings(file) if each.position < self._uppers]
+    @abstractmethod
+    def changed_names(self, directory: ImageFile) -> Collection[bytes]:
+        """The names in a directory under which something may differ, or that are gone."""
 
     def differ(self, change: Change) -> bool:
-        """Whether a path that the layers and the container show differs."""
+        """Whether a path that both show differs."""
         before, after = change.before, change.after
         assert before is not None
         assert after is not None
@@ -152,6 +131,63 @@ class ContainerFiles:
             return True
         return self.before.xattrs(before) != self.after.xattrs(after)
 
+    def layer(self) -> Iterator[Change]:
+        """Yield what a layer has to hold that shows the same on top of those before.
+
+        By name, a directory before what is in it. One that does not `merge` hides that of its name
+        below, and comes with all that is in it.
+        """
+        return _Walk(self, by_name=False).run()
+
+
+class ContainerFiles(ComparedFiles):
+    """The files of a container, and those of its image. Open as long as it is used."""
+
+    def __init__(self, directory: HostPath, placed: Placed, layers: Sequence[StoredLayer]) -> None:
+        """Open the layers, lowest first, and the upper if the container was ever started."""
+        # Places of /etc/hosts and its like, which are in the container's stack, too.
+        places = os.fsencode(directory / "files/places")
+        below = [places] if os.path.isdir(places) else []
+        uppers = [placed.upper] if placed.upper.is_dir() else []
+        above = [os.fsencode(path) for path in (*uppers, *placed.layers)]
+        before = ImageFiles(layers, below=below)
+        try:
+            work = os.fsencode(placed.upper.with_name("work")) if uppers else None
+            after = ImageFiles(layers, above=above, below=below, copies=work)
+        except BaseException:
+            before.close()
+            raise
+        super().__init__(before, after)
+        self._uppers = len(above)
+
+    def close(self) -> None:
+        super().close()
+        self.before.close()
+
+    def root(self) -> Change:
+        old, new = self.before.root(), self.after.root()
+        return Change(Kind.CHANGED, (), old, new, merges=self._uppers > 0 and self.merges(old, new))
+
+    def merges(self, old: ImageFile, new: ImageFile) -> bool:
+        """Whether the layers' directories of a name show through the uppers', if there are any.
+
+        Where those of the one around it do.
+        """
+        below, all_ = _backings(old), _backings(new)
+        uppers = self._of_uppers(new)
+        if any(each.directory.marks().redirect is not None for each in uppers):
+            return False
+        shown = [each.position - self._uppers for each in all_[len(uppers) :]]
+        return [each.position for each in below] == shown
+
+    def changed_names(self, directory: ImageFile) -> Collection[bytes]:
+        """The names that the uppers show or delete in a directory."""
+        uppers = self._of_uppers(directory)
+        return {entry.name for each in uppers for entry in each.directory.entries()}
+
+    def _of_uppers(self, file: ImageFile) -> list[Backing]:
+        return [each for each in _backings(file) if each.position < self._uppers]
+
     def differences(self) -> Iterator[Change]:
         """Yield every path that differs, by name, a directory before what is in it.
 
@@ -165,7 +201,7 @@ class ContainerFiles:
         As `differences`, but that a directory which the layers' own of its name does not show
         through hides that one, and comes with all that is in it.
         """
-        return _Walk(self, by_name=False).run() if self._uppers else iter(())
+        return super().layer() if self._uppers else iter(())
 
 
 class _Frame:
@@ -178,7 +214,7 @@ class _Frame:
 
 
 class _Walk:
-    def __init__(self, files: ContainerFiles, *, by_name: bool) -> None:
+    def __init__(self, files: ComparedFiles, *, by_name: bool) -> None:
         self._files = files
         self._before = files.before
         self._after = files.after
@@ -229,7 +265,7 @@ class _Walk:
             return ((None, child) for child in self._after.children(after))
         if directory.merges:
             more = self._more.get(after.path, set())
-            names: Iterable[bytes] = sorted(self._files.upper_names(after) | more)
+            names: Iterable[bytes] = sorted({*self._files.changed_names(after), *more})
         elif self._by_name:
             olds = (child.path[-1] for child in self._before.children(before))
             news = (child.path[-1] for child in self._after.children(after))

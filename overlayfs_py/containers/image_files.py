@@ -12,6 +12,7 @@ from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.union.core import Union
 from overlayfs_py.union.lowers import find_lower
 from overlayfs_py.union.nodes import DirectoryNode
+from overlayfs_py.union.values import StackSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,7 +59,18 @@ class ImageFiles:
         by_path |= dict.fromkeys(below)
         self._ids = list(by_path.values())
         spec = stack_of(tuple(by_path))._replace(metacopy=bool(above), copies=copies)
-        self._union = Union(spec) if by_path else None
+        self._open(spec if by_path else None)
+
+    @classmethod
+    def of_directory(cls, path: bytes) -> Self:
+        """All that a directory holds, as it is: nothing in it means a deletion or is a mark."""
+        files = cls.__new__(cls)
+        files._ids = [None]  # noqa: SLF001 - its own
+        files._open(StackSpec((path,), plain=True))  # noqa: SLF001
+        return files
+
+    def _open(self, spec: StackSpec | None) -> None:
+        self._union = None if spec is None else Union(spec)
         # The numbers of files of which names show that are not the upper's.
         self._copied = set() if self._union is None else self._union.copies_elsewhere()
 

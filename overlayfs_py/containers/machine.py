@@ -15,7 +15,7 @@ import resource
 import shutil
 from pathlib import Path
 
-from overlayfs_py.containers import oci_runtime, privileges
+from overlayfs_py.containers import chroot_needs, oci_runtime, privileges
 from overlayfs_py.containers.finding import Finding, State
 from overlayfs_py.containers.trial_mount import Way, try_mount
 from overlayfs_py.drivers import pyfuse3_install
@@ -31,10 +31,12 @@ _DEVICE = Path("/dev/fuse")
 
 def examine(temporary: bytes) -> list[Finding]:
     """Return all findings; `temporary` is a directory for trial mounts."""
+    mounts = [check_mount(way, temporary) for way in Way]
     return [
         check_kernel(os.uname().release),
         check_device(),
-        *(check_mount(way, temporary) for way in Way),
+        *mounts,
+        check_builds(temporary, mounts=can_mount(mounts)),
         privileges.check_fusermount(),
         privileges.check_other_users(),
         privileges.check_user_namespaces(),
@@ -56,6 +58,19 @@ def can_mount(findings: list[Finding]) -> bool:
     """Whether there is some way to mount."""
     ways = {_mount_subject(way) for way in Way}
     return any(found.subject in ways and found.state is State.GOOD for found in findings)
+
+
+def check_builds(temporary: bytes, *, mounts: bool) -> Finding:
+    """Say which isolation the commands of a build can have."""
+    subject = "build-isolation"
+    if mounts:
+        return Finding(subject, State.GOOD, "RUN of a build runs in namespaces of its own")
+    reason = chroot_needs.why_not(temporary)
+    if reason is None:
+        words = "RUN of a build runs with --isolation chroot only: with this container's own rights"
+        return Finding(subject, State.LIMITED, words, "overlayfs-py build --isolation chroot")
+    words = "a build can have no RUN; COPY, ADD and the rest need nothing"
+    return Finding(subject, State.LIMITED, words, f"for --isolation chroot: {reason}")
 
 
 def check_kernel(release: str) -> Finding:

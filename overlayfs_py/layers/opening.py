@@ -27,15 +27,17 @@ def open_directory_layer(
     *,
     mark_names: MarkNames,
     overrides: bool,
+    plain: bool = False,
 ) -> HostTree:
     """Open the directory at `path` as a tree of a mount; the caller closes the tree.
 
     `ids` map its owners, unless its mount does so already. With `overrides` its objects have the
-    owner and mode that an xattr keeps, if its root has one.
+    owner and mode that an xattr keeps, if its root has one. In a `plain` one nothing is a deletion.
     """
     root_fd = open_layer_root(path)
     filesystem = numbering.filesystem(root_fd, os.fstat(root_fd).st_dev)
-    tree = HostTree(filesystem, root_fd, IdMap() if is_idmapped(path) else ids, descriptors)
+    ids = IdMap() if is_idmapped(path) else ids
+    tree = HostTree(filesystem, root_fd, ids, descriptors, plain=plain)
     tree.mark_names = mark_names
     tree.is_others = not is_ours_alone(os.fstat(root_fd))
     tree.override = _detect_override(tree.root) if overrides else None

@@ -22,6 +22,7 @@ CLONE_NEWCGROUP = 0x02000000
 # linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 
 _unshare = function("unshare", CInt)
@@ -59,6 +60,11 @@ def signal_when_parent_dies(number: int) -> None:
     A parent that is dead already sends nothing: look, after this call.
     """
     _prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Let this process be the parent of what its descendants leave behind, as init is."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def hide_from_tracers() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.layers.descriptor_budget import cached_each, left_for_removed, require_room
 from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.layers.host import HostDirectory, HostTree
-from overlayfs_py.layers.marks import TRUSTED_MARKS, USER_MARKS
+from overlayfs_py.layers.marks import NO_MARK_NAMES, TRUSTED_MARKS, USER_MARKS
 from overlayfs_py.layers.numbering import Numbering
 from overlayfs_py.layers.opening import open_directory_layer
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
@@ -277,6 +277,8 @@ class State:
 
     def _choose_marks(self) -> MarkNames:
         """The marks that layers are read by: those that the upper gets."""
+        if self.spec.plain:
+            return NO_MARK_NAMES
         if self.upper is None:
             uses_user = self.spec.user_marks or not has_trusted_xattrs()
             return USER_MARKS if uses_user else TRUSTED_MARKS
@@ -332,6 +334,7 @@ class State:
             self.directories,
             mark_names=self.mark_names,
             overrides=self.spec.layer_overrides,
+            plain=self.spec.plain,
         )
         self._undo.callback(tree.close)
         return tree

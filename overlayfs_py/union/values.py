@@ -138,6 +138,9 @@ class StackSpec(NamedTuple):
     noatime: bool = False  # reading moves no access time, in the upper and in volumes either
     # The workdir of an upper that is the topmost layer: its copies of files with several names.
     copies: bytes | None = None
+    # The layers are directories in which all means itself: no name and no device is a whiteout, no
+    # xattr a mark.
+    plain: bool = False
 
 
 def view_of(spec: StackSpec) -> StackSpec:

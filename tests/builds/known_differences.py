@@ -26,6 +26,10 @@ _BUILDAH_MOUNTS = r"/(etc/(hosts|hostname|resolv\.conf)|run(/.*)?): None .*"
 KNOWN = (
     Known("buildkit", "etc-files", r"/(ls|tmp/h): .*", "a container's /etc/hosts and hostname"),
     Known("buildkit", "syntax-directive", "error: .*", "the frontend is never fetched"),
+    Known("chroot", "hostname", "/h: .*", "nobody can give the container another name"),
+    Known("chroot", "proc", "error: .*", "there is no /proc"),
+    Known("chroot", "run-mount-cache", "error: .*", "a cache is empty each time"),
+    Known("chroot", "run-network-none", "error: .*", "the network is the container's"),
     Known("buildah", ".*", _BUILDAH_MOUNTS, "its own mount points stay in the layer"),
     Known("buildah", ".*", r"config\.Labels: .*io\.buildah\.version.*", "its own label"),
     Known("buildah", ".*", r"config\.ArgsEscaped: True .*", "BuildKit says so of every CMD"),

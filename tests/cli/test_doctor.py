@@ -34,6 +34,7 @@ def test_for_programs(overlayfs_py: Path) -> None:
         "device",
         "mount",
         "mount-in-user-namespace",
+        "build-isolation",
         "fusermount3",
         "other-users",
         "user-namespaces",
