@@ -159,6 +159,7 @@ class SnapshotBooks:
         committed = structs.replace(
             record,
             name=name,
+            key=record.name,
             kind=Kind.COMMITTED,
             parent=parent,
             labels=_checked(labels),
@@ -172,6 +173,11 @@ class SnapshotBooks:
         self._drop(record)
         self._add(committed)
         return committed
+
+    def is_committed(self, name: str, key: str) -> bool:
+        """Whether `name` was made of `key`, which is no more: by a commit whose answer was lost."""
+        record = self._by_name.get(name)
+        return record is not None and record.key == key and key not in self._by_name
 
     def require_committable(self, record: SnapshotRecord, name: str) -> None:
         """Make sure that a snapshot can become the layer `name`.

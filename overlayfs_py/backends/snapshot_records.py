@@ -47,3 +47,4 @@ class SnapshotRecord(Record, frozen=True, kw_only=True):
     size: int = 0  # of a committed one
     inodes: int = 0
     form: Form = Form.TREE  # of a committed one
+    key: str = ""  # what a committed one was called before

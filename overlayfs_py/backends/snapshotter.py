@@ -82,8 +82,11 @@ class Snapshotter:
     async def commit(self, name: str, key: str, parent: str, labels: Mapping[str, str]) -> None:
         """Make the layer `name` of the active snapshot `key`: once no mount writes to it.
 
-        All of it is on the disk when this returns.
+        All of it is on the disk when this returns. Asked again, the answer is the same: who was
+        told nothing, since we were killed, may ask again.
         """
+        if key and self._books.is_committed(name, key):
+            return
         record = self._books.get(key)
         self._books.require_committable(record, name)
         if record.id in self._committing:

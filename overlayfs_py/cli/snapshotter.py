@@ -69,10 +69,10 @@ _PLAIN = re.compile(r"[\w/.+@=-]+")
 @click.option(
     "--mount-program",
     "program",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help=f"{_PROGRAM}, as containerd finds it.  [default: beside this command]",
+    metavar="PATH|NAME",
+    help=f"{_PROGRAM}, as containerd finds it; a name in its PATH.  [default: beside this command]",
 )
-def command(address: Path, root: Path, form: str, style: str, program: Path | None) -> None:
+def command(address: Path, root: Path, form: str, style: str, program: str | None) -> None:
     _require_grpc()
     from overlayfs_py.backends.snapshot_books import SnapshotBooks
     from overlayfs_py.backends.snapshot_places import SnapshotPlaces
@@ -80,7 +80,7 @@ def command(address: Path, root: Path, form: str, style: str, program: Path | No
     from overlayfs_py.store.records import Form
 
     places = SnapshotPlaces(_plain(root.absolute()))
-    writer = _writer(places, style, program or _own_program())
+    writer = _writer(places, style, program or os.fspath(_own_program()))
     _raise_limit()
     books = SnapshotBooks(places)
     try:
@@ -108,18 +108,20 @@ def _own_program() -> Path:
     return Path(sys.executable).parent / _PROGRAM
 
 
-def _writer(places: SnapshotPlaces, style: str, program: Path) -> MountWriter:
+def _writer(places: SnapshotPlaces, style: str, program: str) -> MountWriter:
     from overlayfs_py.backends.snapshot_mounts import MountWriter, Style
     from overlayfs_py.syscalls.credentials import has_trusted_xattrs
 
-    if not program.exists():
+    return MountWriter(places, _found(program), Style(style), writes_whiteouts=has_trusted_xattrs())
+
+
+def _found(program: str) -> str:
+    """Return a name as it is: where it leads is known to containerd alone; a path in full."""
+    if "/" not in program:
+        return str(_plain(Path(program)))
+    if not os.path.exists(program):
         raise Failure(f"{program}: not there (see --mount-program)")
-    return MountWriter(
-        places,
-        str(_plain(program.absolute())),
-        Style(style),
-        writes_whiteouts=has_trusted_xattrs(),
-    )
+    return str(_plain(Path(program).absolute()))
 
 
 def _raise_limit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import stat
@@ -20,7 +21,6 @@ from tests.system.snapshot_client import Server, mount_all, mounted, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import BinaryIO
 
 Code = grpc.StatusCode
 _PREFIX = "containerd.io/snapshot/"
@@ -127,6 +127,19 @@ def test_what_cannot_be_is_told_in_containerds_classes(server: Server, scratch: 
     assert sorted(client.names()) == ["active", "base", "view"]
 
 
+def test_a_commit_may_be_asked_for_again(server: Server) -> None:
+    server.client.prepare("key")
+    server.client.commit("layer", "key")
+
+    server.client.commit("layer", "key")
+
+    assert server.client.names() == ["layer"]
+    assert ": not found" in refused(lambda: server.client.commit("other", "key"), Code.NOT_FOUND)
+    assert ": not found" in refused(lambda: server.client.commit("layer", "none"), Code.NOT_FOUND)
+    server.client.prepare("key")
+    refused(lambda: server.client.commit("layer", "key"), Code.ALREADY_EXISTS)
+
+
 @pytest.mark.parametrize(
     "name", ["../../../etc/passwd", "/", "..", "a/b\0c", "n\new: \x1b[31m", "é" * 16000]
 )
@@ -213,16 +226,11 @@ def test_a_size_is_the_most_that_a_snapshot_takes(server: Server, scratch: Path)
 
     with mounted(mounts, scratch / "merged") as root, (root / "file").open("wb", 0) as file:
         with pytest.raises(OSError, match="No space left"):
-            _write_for_ever(file)
+            file.writelines(itertools.repeat(bytes(4096), 2 * limit // 4096))
         written = (root / "file").stat().st_size
 
     used = server.client.call("Usage", key="key").size
     assert limit - (64 << 10) < written <= used <= limit
-
-
-def _write_for_ever(file: BinaryIO) -> None:
-    while True:
-        file.write(bytes(4096))
 
 
 def test_ids_are_mapped(server: Server, scratch: Path) -> None:
