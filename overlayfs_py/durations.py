@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from overlayfs_py.late_import import late_pattern
+
 _UNITS_NS = {
     "ns": 1,
     "us": 10**3,
@@ -15,7 +17,7 @@ _UNITS_NS = {
     "h": 3600 * 10**9,
 }
 _PART = rf"([0-9]{{1,19}}(?:\.[0-9]{{0,19}})?|\.[0-9]{{1,19}})({'|'.join(_UNITS_NS)})"
-_DURATION = re.compile(rf"(?:{_PART})+")
+_DURATION = late_pattern(rf"(?:{_PART})+")
 
 
 def is_duration(text: str) -> bool:

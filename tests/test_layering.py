@@ -28,8 +28,8 @@ _ROWS = (
     {"packs"},
     {"layers", "tars", "image", "dockerfile"},
     {"syscalls"},
-    {"errors", "late_import", "link_walk", "durations"},
-    {"terminal_text"},
+    {"errors", "link_walk", "durations"},
+    {"terminal_text", "late_import", "named_tuple"},
 )
 _ROW_OF = {package: row for row, packages in enumerate(_ROWS) for package in packages}
 

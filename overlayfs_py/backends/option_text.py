@@ -8,12 +8,14 @@ A value between double quotes may hold commas: SELinux contexts do.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 
 # What no separator can be inside of, the separator itself, and runs of anything else.
-_OPTION_ATOM = re.compile(r'="[^"]*"(?=,|$)|\\.|,|[^,\\=]+|.', re.DOTALL)
-_LIST_ATOM = re.compile(r"\\.|:|[^:\\]+|.", re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_OPTION_ATOM = late_pattern(r'="[^"]*"(?=,|$)|\\.|,|[^,\\=]+|.', re.DOTALL)
+_LIST_ATOM = late_pattern(r"\\.|:|[^:\\]+|.", re.DOTALL)
+_ESCAPED = late_pattern(r"\\(.)", re.DOTALL)
 
 
 class Option(NamedTuple):

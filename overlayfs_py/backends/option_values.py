@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from overlayfs_py.backends.option_text import split_list
 from overlayfs_py.errors import OverlayError
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.union.values import IdRange, Volume
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 _ID_LIMIT = 1 << 32  # ids are 32 bits wide
 _NO_ID = _ID_LIMIT - 1  # (uid_t) -1 means "none" to chown(2)
-_SIZE = re.compile(r"([0-9]{1,18})(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)
+_SIZE = late_pattern(r"([0-9]{1,18})(?:([kmgt])(?:i?b)?|b)?", re.IGNORECASE)
 _SHIFTS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 _VOLUME_MODES = {"ro": True, "rw": False}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from overlayfs_py.builds.cache import now_ns
 from overlayfs_py.builds.schedule import Schedule
@@ -96,7 +98,7 @@ def _config(request: Request, state: StageState, options: ImageOptions) -> Image
     history = _dated(state.history, request.latest_ns)
     run = state.run
     if options.labels:
-        run = replace(run, labels={**(run.labels or {}), **options.labels})
+        run = structs.replace(run, labels={**(run.labels or {}), **options.labels})
     created = history[-1].created if history else ""
     return build_config(
         state.platform,
@@ -115,7 +117,9 @@ def _dated(history: Sequence[HistoryEntry], latest_ns: int | None) -> list[Histo
     """
     if latest_ns is not None:
         told = rfc3339(latest_ns)
-        return [entry if entry.created else replace(entry, created=told) for entry in history]
+        return [
+            entry if entry.created else structs.replace(entry, created=told) for entry in history
+        ]
     undated = next((at for at, entry in enumerate(history) if not entry.created), len(history))
     later = (entry.created for entry in history[undated:] if entry.created)
     earlier = [entry.created for entry in history[:undated]]
@@ -125,5 +129,5 @@ def _dated(history: Sequence[HistoryEntry], latest_ns: int | None) -> list[Histo
     for at, entry in enumerate(history):
         if entry.created and at > undated:
             last = entry.created
-        found.append(entry if entry.created else replace(entry, created=last))
+        found.append(entry if entry.created else structs.replace(entry, created=last))
     return found

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from overlayfs_py.builds.go_text import duration, plain_list, quoted_list
 from overlayfs_py.builds.state import pairs_of
 from overlayfs_py.dockerfile.instructions import (
@@ -49,29 +51,31 @@ def apply(instruction: Instruction, state: StageState, *, has_cmd: bool) -> Stag
             return changed.with_variables({pair.name: pair.value for pair in instruction.pairs})
         case Label():
             labels = {**(run.labels or {}), **{p.name: p.value for p in instruction.pairs}}
-            return state.with_config(replace(run, labels=labels), _pairs_text(instruction))
+            return state.with_config(structs.replace(run, labels=labels), _pairs_text(instruction))
         case User():
             return state.with_config(
-                replace(run, user=instruction.user), f"USER {instruction.user}"
+                structs.replace(run, user=instruction.user), f"USER {instruction.user}"
             )
         case Expose():
             return _expose(instruction, state)
         case Volume():
             volumes = _united(run.volumes, instruction.paths)
             text = f"VOLUME {plain_list(instruction.paths)}"
-            return state.with_config(replace(run, volumes=volumes), text)
+            return state.with_config(structs.replace(run, volumes=volumes), text)
         case Shell():
             text = f"SHELL {plain_list(instruction.words)}"
-            return state.with_config(replace(run, shell=instruction.words), text)
+            return state.with_config(structs.replace(run, shell=instruction.words), text)
         case StopSignal():
             text = f"STOPSIGNAL {instruction.signal}"
-            return state.with_config(replace(run, stop_signal=instruction.signal), text)
+            return state.with_config(structs.replace(run, stop_signal=instruction.signal), text)
         case Maintainer():
             changed = state.with_config(run, f"MAINTAINER {instruction.author}")
             return replace(changed, author=instruction.author)
         case Onbuild():
             triggers = (*(run.on_build or ()), instruction.expression)
-            return replace(state, run=replace(run, on_build=triggers))  # no history, as BuildKit
+            return replace(
+                state, run=structs.replace(run, on_build=triggers)
+            )  # no history, as BuildKit
         case _:
             return _command(instruction, state, has_cmd=has_cmd)
 
@@ -82,11 +86,11 @@ def _command(instruction: Instruction, state: StageState, *, has_cmd: bool) -> S
         case Cmd():
             words = command_words(instruction.command, run)
             # What BuildKit says of every CMD, for the sake of Windows.
-            changed = replace(run, cmd=words, args_escaped=True)
+            changed = structs.replace(run, cmd=words, args_escaped=True)
             return state.with_config(changed, f"CMD {quoted_list(words)}")
         case Entrypoint():
             words = command_words(instruction.command, run)
-            changed = replace(run, entrypoint=words, cmd=run.cmd if has_cmd else None)
+            changed = structs.replace(run, entrypoint=words, cmd=run.cmd if has_cmd else None)
             return state.with_config(changed, f"ENTRYPOINT {quoted_list(words)}")
         case Healthcheck():
             check = HealthcheckConfig(
@@ -98,7 +102,7 @@ def _command(instruction: Instruction, state: StageState, *, has_cmd: bool) -> S
                 instruction.retries,
             )
             text = f"HEALTHCHECK {_health_text(instruction)}"
-            return state.with_config(replace(run, healthcheck=check), text)
+            return state.with_config(structs.replace(run, healthcheck=check), text)
         case _:
             return None
 
@@ -116,7 +120,7 @@ def shell_of(run: RunConfig) -> tuple[str, ...]:
 def _with_env(run: RunConfig, instruction: Env) -> RunConfig:
     entries = pairs_of(run.env)
     entries |= {pair.name: pair.value for pair in instruction.pairs}
-    return replace(run, env=tuple(f"{name}={value}" for name, value in entries.items()))
+    return structs.replace(run, env=tuple(f"{name}={value}" for name, value in entries.items()))
 
 
 def _pairs_text(instruction: Env | Label) -> str:
@@ -125,7 +129,9 @@ def _pairs_text(instruction: Env | Label) -> str:
 
 
 def _expose(instruction: Expose, state: StageState) -> StageState:
-    run = replace(state.run, exposed_ports=_united(state.run.exposed_ports, instruction.ports))
+    run = structs.replace(
+        state.run, exposed_ports=_united(state.run.exposed_ports, instruction.ports)
+    )
     return state.with_config(run, f"EXPOSE {plain_list(instruction.ports)}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
@@ -12,6 +11,7 @@ import click
 from overlayfs_py.backends.option_values import OptionError
 from overlayfs_py.cli.arguments import driver_option
 from overlayfs_py.cli.store_arguments import IMAGE, root_option
+from overlayfs_py.late_import import late_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ _ONLY_IN = (
     "-p: neither pasta nor slirp4netns is installed (Debian package passt): as with --network none,"
     " the container reaches nothing outside"
 )
-_HOSTNAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
+_HOSTNAME = late_pattern(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?")
 
 _OPTIONS = (
     click.option("--name", metavar="NAME", help="What it is called.  [default: made up]"),

@@ -6,9 +6,11 @@ reads it. Source: spf13/pflag, flag.go (parseLongArg, parseSingleShortArg) and b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
+
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,6 +14,7 @@ import click
 
 from overlayfs_py.cli.flag_values import TRUTHS
 from overlayfs_py.durations import is_duration, parse_duration
+from overlayfs_py.late_import import late_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Fits = Callable[[StoredImage], bool]
 
 _SECOND_NS = 1_000_000_000
-_UNIX_TIME = re.compile(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
+_UNIX_TIME = late_pattern(r"\d{1,15}(?:\.\d{1,9})?", re.ASCII)
 
 
 class Filter(NamedTuple):

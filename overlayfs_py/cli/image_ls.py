@@ -118,12 +118,12 @@ def _own_digests(image: StoredImage) -> tuple[str, ...]:
 
 def _named(listed: Sequence[Listed], patterns: Sequence[str]) -> list[Listed]:
     """The images with only those names that some pattern fits; none is left without a name."""
-    from dataclasses import replace
+    from msgspec import structs
 
     if not patterns:
         return list(listed)
     kept = [
-        replace(
+        structs.replace(
             image,
             tags=tuple(name for name in image.tags if _matches(name, patterns)),
             repo_digests=tuple(name for name in image.repo_digests if _matches(name, patterns)),

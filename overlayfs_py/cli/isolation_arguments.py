@@ -6,20 +6,22 @@ import os
 import posixpath
 import re
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.backends.option_values import OptionError
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ALL_ACCESS = "rwm"
-_SYSCTL = re.compile(r"([a-z0-9_]+(?:[./][A-Za-z0-9_-]+)+)=(.*)", re.DOTALL)
+_SYSCTL = late_pattern(r"([a-z0-9_]+(?:[./][A-Za-z0-9_-]+)+)=(.*)", re.DOTALL)
 # Those that a namespace has its own of (docker/cli, opts/opts.go, ValidateSysctl).
-_OF_IPC = re.compile(r"kernel\.(?:msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)")
+_OF_IPC = late_pattern(r"kernel\.(?:msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)")
 _OF_QUEUES = "fs.mqueue."
 _OF_NETWORK = "net."
-_PORT = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:/(?:tcp|udp))?")
+_PORT = late_pattern(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:/(?:tcp|udp))?")
 _OOM_SCORES = range(-1000, 1001)
 _OWN = ("private", "")
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.backends.option_values import OptionError, parse_size
 from overlayfs_py.containers.cgroup_limits import UNLIMITED
 from overlayfs_py.errors import Failure
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SECURITY = re.compile(r"([a-z-]+)(?:[=:](.*))?", re.DOTALL)
+_SECURITY = late_pattern(r"([a-z-]+)(?:[=:](.*))?", re.DOTALL)
 _SECURITY_WORDS = (
     "no-new-privileges[=BOOL], seccomp=unconfined|builtin|FILE, apparmor=unconfined, label=disable"
 )
 _LEAST_MEMORY = 6 << 20  # docker's
 _LEAST_NANO_CPUS = 10**7
-_CPUS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}")
+_CPUS = late_pattern(r"[0-9]{1,6}(?:\.[0-9]{1,9})?|\.[0-9]{1,9}")
 
 
 def capabilities(option: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +10,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from overlayfs_py.errors import OverlayError
+from overlayfs_py.late_import import late_pattern
 
 if TYPE_CHECKING:
     from overlayfs_py.store.store import Store
 
 
-_PLAIN = re.compile(r"[\w./+-]+").fullmatch
+_PLAIN = late_pattern(r"[\w./+-]+")
 
 
 def default_root() -> Path:
@@ -127,8 +126,11 @@ def _root_of(ctx: click.Context) -> Path | None:
 
 def _directories(beginning: str) -> list[str]:
     """The directories that begin so, as far as no shell would want their names quoted."""
+    import glob  # for the TAB key alone
+
     found = (f"{path}/" for path in glob.iglob(f"{glob.escape(beginning)}*/"))
-    return sorted(path for path in {each.replace("//", "/") for each in found} if _PLAIN(path))
+    short = {each.replace("//", "/") for each in found}
+    return sorted(path for path in short if _PLAIN.fullmatch(path))
 
 
 IMAGE = ImageName()

@@ -6,8 +6,9 @@ gone as whiteouts. The same changes make the same layer, whatever order they wer
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from overlayfs_py.containers.image_difference import Kind
 from overlayfs_py.containers.packed_files import FilePacker, naming
@@ -78,5 +79,5 @@ class _Layer:
         metadata, before = self._packer.metadata_of(after), change.before
         is_new = before is None or before.attributes.mtime_ns != metadata.mtime_ns
         if is_new and self._latest_ns is not None and change.kind is not Kind.DELETED:
-            return replace(metadata, mtime_ns=min(metadata.mtime_ns, self._latest_ns))
+            return structs.replace(metadata, mtime_ns=min(metadata.mtime_ns, self._latest_ns))
         return metadata

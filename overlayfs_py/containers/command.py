@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import cgroup, init
 from overlayfs_py.containers.frames import Kind
 from overlayfs_py.containers.streams import Ends
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
 
 if TYPE_CHECKING:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from overlayfs_py.store.containers import MountKind
 
@@ -24,7 +25,7 @@ def run_config(image: RunConfig, record: ContainerRecord) -> RunConfig:
     volumes = {mount.target for mount in own if mount.anonymous}
     directory = record.directory if record.directory != "/" else image.working_dir
     is_default = record.stop_signal == _DEFAULT_SIGNAL
-    return replace(
+    return structs.replace(
         image,
         user=record.user,
         exposed_ports=_united(image.exposed_ports, ports),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import signal
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from overlayfs_py.containers.made_up_names import made_up_name
 from overlayfs_py.errors import Failure, OverlayError
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.store import containers, volumes
 from overlayfs_py.store.containers import (
     NAME,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 _MOST_TRIES = 20  # of made-up names; a guess: with a thousand containers one in two is free
 _DEFAULT_SIGNAL = "SIGTERM"
 _WHAT_A_NAME_IS = "a name is at least two letters, digits, dots, dashes or underscores"
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_LONE_SURROGATE = late_pattern("[\ud800-\udfff]")
 
 
 class CannotCreate(OverlayError):

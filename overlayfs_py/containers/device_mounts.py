@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import masks
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import mounts
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import mounts
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import file_volumes, masks, name_files, process, signals
 from overlayfs_py.containers.process import Terminal
 from overlayfs_py.containers.system_mounts import SystemMounts, about, enter_root
 from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import mounts, namespaces, terminals
 
 if TYPE_CHECKING:

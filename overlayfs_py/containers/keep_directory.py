@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from typing import NamedTuple
 
 from overlayfs_py.mounts.uppers import make_upper
+from overlayfs_py.named_tuple import NamedTuple
 
 _OPEN_TO_OTHERS = 0o077
 _OURS = frozenset({"upper", "work"})

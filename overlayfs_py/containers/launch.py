@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import file_volumes
 from overlayfs_py.containers.device_mounts import Device
@@ -13,6 +13,7 @@ from overlayfs_py.containers.rights import Rights
 from overlayfs_py.containers.tmpfs import Tmpfs
 from overlayfs_py.containers.working_directory import WorkingDirectory
 from overlayfs_py.mounts.stored_stack import stack_of
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.store.containers import MountKind
 from overlayfs_py.union.values import Volume
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import time
 from typing import TYPE_CHECKING
 
 from overlayfs_py.containers.event_loop import READABLE
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.mounts import children
 from overlayfs_py.store import durable
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 16
 _PATIENCE_S = 20.0  # more than the daemon has
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+_OCTAL = late_pattern(rb"\\([0-7]{3})")
 
 
 class MountDoor:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from typing import NamedTuple
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import mounts
 
 _NAMES = (b"hostname", b"hosts", b"resolv.conf")

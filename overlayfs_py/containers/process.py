@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from overlayfs_py.containers import accounts, signals
 from overlayfs_py.errors import Failure
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import namespaces, terminals
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from overlayfs_py.containers import cgroup
+from overlayfs_py.named_tuple import NamedTuple
 
 _PROC = Path("/proc")
 _GONE = (FileNotFoundError, ProcessLookupError)

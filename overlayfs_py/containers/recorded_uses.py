@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from overlayfs_py.mounts import inquiring
@@ -58,9 +57,11 @@ class RecordedUses:
             return
         (self._directory / inquiring.FILE).unlink(missing_ok=True)
         if self._copy_fd is not None:
+            from shutil import copyfileobj
+
             with open(self._fd, "rb", closefd=False) as source, open(self._copy_fd, "wb") as target:
                 source.seek(0)
-                shutil.copyfileobj(source, target)
+                copyfileobj(source, target)
         os.close(self._fd)
         self._fd = None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
-from typing import NamedTuple
 
-_FORM = re.compile(r"(no|always|unless-stopped|on-failure)(?::([0-9]{1,6}))?")
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
+
+_FORM = late_pattern(r"(no|always|unless-stopped|on-failure)(?::([0-9]{1,6}))?")
 # moby, restartmanager.go: twice as long each time, from the start again after ten good seconds.
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 60.0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import resource
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.containers import capabilities
 from overlayfs_py.errors import Failure
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import capabilities as capability_calls
 from overlayfs_py.syscalls import namespaces, seccomp
 

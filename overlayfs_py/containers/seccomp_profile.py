@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+
+from overlayfs_py.named_tuple import NamedTuple
 
 # What docker calls a machine; then the names in our tables and in files, with 32 bits too.
 _MACHINES = {

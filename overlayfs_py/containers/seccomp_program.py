@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.containers.seccomp_profile import ACTIONS, ALLOW, ERRNO, machines
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import call_numbers
 
 if TYPE_CHECKING:

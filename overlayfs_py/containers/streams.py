@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from overlayfs_py.containers.event_loop import READABLE, WRITABLE
 from overlayfs_py.containers.frames import Kind
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from overlayfs_py.containers.event_loop import EventLoop

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from overlayfs_py.containers import device_mounts, proc_mount, sys_mount
 from overlayfs_py.errors import Failure
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import mounts, namespaces
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from overlayfs_py.containers import (
     capabilities,
@@ -50,8 +51,7 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import Volume
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """A command and where to run it. Host paths are bytes."""
 
     layers: tuple[bytes, ...]  # topmost first

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
-from typing import NamedTuple
 
 from overlayfs_py.containers import masks
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import mounts
 
 _FLAGS = {
@@ -18,7 +18,7 @@ _FLAGS = {
     "nodiratime": mounts.MS_NODIRATIME,
 }
 _CLEARED = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "atime": "noatime"}
-_DATA = re.compile(
+_DATA = late_pattern(
     r"(?:size=[0-9]+[kmgKMG%]?|nr_inodes=[0-9]+[kmgKMG]?|mode=[0-7]{1,4}|[ug]id=[0-9]{1,10})"
 )
 _WITHOUT_EFFECT = frozenset({"tmpcopyup", "notmpcopyup", "private", "rprivate", "slave", "rslave"})

@@ -9,24 +9,29 @@ from __future__ import annotations
 import logging
 import os
 import pwd
-import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import Failure
+from overlayfs_py.late_import import LateModule, late_pattern
 from overlayfs_py.mounts import children
 from overlayfs_py.syscalls import mounts, namespaces
 from overlayfs_py.syscalls.namespaces import IdExtent
 
 if TYPE_CHECKING:
+    import shutil
+    import subprocess
+
     from overlayfs_py.mounts.children import Report
+else:
+    # For ordinary users alone.
+    shutil = LateModule("shutil")
+    subprocess = LateModule("subprocess")
 
 log = logging.getLogger(__name__)
 
 _SUBORDINATE = {"uid": Path("/etc/subuid"), "gid": Path("/etc/subgid")}
-_LINE = re.compile(r"([^:]+):([0-9]+):([1-9][0-9]*)")
+_LINE = late_pattern(r"([^:]+):([0-9]+):([1-9][0-9]*)")
 _MAPPER = {"uid": "newuidmap", "gid": "newgidmap"}
 _SEARCH_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 _HELP = "`overlayfs-py doctor` says what is missing"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 from contextlib import suppress
-from typing import NamedTuple
+
+from overlayfs_py.named_tuple import NamedTuple
 
 
 class WorkingDirectory(NamedTuple):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Loading trio takes several times as long (measured), and slows down who asks meanwhile: a program
 # that has just been started. So it comes when there was nothing to do for a while.
-_MOMENT_MS = 30
+_MOMENT_MS = 125
 _QUIET_MOMENTS = 8
 # Guess: how long a request may have to wait for the loading thread to let go of the interpreter;
 # 5 ms by default, several times a request.

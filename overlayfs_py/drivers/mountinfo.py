@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 
 _MOUNTINFO = "/proc/self/mountinfo"
-_OWNER = re.compile(rb"[ ,]user_id=(\d+)")
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_OWNER = late_pattern(rb"[ ,]user_id=(\d+)")
+_ESCAPE = late_pattern(rb"\\([0-7]{3})")
 
 
 class Mount(NamedTuple):

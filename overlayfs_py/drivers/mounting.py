@@ -11,12 +11,13 @@ import os
 import stat
 from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers import mountinfo
 from overlayfs_py.drivers.idle_polling import IdlePolling
 from overlayfs_py.drivers.uses import Uses
 from overlayfs_py.late_import import LateModule
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import files, mounts
 
 if TYPE_CHECKING:

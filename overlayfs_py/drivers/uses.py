@@ -11,8 +11,9 @@ What the kernel answers by itself reaches no daemon, and need not: the first use
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ Sources: OCI image-spec config.md; moby's image.Image and container.Config.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003 - msgspec looks it up
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,15 +27,14 @@ from overlayfs_py.image.manifest import MOST_LAYERS
 from overlayfs_py.image.platform import Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from overlayfs_py.image.go_json import Json
 
 _MOST_HISTORY = 10_000  # entries; a guess, far above what builders write
 
 
-@dataclass(frozen=True, slots=True)
-class Healthcheck:
+class Healthcheck(msgspec.Struct, frozen=True):
     """How to find out whether a container works; times in nanoseconds, 0 for the engine's own."""
 
     test: tuple[str, ...] | None = None
@@ -46,8 +45,7 @@ class Healthcheck:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RunConfig:
+class RunConfig(msgspec.Struct, frozen=True):
     """What a container of the image starts with.
 
     None and an empty tuple differ for `entrypoint` and `cmd` alone: an empty one takes away what
@@ -69,8 +67,10 @@ class RunConfig:
     args_escaped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryEntry:
+_NOTHING = RunConfig()
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
     """One step of the build; one with `empty_layer` made no layer."""
 
     created: str = ""  # RFC 3339, as it was written
@@ -80,8 +80,7 @@ class HistoryEntry:
     empty_layer: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(msgspec.Struct, frozen=True):
     """A config and its exact bytes."""
 
     raw: bytes
@@ -89,7 +88,7 @@ class ImageConfig:
     platform: Platform
     diff_ids: tuple[Digest, ...]  # base first; the same layer may occur twice
     history: tuple[HistoryEntry, ...] = ()  # oldest first; empty if the builder kept none
-    run: RunConfig = field(default_factory=RunConfig)
+    run: RunConfig = _NOTHING
     created: str = ""  # RFC 3339, as it was written
     author: str = ""
     comment: str = ""
@@ -279,7 +278,7 @@ def build_config(
     diff_ids: Sequence[Digest],
     *,
     history: Sequence[HistoryEntry] = (),
-    run: RunConfig = RunConfig(),
+    run: RunConfig = _NOTHING,
     created: str = "",
     author: str = "",
     comment: str = "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003 - msgspec looks it up
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,8 +16,6 @@ from overlayfs_py.image.errors import BadDocument
 from overlayfs_py.image.platform import Platform
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from overlayfs_py.image.go_json import Json
 
 
@@ -25,15 +23,14 @@ if TYPE_CHECKING:
 _ATTESTATION = "vnd.docker.reference.type"
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(msgspec.Struct, frozen=True):
     """What a manifest says of a blob. `data`, if there, is the blob itself and has been checked."""
 
     media_type: str
     digest: Digest
     size: int  # of the blob as it is stored, in bytes
     platform: Platform | None = None
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     urls: tuple[str, ...] = ()
     artifact_type: str | None = None
     data: bytes | None = None

@@ -7,14 +7,14 @@ that every registry serves.
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import NewType
 
 from overlayfs_py.errors import OverlayError
+from overlayfs_py.late_import import late_pattern
 
 Digest = NewType("Digest", str)  # "sha256:" and 64 lower-case hex digits
 
-_FORM = re.compile(r"sha256:[0-9a-f]{64}")
+_FORM = late_pattern(r"sha256:[0-9a-f]{64}")
 _PREFIX = "sha256:"
 
 

@@ -9,13 +9,13 @@ joins the two objects of a key that occurs twice.
 from __future__ import annotations
 
 import functools
-import re
 import types
 import typing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
+
+from overlayfs_py.late_import import late_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -23,18 +23,15 @@ if TYPE_CHECKING:
 Form = TypeVar("Form")
 
 
-@dataclass(frozen=True, slots=True)
-class _Object:
+class _Object(msgspec.Struct, frozen=True):
     names: Mapping[str, tuple[str, _Shape]]  # as written in any case, folded: as the form has it
 
 
-@dataclass(frozen=True, slots=True)
-class _Map:
+class _Map(msgspec.Struct, frozen=True):
     values: _Shape
 
 
-@dataclass(frozen=True, slots=True)
-class _List:
+class _List(msgspec.Struct, frozen=True):
     items: _Shape
 
 
@@ -124,7 +121,7 @@ def _shape_of(form: Hashable) -> _Shape:
 
 
 # A pair, half a one, or any other escape: the second of two backslashes begins none.
-_ESCAPE = re.compile(
+_ESCAPE = late_pattern(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )

@@ -8,8 +8,9 @@ Source: encoding/json, encode.go (appendString, mapEncoder), indent.go.
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, TypeAlias
+
+from overlayfs_py.late_import import late_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 # What Go escapes and Python's json does not, with ensure_ascii off; "\\b" and "\\f" are the other
 # way round: Go before 1.22 had no short forms, and both read back alike.
-_ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]|\\\\.")
+_ESCAPED = late_pattern("[<>&\u2028\u2029\ud800-\udfff]|\\\\.")
 _CONTROLS = {"\\b": "\\u0008", "\\f": "\\u000c"}
 _HTML = frozenset("<>&")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from overlayfs_py.image.digest import Digest, hex_of
 from overlayfs_py.image.reference import parse_reference
@@ -68,8 +69,7 @@ def shows_digests(form: str) -> bool:
     return "{{.Digest}}" in form
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """What a list says of an image."""
 
     image_id: Digest
@@ -80,8 +80,7 @@ class Listed:
     shared_size: int  # of its layers that other images have, too
 
 
-@dataclass(frozen=True, slots=True)
-class _Name:
+class _Name(msgspec.Struct, frozen=True):
     repository: str = NONE
     tag: str = NONE
     digest: str = NONE

@@ -5,8 +5,10 @@ Sources: OCI image-spec manifest.md and image-index.md; Docker's image manifest 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping  # noqa: TC003 - msgspec looks it up
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from overlayfs_py.image import go_json, media_types
 from overlayfs_py.image.descriptor import Descriptor, DescriptorForm
@@ -23,7 +25,7 @@ from overlayfs_py.image.documents import (
 from overlayfs_py.image.errors import BadDocument
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from overlayfs_py.image.go_json import Json
     from overlayfs_py.image.media_types import Kind
@@ -34,8 +36,7 @@ MOST_LAYERS = 500
 MOST_IMAGES = 1000  # in one index: a guess, far above what is published
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True):
     """One image, or another artifact: its config and its layers, base first."""
 
     raw: bytes
@@ -43,7 +44,7 @@ class Manifest:
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     subject: Descriptor | None = None  # what it is about; a signature has one
     artifact_type: str | None = None
 
@@ -61,15 +62,14 @@ class Manifest:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """Several images, most often one per platform."""
 
     raw: bytes
     digest: Digest
     media_type: str
     manifests: tuple[Descriptor, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = msgspec.field(default_factory=dict)
     subject: Descriptor | None = None
     artifact_type: str | None = None
 

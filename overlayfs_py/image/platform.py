@@ -5,17 +5,18 @@ Names are normalised and images chosen as containerd does (platforms/database.go
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.image.errors import BadPlatform, NoSuchPlatform
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from overlayfs_py.image.descriptor import Descriptor
 
-_PART = re.compile(r"[a-z0-9_.-]+")
+_PART = late_pattern(r"[a-z0-9_.-]+")
 _OS_NAMES = {"macos": "darwin"}
 _ARCHITECTURES = {
     "i386": ("386", ""),

@@ -7,10 +7,12 @@ are those of docker (distribution/reference: reference.go, normalize.go, regexp.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from overlayfs_py.image.digest import BadDigest, Digest, parse_digest
 from overlayfs_py.image.errors import BadReference
+from overlayfs_py.late_import import late_pattern
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
@@ -20,16 +22,15 @@ _ALGORITHM = "sha256"
 _LONGEST_PATH = 255
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
-_DOMAIN = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_DOMAIN = late_pattern(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_PATH = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_TAG_AT_END = re.compile(r"(?P<name>.*[^:]):(?P<tag>[^/:]*)", re.DOTALL)
-_IMAGE_ID = re.compile(r"[a-f0-9]{64}")
+_PATH = late_pattern(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_TAG = late_pattern(r"\w[\w.-]{0,127}", re.ASCII)
+_TAG_AT_END = late_pattern(r"(?P<name>.*[^:]):(?P<tag>[^/:]*)", re.DOTALL)
+_IMAGE_ID = late_pattern(r"[a-f0-9]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True):
     """A repository in a registry, and what is meant in it: a tag, a manifest, or both.
 
     With both, the digest decides and the tag is a remark.
@@ -74,15 +75,15 @@ class Reference:
         """The same, with the tag `latest` if it has neither tag nor digest."""
         if self.tag is not None or self.digest is not None:
             return self
-        return replace(self, tag=DEFAULT_TAG)
+        return msgspec.structs.replace(self, tag=DEFAULT_TAG)
 
     def with_tag(self, tag: str) -> Reference:
         """The tag `tag` of the same repository."""
-        return replace(self, tag=_require_tag(tag, tag), digest=None)
+        return msgspec.structs.replace(self, tag=_require_tag(tag, tag), digest=None)
 
     def with_digest(self, digest: Digest) -> Reference:
         """The manifest `digest` of the same repository."""
-        return replace(self, tag=None, digest=digest)
+        return msgspec.structs.replace(self, tag=None, digest=digest)
 
     def __str__(self) -> str:
         return self.canonical

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.image.columns import align
-from overlayfs_py.late_import import LateModule
+from overlayfs_py.late_import import LateModule, late_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ else:
     template_rows = LateModule("overlayfs_py.image.template_rows")
 
 _TABLE, _JSON = "table", "json"
-_FIELD = re.compile(r"\{\{\.([A-Za-z]+)\}\}", re.ASCII)
+_FIELD = late_pattern(r"\{\{\.([A-Za-z]+)\}\}", re.ASCII)
 
 
 class Columns(NamedTuple):

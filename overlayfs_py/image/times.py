@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from overlayfs_py.late_import import late_pattern
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_NS = 1_000_000_000
 # RFC 3339; Go reads any number of digits after the point, and we keep nine.
-_FORM = re.compile(
+_FORM = late_pattern(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
 )
 # Images without a date say one of year 1, or of 1970 or 1980.

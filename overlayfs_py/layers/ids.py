@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from overlayfs_py.named_tuple import NamedTuple
 
 _KERNEL_OVERFLOW = "/proc/sys/kernel/%s"
 

@@ -7,7 +7,8 @@ whoever asks it waits in the kernel.
 from __future__ import annotations
 
 import os
-import re
+
+from overlayfs_py.late_import import late_pattern
 
 # Of mountinfo(5). What is not here, FUSE, NFS, CIFS, 9p, autofs and all that is new, may wait.
 _LOCAL = frozenset(
@@ -16,7 +17,7 @@ _LOCAL = frozenset(
     | {"proc", "sysfs", "devtmpfs", "devpts", "cgroup", "cgroup2", "hugetlbfs", "rootfs", "nilfs2"}
     | {"reiserfs", "mqueue", "securityfs", "debugfs", "tracefs", "configfs", "bpf", "pstore"}
 )
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+_OCTAL = late_pattern(rb"\\([0-7]{3})")
 
 
 def answers_soon(path: bytes) -> bool:

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
-_MOUNT_ID = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
+_ESCAPE = late_pattern(rb"\\([0-7]{3})")
+_MOUNT_ID = late_pattern(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
 class Location(NamedTuple):

@@ -7,10 +7,11 @@ main.c; OCI image-spec layer.md.
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.layers.values import NO_MARKS, Marks, Metacopy
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

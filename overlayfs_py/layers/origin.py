@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import NamedTuple
+
+from overlayfs_py.named_tuple import NamedTuple
 
 _VERSION = 0
 _MAGIC = 0xFB

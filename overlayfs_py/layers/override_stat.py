@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from overlayfs_py.layers.ownership import is_ours_alone, without_powers
+from overlayfs_py.named_tuple import NamedTuple
 
 # fuse-overlayfs's option xattr_permissions: 1 needs privilege to write, 2 does not.
 OVERRIDE_XATTRS = {1: b"security.fuseoverlayfs.override_stat", 2: b"user.containers.override_stat"}

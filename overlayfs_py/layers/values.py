@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
+
+from overlayfs_py.named_tuple import NamedTuple
 
 # Inode numbers of a mount: what tells apart filesystems above, their own numbers below.
 INO_BITS = 48

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.held import ByDescriptor
 from overlayfs_py.layers.host import HostDirectory, HostTree
 from overlayfs_py.layers.host_opening import open_file
 from overlayfs_py.layers.numbering import FOREIGN_INOS, VolumeFilesystem
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import files, handles, xattrs
 
 if TYPE_CHECKING:

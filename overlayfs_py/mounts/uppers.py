@@ -6,9 +6,10 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.reserved_xattrs import is_users
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.packs.format import ROOT
 from overlayfs_py.packs.pack import Pack, is_pack
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+
+import msgspec
+
+from overlayfs_py.named_tuple import NamedTuple
 
 VERSION = 1
 MAGIC = b"\x93OLPACK\n"
@@ -129,8 +131,7 @@ class BadFooter(ValueError):
     """Bytes that are no footer of a pack that we can read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
+class Footer(msgspec.Struct, frozen=True):
     """What the last bytes of a pack say."""
 
     chunk_log2: int

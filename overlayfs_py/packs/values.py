@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
-from typing import NamedTuple, NewType
+from typing import NewType
 
+import msgspec
+
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.packs.format import LEAST_CHUNK_LOG2, MOST_CHUNK_LOG2
 
 FAST = 0
@@ -24,8 +26,7 @@ def shown(path: Path) -> str:
     return os.fsdecode(b"/" + b"/".join(path))
 
 
-@dataclass(frozen=True, slots=True)
-class PackOptions:
+class PackOptions(msgspec.Struct, frozen=True):
     """How a pack is written; the same options, input and lz4 library give the same bytes."""
 
     level: int = FAST  # FAST, or 1 to 12: lz4's high compression, slower to write, as fast to read
@@ -43,8 +44,7 @@ class PackOptions:
         return 1 << self.chunk_log2
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(msgspec.Struct, frozen=True):
     """Owner, permissions, times and xattrs of one object."""
 
     mode: int = 0o644  # the permission bits, set-id and sticky among them; others are ignored

@@ -7,8 +7,6 @@ store's lock exclusively, every other one shared.
 
 from __future__ import annotations
 
-import re
-import secrets
 from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from overlayfs_py.image.digest import Digest
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.store import durable, layers, leases, locks, records, stacks
 from overlayfs_py.store.failures import Ambiguous, CorruptStore, InUse, NoSuchContainer
 from overlayfs_py.store.leases import Kept, Kind
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 RECORD = "container.json"
 LOCK = "lock"
 VISITORS = "visitors"  # held while a process has the files of one that does not run mounted
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # docker's RestrictedNameChars
-_ID = re.compile("[0-9a-f]{64}")
+NAME = late_pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")  # docker's RestrictedNameChars
+_ID = late_pattern("[0-9a-f]{64}")
 
 
 class MountKind(Enum):
@@ -284,7 +283,7 @@ class Containers:
 
 def new_id() -> str:
     """An ID that no container has."""
-    return secrets.token_hex(32)
+    return durable.random_hex(32)
 
 
 def create(places: Places, record: ContainerRecord, stack: Stack | None = None) -> Path:
@@ -294,7 +293,7 @@ def create(places: Places, record: ContainerRecord, stack: Stack | None = None) 
         InUse: another container has its name.
     """
     _require_free(places, record)
-    staged = places.staging / f"new-{secrets.token_hex(8)}"
+    staged = places.staging / f"new-{durable.random_hex(8)}"
     staged.mkdir(mode=0o700)
     try:
         durable.write_file(staged / RECORD, records.encode(record), staged)
@@ -401,7 +400,7 @@ def take_away(places: Places, record: ContainerRecord) -> Path:
         raise InUse(record.name, "the container is running (stop it first, or use --force)")
     if locks.is_held(places.container(record.id) / VISITORS):
         raise InUse(record.name, "files are being copied from or to it")
-    gone = places.staging / f"gone-{secrets.token_hex(8)}"
+    gone = places.staging / f"gone-{durable.random_hex(8)}"
     places.container(record.id).rename(gone)
     durable.sync_directory(places.containers)
     return gone

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -21,6 +20,11 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 # Records are some hundred bytes, configs and manifests at most 16 MiB (image/documents.py).
 _LARGEST = 16 << 20
 TEMPORARY = ".tmp"
+
+
+def random_hex(count: int) -> str:
+    """Return `count` random bytes as text; `secrets` would bring what it never needs here."""
+    return os.urandom(count).hex()
 
 
 def sync_directory(path: Path) -> None:
@@ -46,7 +50,7 @@ def write_file(path: Path, data: bytes, staging: Path) -> None:
 
     `staging` is a directory of the same filesystem; who is killed leaves `*.tmp` there.
     """
-    temporary = staging / (secrets.token_hex(8) + TEMPORARY)
+    temporary = staging / (random_hex(8) + TEMPORARY)
     try:
         _write_new(temporary, data)
         os.rename(temporary, path)

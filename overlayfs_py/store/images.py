@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.config import parse_config
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class StoredImage:
+class StoredImage(msgspec.Struct, frozen=True):
     """An image as it was when it was looked up."""
 
     entry: ImageEntry

@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import msgspec
 from msgspec import structs
 
 from overlayfs_py.image.digest import Digest, DigestMismatch, digest_of_hex
@@ -30,8 +30,7 @@ _SECTOR = 512  # what st_blocks counts, on every filesystem
 _CONTENT = {Form.PACK: PACK, Form.TREE: TREE}
 
 
-@dataclass(frozen=True, slots=True)
-class StoredLayer:
+class StoredLayer(msgspec.Struct, frozen=True):
     """A layer and where it is."""
 
     diff_id: Digest
@@ -39,8 +38,7 @@ class StoredLayer:
     path: bytes  # the pack or the directory: what a mount takes as a lower layer
 
 
-@dataclass(frozen=True, slots=True)
-class LayerFacts:
+class LayerFacts(msgspec.Struct, frozen=True):
     """What was seen of a layer while it was written."""
 
     diff_id: Digest  # computed from the tar, not taken from a config

@@ -8,11 +8,11 @@ whoever finds it.
 from __future__ import annotations
 
 import os
-import secrets
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest, parse_digest
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.store import durable, locks
 from overlayfs_py.store.places import LEASE
 
@@ -66,7 +66,7 @@ class Lease:
 
     def new_path(self) -> Path:
         """A free name in the lease's directory."""
-        return self.directory / secrets.token_hex(8)
+        return self.directory / durable.random_hex(8)
 
     def close(self) -> None:
         """Remove what is unfinished, and keep nothing any more."""
@@ -76,7 +76,7 @@ class Lease:
 
 def start(staging: Path) -> Lease:
     """Make a new lease. The store's lock must be held."""
-    directory = staging / secrets.token_hex(8)
+    directory = staging / durable.random_hex(8)
     directory.mkdir(mode=0o700)
     try:
         lock = locks.acquire(directory / LEASE, locks.Mode.EXCLUSIVE)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -67,7 +66,7 @@ def full(reference: Reference) -> str:
     if named.tag is None:
         raise ValueError(f"{reference}: a digest is no tag")
     # With both, the digest decides what is pulled, and the tag what it is called.
-    return replace(named, digest=None).canonical
+    return structs.replace(named, digest=None).canonical
 
 
 def find_entry(places: Places, manifest: Digest) -> ImageEntry | None:

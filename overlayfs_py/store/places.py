@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from overlayfs_py.image.digest import hex_of
 
@@ -29,8 +30,7 @@ def default_root(environment: Mapping[str, str]) -> Path:
     return base / "overlayfs-py"
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """The paths of one store."""
 
     root: Path

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from overlayfs_py.image.digest import BadDigest, Digest, parse_digest
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.store import durable
 from overlayfs_py.store.failures import CorruptStore
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VERSION = 1
-_HEX = re.compile("[0-9a-f]{64}")
-_CHECKED = re.compile(rb'(\{.*),"check":"([^"]*)"\}\s*', re.DOTALL)
+_HEX = late_pattern("[0-9a-f]{64}")
+_CHECKED = late_pattern(rb'(\{.*),"check":"([^"]*)"\}\s*', re.DOTALL)
 
 
 class Form(Enum):

@@ -8,8 +8,9 @@ pushed to it has a name only there: that keeps nothing here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.store import containers, names, resolving
@@ -24,16 +25,14 @@ if TYPE_CHECKING:
     from overlayfs_py.store.records import ImageEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Unnamed:
+class Unnamed(msgspec.Struct, frozen=True):
     """What became of names."""
 
     untagged: tuple[str, ...] = ()  # in full: `docker.io/library/debian:12`, `...@sha256:...`
     entries: tuple[ImageEntry, ...] = ()  # what is no image any more
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
+class _Names(msgspec.Struct, frozen=True):
     """All names of one image ID."""
 
     entries: tuple[ImageEntry, ...]  # usually one: the same config in another manifest is rare

@@ -8,12 +8,12 @@ found by it. All of it needs the store's lock, shared.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.image.errors import BadReference
 from overlayfs_py.image.reference import has_domain, parse_reference
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.store import names
 from overlayfs_py.store.failures import Ambiguous, NotInStore
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.places import Places
     from overlayfs_py.store.records import ImageEntry, TagEntry
 
-_ID = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
+_ID = late_pattern(r"(?:sha256:)?([0-9a-f]{1,64})")
 _WHOLE = 64
 
 

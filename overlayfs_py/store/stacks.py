@@ -10,15 +10,15 @@ An upper of before is `snapshots/NAME`, and belongs to every container whose rec
 
 from __future__ import annotations
 
-import re
-import secrets
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
 from overlayfs_py.errors import Failure
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.store import durable, records
 from overlayfs_py.store.failures import CorruptStore, NoSuchSnapshot
 from overlayfs_py.store.records import Record
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from overlayfs_py.store.places import Places
 
 FILE = "stack.json"
-TAG = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+TAG = late_pattern(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _NEXT = "next-"
 _GONE = "gone-"
 _UPPER, _WORK = "upper", "work"
-_NAME = re.compile("[0-9a-f]{32}")
+_NAME = late_pattern("[0-9a-f]{32}")
 
 
 class Snapshot(Record, frozen=True, kw_only=True):
@@ -123,12 +123,12 @@ def next_tag(stack: Stack) -> str:
 
 def new_layer() -> str:
     """A name that no upper of before has."""
-    return secrets.token_hex(16)
+    return durable.random_hex(16)
 
 
 def new_coming() -> str:
     """A name for a directory in which an upper is made ready."""
-    return _NEXT + secrets.token_hex(4)
+    return _NEXT + durable.random_hex(4)
 
 
 def placed(places: Places, directory: Path, stack: Stack) -> Placed:
@@ -164,7 +164,7 @@ def settle(places: Places, directory: Path, stack: Stack) -> Path | None:
     if (coming / _WORK).exists():
         _move(directory / _WORK, coming / f"{_GONE}{_WORK}")
         (coming / _WORK).rename(directory / _WORK)
-    gone = directory / f"{_GONE}{secrets.token_hex(4)}"
+    gone = directory / f"{_GONE}{durable.random_hex(4)}"
     coming.rename(gone)
     return gone
 
@@ -237,6 +237,6 @@ def take_away_unneeded(places: Places) -> list[Path]:
     gone = []
     for name in known:
         if name not in needed:
-            gone.append(places.staging / f"gone-{secrets.token_hex(8)}")
+            gone.append(places.staging / f"gone-{durable.random_hex(8)}")
             places.snapshot(name).rename(gone[-1])
     return gone

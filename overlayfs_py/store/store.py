@@ -7,9 +7,10 @@ when it returns; what was killed or found no room has changed nothing. docs/STOR
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from overlayfs_py.image.digest import Digest
 from overlayfs_py.late_import import LateModule
@@ -71,8 +72,7 @@ else:
     volumes = LateModule("overlayfs_py.store.volumes")
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(msgspec.Struct, frozen=True):
     """What was removed."""
 
     untagged: tuple[str, ...]  # in full: `docker.io/library/debian:12`, `...@sha256:...`

@@ -6,7 +6,6 @@ something needs the store's lock exclusively, every other one shared.
 
 from __future__ import annotations
 
-import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -110,7 +109,7 @@ class Volumes:
 
 def new_name() -> str:
     """A name that no volume has."""
-    return secrets.token_hex(32)
+    return durable.random_hex(32)
 
 
 def create(
@@ -135,7 +134,7 @@ def create(
         anonymous=anonymous,
         options=options or {},
     )
-    staged = places.staging / f"new-{secrets.token_hex(8)}"
+    staged = places.staging / f"new-{durable.random_hex(8)}"
     staged.mkdir(mode=0o700)
     try:
         data = staged / DATA
@@ -214,7 +213,7 @@ def take_away(places: Places, name: str) -> Path:
     using = users(places, name)
     if using:
         raise InUse(name, f"volume is in use by container {', '.join(i[:12] for i in using)}")
-    gone = places.staging / f"gone-{secrets.token_hex(8)}"
+    gone = places.staging / f"gone-{durable.random_hex(8)}"
     places.volume(name).rename(gone)
     durable.sync_directory(places.volumes)
     return gone

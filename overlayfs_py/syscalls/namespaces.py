@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls.libc import CBytes, CInt, CULong, function
 
 if TYPE_CHECKING:

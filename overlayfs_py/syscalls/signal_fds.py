@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls.libc import CBytes, CInt, function
 
 if TYPE_CHECKING:

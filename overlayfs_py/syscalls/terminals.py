@@ -6,8 +6,8 @@ import fcntl
 import os
 import struct
 import termios
-from typing import NamedTuple
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls.libc import CBytes, CInt, CSize, function, out_buffer
 
 _LONGEST_NAME = 64

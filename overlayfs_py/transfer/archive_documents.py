@@ -7,10 +7,11 @@ annotations that containerd, podman and skopeo put there.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import structs
 
 from overlayfs_py.image.errors import BadReference
 from overlayfs_py.image.go_decoding import decode_json
@@ -109,7 +110,7 @@ def _name_to_give(archive: str, text: str) -> Reference | None:
     reference = parse_reference(text).with_default_tag()
     if reference.tag is None:
         return None
-    named = replace(reference, digest=None)
+    named = structs.replace(reference, digest=None)
     try:
         require_tag_name(named)
     except BadReference as error:

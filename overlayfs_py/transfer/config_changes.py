@@ -9,10 +9,10 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import structs
 
 from overlayfs_py.transfer.failures import BadChange
 
@@ -46,11 +46,11 @@ def apply_changes(run: RunConfig, changes: Iterable[str]) -> RunConfig:
 
 
 def _command(run: RunConfig, value: str) -> RunConfig:
-    return replace(run, cmd=_words(run, value))
+    return structs.replace(run, cmd=_words(run, value))
 
 
 def _entrypoint(run: RunConfig, value: str) -> RunConfig:
-    return replace(run, entrypoint=_words(run, value))
+    return structs.replace(run, entrypoint=_words(run, value))
 
 
 def _words(run: RunConfig, value: str) -> tuple[str, ...]:
@@ -71,11 +71,11 @@ def _json_list(value: str) -> tuple[str, ...] | None:
 def _env(run: RunConfig, value: str) -> RunConfig:
     entries = dict(entry.partition("=")[::2] for entry in run.env or ())
     entries |= _pairs(value)
-    return replace(run, env=tuple(f"{name}={text}" for name, text in entries.items()))
+    return structs.replace(run, env=tuple(f"{name}={text}" for name, text in entries.items()))
 
 
 def _labels(run: RunConfig, value: str) -> RunConfig:
-    return replace(run, labels={**(run.labels or {}), **_pairs(value)})
+    return structs.replace(run, labels={**(run.labels or {}), **_pairs(value)})
 
 
 def _pairs(value: str) -> dict[str, str]:
@@ -96,7 +96,7 @@ def _pairs(value: str) -> dict[str, str]:
 
 def _expose(run: RunConfig, value: str) -> RunConfig:
     ports = {port for word in shlex.split(value) for port in _ports(word)}
-    return replace(run, exposed_ports=tuple(sorted({*(run.exposed_ports or ()), *ports})))
+    return structs.replace(run, exposed_ports=tuple(sorted({*(run.exposed_ports or ()), *ports})))
 
 
 def _ports(word: str) -> list[str]:
@@ -114,33 +114,33 @@ def _volume(run: RunConfig, value: str) -> RunConfig:
     places = tuple(shlex.split(value)) if listed is None else listed
     if not all(places) or not places:
         raise ValueError("a path is needed")
-    return replace(run, volumes=tuple(sorted({*(run.volumes or ()), *places})))
+    return structs.replace(run, volumes=tuple(sorted({*(run.volumes or ()), *places})))
 
 
 def _working_directory(run: RunConfig, value: str) -> RunConfig:
     if not value:
         raise ValueError("a path is needed")
     joined = posixpath.normpath(posixpath.join(run.working_dir or "/", value))
-    return replace(run, working_dir=posixpath.join("/", joined))
+    return structs.replace(run, working_dir=posixpath.join("/", joined))
 
 
 def _user(run: RunConfig, value: str) -> RunConfig:
-    return replace(run, user=_required(value))
+    return structs.replace(run, user=_required(value))
 
 
 def _stop_signal(run: RunConfig, value: str) -> RunConfig:
-    return replace(run, stop_signal=_required(value))
+    return structs.replace(run, stop_signal=_required(value))
 
 
 def _on_build(run: RunConfig, value: str) -> RunConfig:
-    return replace(run, on_build=(*(run.on_build or ()), _required(value)))
+    return structs.replace(run, on_build=(*(run.on_build or ()), _required(value)))
 
 
 def _shell(run: RunConfig, value: str) -> RunConfig:
     listed = _json_list(value)
     if not listed:
         raise ValueError('a list is needed, as in ["/bin/bash", "-c"]')
-    return replace(run, shell=listed)
+    return structs.replace(run, shell=listed)
 
 
 def _required(value: str) -> str:

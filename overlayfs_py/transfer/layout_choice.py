@@ -7,8 +7,9 @@ there themselves, all under one name, or without any.
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image import media_types
@@ -82,4 +83,4 @@ def _with_platform(contents: Contents, descriptor: Descriptor) -> Descriptor:
         config = parse_config(contents.require_blob(manifest.config.digest))
     except OverlayError:
         return descriptor  # what is wrong with it is told when it is loaded
-    return replace(descriptor, platform=config.platform if config.platform.os else None)
+    return structs.replace(descriptor, platform=config.platform if config.platform.os else None)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import defaultdict
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from overlayfs_py.image import go_json
 from overlayfs_py.image.descriptor import Descriptor
@@ -57,7 +58,7 @@ class Wanted:
         """Save an image, under a name if it was asked for by one."""
         self._images.setdefault(image.image_id, image)
         if reference is not None and reference.tag is not None:
-            self._names[image.image_id][replace(reference, digest=None)] = None
+            self._names[image.image_id][structs.replace(reference, digest=None)] = None
 
     def __iter__(self) -> Iterator[tuple[StoredImage, list[Reference]]]:
         for image_id, image in self._images.items():
@@ -139,7 +140,7 @@ def _named(manifest: Manifest, references: Sequence[Reference]) -> Iterator[Desc
         yield manifest.descriptor
     for reference in references:
         names = {_FULL_NAME: reference.canonical, _REFERENCE: reference.canonical}
-        yield replace(manifest.descriptor, annotations=names)
+        yield structs.replace(manifest.descriptor, annotations=names)
 
 
 def _put_blob(sink: Sink, data: bytes) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import errno
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import ReservedName
 from overlayfs_py.layers.host import HostDirectory, HostFile
@@ -18,6 +18,7 @@ from overlayfs_py.layers.marks import is_reserved, is_whiteout_device
 from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.layers.volume import open_object
 from overlayfs_py.layers.xattrs import find_xattr
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls.credentials import may_act_as_others
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE
 from overlayfs_py.union import acl, inodes, volume_nodes

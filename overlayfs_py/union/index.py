@@ -16,10 +16,10 @@ Source: fs/overlayfs/inode.c, ovl_set_nlink_common; fs/overlayfs/util.c, ovl_nli
 from __future__ import annotations
 
 import os
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes
@@ -32,7 +32,7 @@ _NAME = b"index"
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COUNTS = (b"trusted.overlay.nlink", b"user.overlay.nlink")
 _NOWHERE_ELSE = b"U-1"  # the name in the index is the only one that does not show
-_COUNT = re.compile(rb"([UL])([+-]?\d{1,10})")
+_COUNT = late_pattern(rb"([UL])([+-]?\d{1,10})")
 
 
 class IndexEntry(HostFile):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.override_stat import (
     Override,
@@ -19,6 +19,7 @@ from overlayfs_py.layers.override_stat import (
 from overlayfs_py.layers.owner_rights import do_as_owner
 from overlayfs_py.layers.reserved_xattrs import is_users
 from overlayfs_py.layers.xattrs import find_xattr
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import CorruptLayer
 from overlayfs_py.layers.host import HostDirectory, HostFile
 from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.layers.xattrs import find_metacopy
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.union import volume_nodes
 from overlayfs_py.union.lowers import find_lower, index_of
 from overlayfs_py.union.nodes import Backing, DataBelow, DirectoryNode, FileNode, Node

@@ -7,9 +7,10 @@ Documentation/filesystems/overlayfs.rst, "Merged directories".
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Absence, Attributes, Finding
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.union.steps import batches, finished
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostDirectory, HostFile
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerDirectory, LayerFile

@@ -8,11 +8,12 @@ that of the topmost layer's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostFile
 from overlayfs_py.layers.origin import parse_origin
 from overlayfs_py.layers.xattrs import find_xattr
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import xattrs
 from overlayfs_py.union.nodes import FileNode
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import ReservedName
 from overlayfs_py.layers.host import HostDirectory
 from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.layers.values import Absence
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls import files
 from overlayfs_py.syscalls.files import RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT
 from overlayfs_py.union import inodes

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import stat
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from overlayfs_py.layers.values import Absence, Attributes
 from overlayfs_py.layers.xattrs import find_metacopy
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.union.lowers import index_of, sight
 from overlayfs_py.union.nodes import Backing
 

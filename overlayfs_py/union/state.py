@@ -7,7 +7,7 @@ import math
 import os
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.descriptor_budget import cached_each, left_for_removed, require_room
 from overlayfs_py.layers.descriptors import DescriptorCache
@@ -21,6 +21,7 @@ from overlayfs_py.layers.root import clone_around, open_volume_root
 from overlayfs_py.layers.skeleton import SkeletonDirectory
 from overlayfs_py.layers.volume import VolumeTree
 from overlayfs_py.layers.xattrs import find_xattr
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.syscalls.credentials import has_trusted_xattrs, in_initial_user_namespace
 from overlayfs_py.union import inodes, volume_nodes
 from overlayfs_py.union.index import Index

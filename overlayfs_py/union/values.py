@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.ids import IdMap, IdRange
 from overlayfs_py.layers.values import Attributes
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

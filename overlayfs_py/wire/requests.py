@@ -6,8 +6,9 @@ Numbers are in the byte order of the machine; kernel and daemon share one.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.wire.errors import WireError
 from overlayfs_py.wire.protocol import Opcode
 

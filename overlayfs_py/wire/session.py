@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.wire import protocol
 from overlayfs_py.wire.errors import WireError
 from overlayfs_py.wire.protocol import InitFlag, Opcode

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _PROGRAM = "import sys; from overlayfs_py.cli.main import {entry}; {entry}()"
-_BOTTOM = {"cli", "durations", "errors", "late_import", "terminal_text"}
+_BOTTOM = {"cli", "durations", "errors", "late_import", "named_tuple", "terminal_text"}
 _IMPORT_TIME = "import time:"
 
 

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from overlayfs_py.image import media_types
 from overlayfs_py.image.descriptor import Descriptor
@@ -127,8 +126,10 @@ def test_what_an_index_offers_instead_is_said() -> None:
 
 
 def test_what_an_index_lists_about_an_image_is_never_chosen() -> None:
-    signature = replace(_image(None), artifact_type="application/vnd.example.signature")
-    attestation = replace(_image(None), annotations={"vnd.docker.reference.type": "attestation"})
+    signature = structs.replace(_image(None), artifact_type="application/vnd.example.signature")
+    attestation = structs.replace(
+        _image(None), annotations={"vnd.docker.reference.type": "attestation"}
+    )
 
     with pytest.raises(NoSuchPlatform):
         choose([signature, attestation], Platform("linux", "amd64"))

@@ -6,10 +6,10 @@ import json
 import os
 import shutil
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import hex_of
@@ -322,7 +322,7 @@ def test_a_layer_that_was_wrong_from_the_start_is_found(store: Store, *, deep: b
     with store.add() as addition:
         with addition.ingest_unknown_layer() as draft:
             facts, _ = write_layer(draft, [tar_of({"etc/app": b"app"})])
-            addition.commit_layer(draft, replace(facts, diff_id=diff_id("app")))
+            addition.commit_layer(draft, structs.replace(facts, diff_id=diff_id("app")))
         image = add_image(store, ["app"], "app:1")
 
     layer, named = store.check(deep=deep)
