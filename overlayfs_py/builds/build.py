@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from overlayfs_py.builds.cache import now_ns
-from overlayfs_py.builds.schedule import Schedule
+from overlayfs_py.builds.events import BegunAnew
+from overlayfs_py.builds.imported import LayersGone
+from overlayfs_py.builds.schedule import BuildBroken, Schedule
 from overlayfs_py.builds.sources import Sources
 from overlayfs_py.builds.stage import StageBuild
+from overlayfs_py.builds.workers import Broken
 from overlayfs_py.image.config import build_config
 from overlayfs_py.image.descriptor import Descriptor
 from overlayfs_py.image.manifest import build_manifest
@@ -32,6 +35,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Built:
+    """What came of a build."""
+
+    image: StoredImage
+    states: tuple[StageState, ...]  # of all stages that were built or looked at
+    target: StageState
+
+
+@dataclass(frozen=True, slots=True)
 class ImageOptions:
     """What the image is called, and says of itself besides."""
 
@@ -48,7 +60,7 @@ def build(
     options: ImageOptions,
     tell: Callable[[Event], None],
     export: Callable[[StoredImage], None],
-) -> StoredImage:
+) -> Built:
     """Build an image; `tell` hears of each step. What was made stays in the cache, come what may.
 
     `addition` keeps what is made, `export` writes the image wherever else it is to be. The calling
@@ -59,15 +71,47 @@ def build(
     """
     for reference in options.references:
         require_tag_name(reference)
-    state = _state(store, request, addition, tell)
+    states = _whole_states(store, request, addition, tell)
+    state = states[request.plan.target]
     image = _image(request, state, options, addition)
     export(image)
-    return image
+    return Built(image, tuple(states.values()), state)
 
 
-def _state(
+def _whole_states(
     store: Store, request: Request, addition: Addition, tell: Callable[[Event], None]
-) -> StageState:
+) -> dict[int, StageState]:
+    """Build the stages; the layers of the target are in the store then.
+
+    Where another cache turns out not to have a layer that it told of, all begins anew without it:
+    what was made meanwhile is in the cache.
+    """
+    imported = request.imported
+    while True:
+        try:
+            states = _states(store, request, addition, tell)
+            _bring_layers(request, states[request.plan.target], addition, tell)
+        except (BuildBroken, LayersGone) as error:
+            if not imported.forget(error.gone):
+                raise
+            tell(BegunAnew(f"{error}; begun anew without them"))
+        else:
+            return states
+
+
+def _bring_layers(
+    request: Request, target: StageState, addition: Addition, tell: Callable[[Event], None]
+) -> None:
+    """Have the layers of the target in the store; a dry run has told all by now."""
+    if not request.dry_run:
+        request.imported.bring(target.diff_ids, addition, tell)
+    elif any(addition.find_layer(each) is None for each in target.diff_ids):
+        raise BuildBroken(Broken("", 0, is_dry=True))
+
+
+def _states(
+    store: Store, request: Request, addition: Addition, tell: Callable[[Event], None]
+) -> dict[int, StageState]:
     def build_stage(index: int, link: Link) -> StageState:
         plan = request.plan.stages[index]
         with Sources(request, store, addition, link) as sources:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from overlayfs_py.builds.misses import Miss, explain
+from overlayfs_py.builds.misses import Earlier, Miss, explain
 from overlayfs_py.image.digest import Digest
+from overlayfs_py.image.times import rfc3339
 from overlayfs_py.store.build_records import StepRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from overlayfs_py.builds.imported import Imported
     from overlayfs_py.builds.keys import CacheKey
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.builds import Builds
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 _NO_CACHE = "--no-cache"
 _NOTHING_LIKE_IT = "nothing like it was built before"
+_SECOND_NS = 1_000_000_000
+_MOST_LOOKED_AT = 500  # records, the latest: 20 ms
 _LAYER_GONE = "its layer has gone from the store"
 
 
@@ -30,16 +36,18 @@ class Step:
     instruction: str  # as the Dockerfile has it, on one line
     place: str  # `build 3`
     key: CacheKey
-    table: bytes = b""  # what is known of the files that it takes
+    table: Callable[[], bytes] = bytes  # what is known of the files that it takes
     table_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the cache has for a step."""
+    """What a cache has for a step."""
 
-    layer: StoredLayer
+    diff_id: Digest
+    tar_size: int
     created_ns: int
+    source: str = ""  # the cache elsewhere that has it: its layer need not be in the store
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +59,14 @@ class NotFound:
 
 
 class StepCache:
-    """The store's records as one stage uses them."""
+    """The store's records, and those of other caches, as one stage uses them."""
 
     def __init__(
         self,
         builds: Builds,
         addition: Addition,
         compare: Callable[[bytes, bytes], str | None],
+        imported: Imported,
         *,
         is_off: bool,
     ) -> None:
@@ -65,6 +74,7 @@ class StepCache:
         self._builds = builds
         self._addition = addition
         self._compare = compare
+        self._imported = imported
         self._is_off = is_off
         self._missed = ""  # the step before, if it was not found
 
@@ -79,7 +89,7 @@ class StepCache:
             return NotFound(_NO_CACHE, Miss())
         if found is not None:
             return found
-        miss = explain(self._builds, step.key, step.place, step.table, self._compare)
+        miss = explain(self._earlier(), step.key, step.place, step.table, self._compare)
         return NotFound(self._words(miss, missed), miss)
 
     def put(self, step: Step, layer: StoredLayer, created_ns: int, seconds: float) -> None:
@@ -95,17 +105,35 @@ class StepCache:
                 created_ns=created_ns,
                 seconds=round(seconds, 3),
             ),
-            step.table,
+            step.table() if step.table_digest else b"",
         )
 
     def _find(self, step: Step) -> Found | NotFound | None:
         record = self._builds.find(step.key.digest)
+        if record is not None:
+            layer = self._addition.find_layer(Digest(record.layer))
+            if layer is not None:
+                return Found(layer.diff_id, layer.record.tar_size, record.created_ns)
+        imported = self._imported.find(step.key.digest)
+        if imported is not None:
+            form = imported.form
+            diff_id = Digest(form.layer)
+            return Found(diff_id, form.tar_size, form.created_ns, imported.source.name)
+        lost = self._imported.lost(step.key.digest)
+        if lost is not None:
+            name = lost.source.name
+            return NotFound(f"its layer is not in {name}", Miss(lost.form.key, source=name))
         if record is None:
             return None
-        layer = self._addition.find_layer(Digest(record.layer))
-        if layer is None:
-            return NotFound(_LAYER_GONE, Miss(record.key, record.created_ns))
-        return Found(layer, record.created_ns)
+        return NotFound(_LAYER_GONE, Miss(record.key, record.created_ns))
+
+    def _earlier(self) -> Iterator[Earlier]:
+        """The steps that were made before: those of this store first."""
+        for record in self._builds.latest(_MOST_LOOKED_AT):
+            yield Earlier(record, partial(self._builds.table, record))
+        for step in islice(self._imported.steps(), _MOST_LOOKED_AT):
+            table = partial(self._imported.table, step, self._addition)
+            yield Earlier(step.record, table, step.source.name)
 
     def _words(self, miss: Miss, missed: str) -> str:
         if not miss.nearest:
@@ -113,6 +141,11 @@ class StepCache:
         texts = [difference.text for difference in miss.differences]
         if miss.differences and miss.differences[-1].part == "parent":
             texts[-1] = f"it follows {missed}" if missed else "it stands on another base"
+            if len(texts) == 1 and missed:
+                return texts[0]
+        if miss.source:
+            made = rfc3339(miss.made_ns // _SECOND_NS * _SECOND_NS)
+            texts[-1] += f" (compared with the build of {made} imported from {miss.source})"
         return "; ".join(texts)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from overlayfs_py.builds.cache import now_ns
+from overlayfs_py.builds.chosen import Chosen
 from overlayfs_py.builds.copying import CopyOptions, write_copy, write_directory
-from overlayfs_py.builds.fingerprint import fingerprint
 from overlayfs_py.builds.keys import FILES, INSTRUCTION, PARENT, key_of
 from overlayfs_py.builds.loose_files import heredocs
 from overlayfs_py.builds.modes import AS_IT_IS, parse_mode
@@ -21,6 +23,7 @@ from overlayfs_py.dockerfile.instructions import Add, Copy
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from overlayfs_py.builds.chosen import Origin
     from overlayfs_py.builds.keys import CacheKey
     from overlayfs_py.builds.request import BuildContext
     from overlayfs_py.builds.selection import Selected
@@ -38,18 +41,20 @@ class LayerStep:
     key: CacheKey
     created_by: str
     make: Callable[[Addition], StoredLayer]
-    table: bytes = b""
+    table: Callable[[], bytes] = bytes
     table_digest: str = ""
+    selections: tuple[tuple[str, str], ...] = ()  # `Chosen.known`
+    cache_mounts: tuple[str, ...] = ()  # their IDs
 
 
 def copy_step(
     instruction: Copy | Add,
     state: StageState,
-    context: BuildContext | None,
+    origin: Origin | None,
     sources: Sources,
     latest_ns: int | None,
 ) -> LayerStep:
-    """Return the step of a COPY or ADD whose words are expanded; one of heredocs has no context.
+    """Return the step of a COPY or ADD whose words are expanded; one of heredocs has no origin.
 
     Raises:
         SourceNotFound, BadOption, BadContext: it cannot be done.
@@ -59,10 +64,14 @@ def copy_step(
     mode = parse_mode(instruction.chmod) if instruction.chmod else AS_IT_IS
     options = CopyOptions(instruction.chown, mode, latest_ns=latest_ns)
     destination = _destination(state, instruction.destination)
-    selected = _selected(instruction, context, sources, latest_ns)
-    stats = None if context is None else sources.stats(context)
-    print_ = fingerprint(selected, mode=mode, owned=bool(instruction.chown), stats=stats)
-    base = () if instruction.link else sources.layers(state.diff_ids)
+    chosen = Chosen(
+        partial(_selected, instruction, origin, sources, latest_ns),
+        lambda: None if origin is None else sources.stats(origin.open()),
+        sources.imported,
+        mode,
+        owned=bool(instruction.chown),
+        asked=_asked(instruction, origin),
+    )
     key = key_of(
         {
             "kind": instruction.NAME,
@@ -72,18 +81,18 @@ def copy_step(
             "chmod": instruction.chmod,
             "unpack": "" if _unpacks(instruction) == isinstance(instruction, Add) else "no",
             "link": "yes" if instruction.link else "",
-            FILES: print_.digest,
+            FILES: chosen.digest,
             "clock": _clock(latest_ns),
             PARENT: "" if instruction.link else state.parent,
         }
     )
-    return LayerStep(
-        key,
-        f"{_text(instruction)} # buildkit",
-        lambda addition: write_copy(addition, selected, base, destination, options),
-        print_.table(),
-        print_.digest,
-    )
+
+    def make(addition: Addition) -> StoredLayer:
+        base = () if instruction.link else sources.layers(state.diff_ids)
+        return write_copy(addition, chosen.selected, base, destination, options)
+
+    told = f"{_text(instruction)} # buildkit"
+    return LayerStep(key, told, make, chosen.table, chosen.digest, chosen.known)
 
 
 def workdir_step(
@@ -100,12 +109,12 @@ def workdir_step(
             PARENT: state.parent,
         }
     )
-    base = sources.layers(state.diff_ids)
-    return LayerStep(
-        key,
-        f"WORKDIR {path}",
-        lambda addition: write_directory(addition, base, path, user, latest_ns),
-    )
+
+    def make(addition: Addition) -> StoredLayer:
+        base = sources.layers(state.diff_ids)
+        return write_directory(addition, base, path, user, latest_ns)
+
+    return LayerStep(key, f"WORKDIR {path}", make)
 
 
 def joined(state: StageState, path: str) -> str:
@@ -114,16 +123,29 @@ def joined(state: StageState, path: str) -> str:
     return "/" + whole.lstrip("/")
 
 
+def _asked(instruction: Copy | Add, origin: Origin | None) -> dict[str, str | None] | None:
+    """What is asked for of layers, if nothing else is."""
+    if origin is None or not origin.stack or instruction.files or isinstance(instruction, Add):
+        return None
+    return {
+        "kind": "selection",
+        "stack": origin.stack,
+        "sources": json.dumps(instruction.sources),
+        "exclude": json.dumps(instruction.exclude),
+        "parents": "yes" if instruction.parents else "",
+    }
+
+
 def _selected(
-    instruction: Copy | Add, context: BuildContext | None, sources: Sources, latest_ns: int | None
+    instruction: Copy | Add, origin: Origin | None, sources: Sources, latest_ns: int | None
 ) -> tuple[Selected, ...]:
     selected: tuple[Selected, ...] = ()
     for remote, names in groupby(instruction.sources, lambda name: _is_remote(instruction, name)):
         for name in names if remote else ():
             assert isinstance(instruction, Add)
             selected += sources.remote(name, instruction)
-        if not remote and context is not None:
-            selected += _of_context(instruction, context, list(names))
+        if not remote and origin is not None:
+            selected += _of_context(instruction, origin.open(), list(names))
     if instruction.files:
         bodies = {
             file.name: file.body.encode("utf-8", "surrogateescape") for file in instruction.files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class StepCached:
 
     name: StepName
     parts: tuple[tuple[str, str], ...] = ()
+    source: str = ""  # the cache elsewhere that knew it
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +69,32 @@ class Notice:
     text: str
 
 
-Event = StepBegun | StepCached | StepDone | Output | Notice
+@dataclass(frozen=True, slots=True)
+class BegunAnew:
+    """All stages begin again: steps that were begun have not ended, and never will."""
+
+    why: str
+
+
+class Way(Enum):
+    """Where to a part of a cache goes."""
+
+    IMPORT = "import"
+    FETCH = "fetch"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheMoved:
+    """Something of a cache has come from elsewhere, or gone there."""
+
+    way: Way
+    place: str  # what the other cache is called
+    text: str  # for people: `3 layers fetched, 12MB`
+    steps: int = 0
+    layers: int = 0
+    mounts: int = 0
+    size: int = 0  # bytes that were moved
+
+
+Event = StepBegun | StepCached | StepDone | Output | Notice | BegunAnew | CacheMoved

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from overlayfs_py.image.digest import Digest
 
 # Another one wherever a part comes to mean something else: no old record is found then.
-_VERSION = "overlayfs-py build 1"
+VERSION = "overlayfs-py build 1"
 # What a step stands on, by its content: the chain ID of the layers below, however they were made.
 PARENT = "parent"
 INSTRUCTION = "instruction"
@@ -38,7 +38,7 @@ class CacheKey:
         return digest_of_hex(hashed.hexdigest())
 
     def _pieces(self) -> Iterator[str]:
-        yield _VERSION
+        yield VERSION
         for name, value in self.parts:
             yield name
             yield value

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os.path
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.builds.keys import FILES, INSTRUCTION, PARENT
 from overlayfs_py.terminal_text import shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from overlayfs_py.builds.keys import CacheKey
     from overlayfs_py.store.build_records import StepRecord
-    from overlayfs_py.store.builds import Builds
 
-_MOST_LOOKED_AT = 500  # records, the latest: 20 ms
 # What makes an earlier step the same step, rather than another one of the same kind.
 _WEIGHTS = {INSTRUCTION: 8, "command": 8, "directory": 4, "destination": 4, FILES: 4, PARENT: 4}
 _OF_PLACE = 8
@@ -41,41 +39,52 @@ class Miss:
     nearest: str = ""  # the earlier one's key
     made_ns: int = 0
     differences: tuple[Difference, ...] = ()
+    source: str = ""  # the cache elsewhere that it is of
+
+
+class Earlier(NamedTuple):
+    """A step that was made before."""
+
+    record: StepRecord
+    table: Callable[[], bytes]  # what was known of the files that it took
+    source: str = ""  # the cache elsewhere that knows it
 
 
 def explain(
-    builds: Builds,
+    earlier: Iterable[Earlier],
     key: CacheKey,
     place: str,
-    table: bytes,
+    table: Callable[[], bytes],
     compare: Callable[[bytes, bytes], str | None],
 ) -> Miss:
     """Return why `key` is not in the cache.
 
     Args:
-        builds: the cache.
+        earlier: what to compare it with, the one to be preferred first.
         key: what was looked for.
         place: which step of which stage it is.
-        table: what is known of the files that the step takes, if it takes any.
+        table: gives what is known of the files that the step takes, if it takes any.
         compare: says how two such tables differ.
     """
-    nearest = _nearest(builds.latest(_MOST_LOOKED_AT), key, place)
+    nearest = _nearest(earlier, key, place)
     if nearest is None:
         return Miss()
     found = []
-    for name, old, new in _changed(dict(nearest.parts), dict(key.parts)):
+    for name, old, new in _changed(dict(nearest.record.parts), dict(key.parts)):
         text = None
         if name == FILES:
-            text = compare(builds.table(nearest), table)
+            text = compare(nearest.table(), table())
         found.append(Difference(name, text or _words(name, old, new)))
-    return Miss(nearest.key, nearest.created_ns, tuple(found))
+    record = nearest.record
+    return Miss(record.key, record.created_ns, tuple(found), nearest.source)
 
 
-def _nearest(known: list[StepRecord], key: CacheKey, place: str) -> StepRecord | None:
-    """The one that has most in common; of equals the latest."""
+def _nearest(known: Iterable[Earlier], key: CacheKey, place: str) -> Earlier | None:
+    """The one that has most in common; of equals the first."""
     wanted = dict(key.parts)
     best, best_score = None, _LEAST - 1
-    for record in known:
+    for each in known:
+        record = each.record
         if dict(record.parts).get("kind") != wanted.get("kind"):
             continue
         score = _OF_PLACE if record.place == place else 0
@@ -83,7 +92,7 @@ def _nearest(known: list[StepRecord], key: CacheKey, place: str) -> StepRecord |
             _WEIGHTS.get(name, 1) for name, value in record.parts if wanted.get(name) == value
         )
         if score > best_score:
-            best, best_score = record, score
+            best, best_score = each, score
     return best
 
 

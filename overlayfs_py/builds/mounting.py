@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from overlayfs_py.builds import mount_layers
 from overlayfs_py.builds.copy_step import joined
 from overlayfs_py.builds.copying import CopyOptions, write_copy
+from overlayfs_py.builds.events import Notice
 from overlayfs_py.builds.failures import BuildFailure
+from overlayfs_py.builds.imported import LayersGone
 from overlayfs_py.builds.request import Isolation
 from overlayfs_py.builds.run_mounts import FileMount, HostMount, MemoryMount, TreeMount
 from overlayfs_py.builds.selection import select
+from overlayfs_py.errors import describe
+from overlayfs_py.image.digest import Digest
 from overlayfs_py.store.cache_mounts import Sharing
 
 if TYPE_CHECKING:
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.state import StageState
     from overlayfs_py.dockerfile.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
     from overlayfs_py.store.additions import Addition
+    from overlayfs_py.store.layers import StoredLayer
 
 _CACHE_MODE = 0o755
 _PROGRAM_MODE = 0o755
@@ -47,12 +53,16 @@ class Mounting:
 
     def cache(self, mount: CacheMount) -> HostMount:
         """A directory that outlives the build; where it cannot be mounted, one for this step."""
+        layer = self._imported(mount.id)
         if self._tools.request.isolation is Isolation.CHROOT:
             path = self._stack.enter_context(self._addition.scratch_directory()) / "cache"
-            self._make_cache(mount, path)
+            self._make_cache(mount, path, layer)
             return HostMount(self._target(mount.target), os.fsencode(path), mount.read_only)
         held = self._tools.store.builds.mounts.hold(
-            mount.id, Sharing(mount.sharing), lambda path: self._make_cache(mount, path)
+            mount.id,
+            Sharing(mount.sharing),
+            lambda path: self._make_cache(mount, path, layer),
+            self._addition.directory,
         )
         self._stack.callback(held.close)
         return HostMount(self._target(mount.target), os.fsencode(held.data), mount.read_only)
@@ -95,7 +105,32 @@ class Mounting:
         layer = write_copy(self._addition, selected, (), destination, CopyOptions())
         return destination.encode(), (layer.path,)
 
-    def _make_cache(self, mount: CacheMount, path: Path) -> None:
+    def _imported(self, ident: str) -> StoredLayer | None:
+        """What another cache has of a cache mount that is not here yet."""
+        imported, tell = self._tools.request.imported, self._tools.tell
+        found = imported.mount(ident)
+        if found is None:
+            return None
+        source, form = found
+        if self._tools.store.builds.mounts.find(ident) is not None:
+            tell(Notice(f"cache mount {ident}: what is here is kept, not that of {source.name}"))
+            return None
+        diff_id = Digest(form.layer)
+        try:
+            imported.bring([diff_id], self._addition, tell)
+        except LayersGone as error:
+            tell(Notice(f"cache mount {ident} begins empty: {error}"))
+        return self._addition.find_layer(diff_id)
+
+    def _make_cache(self, mount: CacheMount, path: Path, layer: StoredLayer | None) -> None:
+        if layer is not None:
+            try:
+                mount_layers.fill(layer, path)
+            except OSError as error:
+                why = describe(error)
+                self._tools.tell(Notice(f"cache mount {mount.id} begins empty: {why}"))
+            else:
+                return
         if mount.origin:
             self._fill_cache(mount, path)
         else:
@@ -107,7 +142,7 @@ class Mounting:
         from overlayfs_py.packs.pack import Pack
         from overlayfs_py.packs.to_directory import unpack
 
-        context = self._tools.open(mount.origin)
+        context = self._tools.origin(mount.origin).open()
         selected = select(context.tree, [mount.source or "/"], ignore=context.ignore)
         if not selected[0].source.is_directory:
             raise BuildFailure(mount.source, "what a cache mount begins with is no directory")

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from overlayfs_py.builds.imported import Imported
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -69,6 +71,7 @@ class Request:
     context: BuildContext | None  # None: there is none
     named: Mapping[str, BuildContext | NamedImage]  # in small letters
     identity: str = ""  # the same for builds of one Dockerfile: a hint, and no part of a key
+    imported: Imported = field(default_factory=Imported)  # what other caches know
     no_cache: NoCache = field(default_factory=NoCache)
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     has_network: bool = True

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from overlayfs_py.builds.chosen import Chosen
 from overlayfs_py.builds.config_steps import command_words, shell_of
 from overlayfs_py.builds.copy_step import LayerStep
-from overlayfs_py.builds.fingerprint import fingerprint
 from overlayfs_py.builds.keys import PARENT, key_of
 from overlayfs_py.builds.misses import pairs_part
 from overlayfs_py.builds.request import Isolation
@@ -22,8 +22,10 @@ from overlayfs_py.errors import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from overlayfs_py.builds.chosen import Origin
+    from overlayfs_py.builds.events import Event
     from overlayfs_py.builds.keys import CacheKey
-    from overlayfs_py.builds.request import BuildContext, Request
+    from overlayfs_py.builds.request import Request
     from overlayfs_py.builds.run_mounts import RunMount
     from overlayfs_py.builds.run_process import RunSpec
     from overlayfs_py.builds.selection import Selected
@@ -55,7 +57,8 @@ class RunTools:
     store: Store
     sources: Sources
     become_root: Callable[[], None]
-    open: Callable[[str], BuildContext]  # what `from=` names; empty for the build context
+    origin: Callable[[str], Origin]  # what `from=` names; empty for the build context
+    tell: Callable[[Event], None]
 
 
 class RunStep:
@@ -79,7 +82,9 @@ class RunStep:
         arguments = [f"{name}={value}" for name, value in self._declared().items()]
         counted = [f"|{len(arguments)}", *arguments] if arguments else []
         created_by = " ".join(["RUN", *counted, *self._words, "# buildkit"])
-        return LayerStep(self._key(), created_by, self._make)
+        known = tuple(each for chosen in self._chosen.values() for each in chosen.known)
+        caches = tuple(mount.id for mount in self._mounts if isinstance(mount, CacheMount))
+        return LayerStep(self._key(), created_by, self._make, selections=known, cache_mounts=caches)
 
     def _command_words(self) -> tuple[str, ...]:
         command, run = self._instruction.command, self._state.run
@@ -128,7 +133,7 @@ class RunStep:
         part = asdict(mount)
         where = part.pop("target") or part.get("env") or ""
         if isinstance(mount, BindMount):
-            part["content"] = self._chosen[mount][1]
+            part["content"] = self._chosen[mount].digest
             del part["origin"]
         elif isinstance(mount, CacheMount | SecretMount):
             del part["id"]
@@ -212,7 +217,7 @@ class RunStep:
         for mount in self._mounts:
             match mount:
                 case BindMount():
-                    mounts.append(mounting.bind(mount, self._chosen[mount][0]))
+                    mounts.append(mounting.bind(mount, self._chosen[mount].selected))
                 case CacheMount():
                     mounts.append(mounting.cache(mount))
                 case TmpfsMount():
@@ -225,8 +230,23 @@ class RunStep:
         return tuple(mounts), variables
 
 
-def _choose(mount: BindMount, tools: RunTools) -> tuple[tuple[Selected, ...], str]:
-    """The files of a bind mount, and what they come to."""
-    context = tools.open(mount.origin)
-    selected = select(context.tree, [mount.source or "/"], ignore=context.ignore)
-    return selected, fingerprint(selected, stats=tools.sources.stats(context)).digest
+def _choose(mount: BindMount, tools: RunTools) -> Chosen:
+    """The files of a bind mount."""
+    origin = tools.origin(mount.origin)
+    source = mount.source or "/"
+    asked: dict[str, str | None] = {
+        "kind": "selection",
+        "stack": origin.stack,
+        "sources": json.dumps([source]),
+    }
+
+    def look() -> tuple[Selected, ...]:
+        context = origin.open()
+        return select(context.tree, [source], ignore=context.ignore)
+
+    return Chosen(
+        look,
+        lambda: tools.sources.stats(origin.open()),
+        tools.sources.imported,
+        asked=asked if origin.stack else None,
+    )

@@ -29,6 +29,7 @@ class BuildBroken(Failure):
         self.kept = broken.kept
         self.layers = broken.layers
         self.is_dry = broken.is_dry
+        self.gone = broken.gone
 
 
 class Schedule:
@@ -46,8 +47,10 @@ class Schedule:
         self._states: dict[int, StageState] = {}
         self._unknown: Broken | None = None  # a stage that a dry run cannot know
 
-    def run(self, stages: Sequence[int], target: int) -> StageState:
-        """Build stages, in this order as far as there is room; return what the target has become.
+    def run(self, stages: Sequence[int], target: int) -> dict[int, StageState]:
+        """Build stages, in this order as far as there is room, until the target is built.
+
+        Returns what each has become that was.
 
         Nothing of ours runs any more when this returns or raises.
 
@@ -66,7 +69,7 @@ class Schedule:
                 worker.cancel()
             for worker in self._workers.values():
                 worker.end()
-        return self._states[target]
+        return self._states
 
     def _start_some(self) -> None:
         busy = self._busy()

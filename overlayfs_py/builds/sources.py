@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
+    from overlayfs_py.builds.events import Event
+    from overlayfs_py.builds.imported import Imported
     from overlayfs_py.builds.plan import Origin
     from overlayfs_py.builds.request import Request
     from overlayfs_py.builds.selection import Selected
@@ -33,6 +35,9 @@ class Stages(Protocol):
 
     def state(self, index: int) -> StageState:
         """What an earlier stage has become; waits until it is there."""
+
+    def tell(self, event: Event) -> None:
+        """Let the build know."""
 
 
 class Sources:
@@ -75,8 +80,18 @@ class Sources:
             self._images[reference, platform] = known
         return known
 
+    @property
+    def imported(self) -> Imported:
+        """What other caches know."""
+        return self._request.imported
+
     def layers(self, diff_ids: Sequence[Digest]) -> tuple[StoredLayer, ...]:
-        """Layers of a state, lowest first."""
+        """Layers of a state, lowest first; those that another cache has are fetched now.
+
+        Raises:
+            LayersGone: one is not to be had.
+        """
+        self.imported.bring(diff_ids, self._addition, self._stages.tell)
         found = [self._addition.find_layer(diff_id) for diff_id in diff_ids]
         return tuple(layer for layer in found if layer is not None)
 
@@ -104,6 +119,19 @@ class Sources:
             self._stack.callback(tree.close)
             found = self._opened[origin] = BuildContext(tree)
         return found
+
+    def stack_of(self, origin: Origin, platform: Platform) -> str:
+        """The chain ID of what an origin's layers show; empty for what may change."""
+        if isinstance(origin, ContextOrigin):
+            named = self._request.named[origin.name]
+            if isinstance(named, BuildContext):
+                return ""
+            origin = ImageOrigin(named.reference)
+        if isinstance(origin, StageOrigin):
+            return self.state(origin.index).parent
+        if is_scratch(origin):
+            return ""
+        return (self.image(origin.reference, platform).config.chain_ids or ("",))[-1]
 
     def layers_of(self, origin: Origin, platform: Platform) -> tuple[StoredLayer, ...]:
         """The layers of a stage or an image, lowest first."""

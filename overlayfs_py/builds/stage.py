@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from overlayfs_py.builds import config_steps
+from overlayfs_py.builds import chosen, config_steps
 from overlayfs_py.builds.cache import Found, NotFound, Step, StepCache, now_ns
 from overlayfs_py.builds.copy_step import copy_step, joined, needs_context, workdir_step
 from overlayfs_py.builds.events import StepBegun, StepCached, StepDone, StepName
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.builds.copy_step import LayerStep
     from overlayfs_py.builds.plan import Origin, StagePlan
-    from overlayfs_py.builds.request import BuildContext, Request
+    from overlayfs_py.builds.request import Request
     from overlayfs_py.builds.sources import Sources
     from overlayfs_py.builds.workers import Link
     from overlayfs_py.dockerfile.errors import Position
@@ -95,7 +95,8 @@ class StageBuild:
         self._tell = link.tell
         self._store = store
         is_off = request.no_cache.covers(plan.index, plan.stage.name)
-        self._cache = StepCache(store.builds, addition, difference, is_off=is_off)
+        imported = request.imported
+        self._cache = StepCache(store.builds, addition, difference, imported, is_off=is_off)
         self._number = 1
         self._total = plan.steps
         self._has_cmd = False
@@ -174,7 +175,8 @@ class StageBuild:
         options = CopyOptions(latest_ns=self._request.latest_ns)
         layer = write_copy(self._addition, selected, (), "/", options)
         created = rfc3339(now_ns(self._request.latest_ns))
-        return self._scratch().with_layer(layer, f"FROM {base.name}", created)
+        size = layer.record.tar_size
+        return self._scratch().with_layer(layer.diff_id, size, f"FROM {base.name}", created)
 
     def _base_name(self) -> str:
         base = self._plan.base
@@ -215,10 +217,10 @@ class StageBuild:
         match instruction:
             case Copy() | Add():
                 origin = instruction.origin if isinstance(instruction, Copy) else ""
-                context = None
+                source = None
                 if needs_context(instruction):
-                    context = self._open(origin, instruction.position)
-                return copy_step(instruction, state, context, self._sources, latest_ns)
+                    source = self._origin(origin, instruction.position)
+                return copy_step(instruction, state, source, self._sources, latest_ns)
             case Workdir():
                 return workdir_step(instruction, state, self._sources, latest_ns)
             case Run():
@@ -236,15 +238,19 @@ class StageBuild:
             self._store,
             self._sources,
             self._link.become_root,
-            lambda origin: self._open(origin, instruction.position),
+            lambda origin: self._origin(origin, instruction.position),
+            self._tell,
         )
         return RunStep(instruction, state, mounts, tools).layer_step()
 
-    def _open(self, text: str, position: Position) -> BuildContext:
+    def _origin(self, text: str, position: Position) -> chosen.Origin:
+        """Where files are taken from: what `--from` names, or the build context."""
+        sources, platform = self._sources, self._plan.platform
         if not text:
-            return self._sources.main()
+            return chosen.Origin(sources.main)
         origin: Origin = self._request.plan.origin(text, self._plan.index, position)
-        return self._sources.open(origin, self._plan.platform)
+        stack = sources.stack_of(origin, platform)
+        return chosen.Origin(lambda: sources.open(origin, platform), stack)
 
     def _layer(
         self, name: StepName, instruction: Instruction, made: LayerStep, state: StageState
@@ -258,8 +264,10 @@ class StageBuild:
                 raise NotBuilt
             found = self._make(name, step, made)
         else:
-            self._tell(StepCached(name, made.key.parts))
-        return state.with_layer(found.layer, made.created_by, self._created(found.created_ns))
+            self._tell(StepCached(name, made.key.parts, found.source))
+        created = self._created(found.created_ns)
+        state = state.with_layer(found.diff_id, found.tar_size, made.created_by, created)
+        return state.after(step.key.digest, made.selections, made.cache_mounts)
 
     def _make(self, name: StepName, step: Step, made: LayerStep) -> Found:
         started = time.monotonic()
@@ -268,7 +276,7 @@ class StageBuild:
         created_ns = now_ns(self._request.latest_ns)
         self._cache.put(step, layer, created_ns, seconds)
         self._tell(StepDone(name, seconds, layer.diff_id))
-        return Found(layer, created_ns)
+        return Found(layer.diff_id, layer.record.tar_size, created_ns)
 
     def _created(self, time_ns: int) -> str:
         latest_ns = self._request.latest_ns

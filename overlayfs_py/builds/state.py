@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.platform import Platform
-    from overlayfs_py.store.layers import StoredLayer
 
 COMMENT = "buildkit.dockerfile.v0"  # what tools know a Dockerfile's steps by
 SCRATCH = "scratch"
@@ -34,6 +33,11 @@ class StageState:
     # What variables mean here: those of the config, and ARGs, which of one name the last one is.
     variables: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()  # the names of ARGs so far
+    # What it came of, for whom the cache is exported to: the keys of steps, what files of layers
+    # have come to (by a key for what was selected), the IDs of cache mounts.
+    steps: tuple[Digest, ...] = ()
+    selections: tuple[tuple[str, str], ...] = ()
+    cache_mounts: tuple[str, ...] = ()
 
     @property
     def parent(self) -> str:
@@ -41,17 +45,30 @@ class StageState:
         chain = chain_ids(self.diff_ids)
         return chain[-1] if chain else SCRATCH
 
-    def with_layer(self, layer: StoredLayer, created_by: str, created: str) -> StageState:
-        """The state after a step that made a layer."""
+    def with_layer(
+        self, diff_id: Digest, tar_size: int, created_by: str, created: str
+    ) -> StageState:
+        """The state after a step that made a layer; it need not be in the store yet."""
         media_type = self.kind.layer(Compression.NONE)
         return replace(
             self,
-            diff_ids=(*self.diff_ids, layer.diff_id),
-            descriptors=(
-                *self.descriptors,
-                Descriptor(media_type, layer.diff_id, layer.record.tar_size),
-            ),
+            diff_ids=(*self.diff_ids, diff_id),
+            descriptors=(*self.descriptors, Descriptor(media_type, diff_id, tar_size)),
             history=(*self.history, HistoryEntry(created, created_by, comment=COMMENT)),
+        )
+
+    def after(
+        self,
+        step: Digest,
+        selections: Sequence[tuple[str, str]],
+        cache_mounts: Sequence[str],
+    ) -> StageState:
+        """The state that remembers a step, and what it has used."""
+        return replace(
+            self,
+            steps=(*self.steps, step),
+            selections=(*self.selections, *selections),
+            cache_mounts=(*self.cache_mounts, *cache_mounts),
         )
 
     def with_variables(self, values: Mapping[str, str]) -> StageState:

@@ -65,6 +65,7 @@ class Broken:
     kept: str = ""  # where the upper of a command is that failed
     layers: tuple[bytes, ...] = ()  # what it ran on, topmost first
     is_dry: bool = False  # only that a dry run can go no further
+    gone: tuple[str, ...] = ()  # layers that another cache has told of, and does not have
 
 
 Message = Told | Wanted | Ended | Broken
@@ -217,13 +218,15 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 def _broken(error: OSError) -> Broken:
     reason = getattr(error, "error", error)  # of a step that failed
+    gone = getattr(reason, "gone", ())
     return Broken(
-        describe(error),
+        describe(reason if gone else error),
         exit_code_of(error),
         getattr(error, "details", ()),
         getattr(reason, "kept", ""),
         getattr(reason, "layers", ()),
         getattr(error, "is_dry", False),
+        gone,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from overlayfs_py.builds.request import Isolation
+from overlayfs_py.cli.registries import RegistryArguments, RegistryCommand, registry_options
 from overlayfs_py.cli.store_arguments import open_store, root_option
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.builds.outputs import OutputWanted
     from overlayfs_py.builds.variables import Variables
+    from overlayfs_py.cli.build_caches import Caches
     from overlayfs_py.cli.build_inputs import Inputs
     from overlayfs_py.cli.build_progress import Progress
     from overlayfs_py.image.reference import Reference
@@ -32,11 +34,12 @@ build is not run again; at one that is, the line says what differs.
 Examples:
   overlayfs-py build -t app .
   overlayfs-py build -f deploy/Dockerfile --target test --build-arg V=2 .
+  overlayfs-py build --cache-from R/app:cache --cache-to type=registry,ref=R/app:cache,mode=max .
 """
 _NO_CACHE = "--no-cache"
 
 
-class _CommandLine(click.Command):
+class _CommandLine(RegistryCommand):
     """Lets --no-cache have a value only behind `=`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -106,6 +109,21 @@ class _CommandLine(click.Command):
 @click.option("--explain-ignore", metavar="PATH", help="Say which rule hides PATH; build nothing.")
 @click.option("--metadata-file", type=click.Path(path_type=Path), help="Write facts as JSON there.")
 @click.option("--json", "as_json", is_flag=True, help="As --progress json.")
+@click.option(
+    "--cache-from",
+    "caches_from",
+    multiple=True,
+    metavar="REF|type=T,...",
+    help="Take steps from a cache elsewhere: type=registry,ref= or type=local,src=.",
+)
+@click.option(
+    "--cache-to",
+    "caches_to",
+    multiple=True,
+    metavar="REF|type=T,...",
+    help="Export the cache: type=registry,ref= or type=local,dest=; mode=min|max, mounts=all.",
+)
+@registry_options
 @click.option("--load", is_flag=True, help="Accepted for docker: it is always so.")
 @click.option("--rm", "removed", is_flag=True, help="Accepted for docker: it is always so.")
 @click.argument("context", metavar="CONTEXT|-|TAR|REPOSITORY")
@@ -130,7 +148,12 @@ def command(
     jobs: int | None,
     explain_ignore: str | None,
     context: str,
+    caches_from: tuple[str, ...],
+    caches_to: tuple[str, ...],
+    authfile: Path | None,
+    cert_dir: Path | None,
     *,
+    tls_verify: bool | None,
     pull: bool,
     quiet: bool,
     keep_failed: bool,
@@ -143,6 +166,7 @@ def command(
     from overlayfs_py.builds import plan, variables
     from overlayfs_py.builds.build import ImageOptions, build
     from overlayfs_py.builds.events import Notice
+    from overlayfs_py.builds.imported import Imported
     from overlayfs_py.builds.request import Request
     from overlayfs_py.cli import build_arguments, build_inputs
     from overlayfs_py.cli.build_progress import progress_of
@@ -167,6 +191,8 @@ def command(
         build_arguments.pairs("--annotation", annotations),
     )
     store = open_store(root, create=True)
+    registries = RegistryArguments(authfile, cert_dir, tls_verify)
+    caches = _caches(store, registries, caches_from, caches_to)
     shown = progress_of("json" if as_json else progress, explain=explain_cache, quiet=quiet)
     with ExitStack() as stack:
         addition = stack.enter_context(store.add())
@@ -181,7 +207,7 @@ def command(
             dockerfile=dockerfile,
             plan=planned,
             variables=known,
-            bring=build_inputs.bringing(store, root, always=pull),
+            bring=build_inputs.bringing(store, root, registries, always=pull),
             check_out=build_inputs.check_out_here,
             download=build_inputs.download,
             context=inputs.context,
@@ -190,6 +216,7 @@ def command(
                 for name, value in named.items()
             },
             identity=inputs.identity,
+            imported=Imported() if caches is None else caches.read(addition, shown.tell),
             no_cache=build_arguments.no_cache(no_cache),
             secrets=build_arguments.secrets(secrets),
             has_network=build_arguments.network(network),
@@ -207,11 +234,28 @@ def command(
             _export(image, wanted_outputs, references, store)
 
         with _failures(shown):
-            image = build(store, addition, request, options, shown.tell, export)
+            built = build(store, addition, request, options, shown.tell, export)
+            image = built.image
+            if caches is not None:
+                caches.write(addition, request.imported, built, shown.tell)
             _report(image, references, iidfile, metadata_file)
             if quiet or not (tags or outputs):
                 click.echo(image.image_id)
     return None
+
+
+def _caches(
+    store: Store,
+    registries: RegistryArguments,
+    caches_from: Sequence[str],
+    caches_to: Sequence[str],
+) -> Caches | None:
+    """What there is of caches elsewhere; loading that takes longer than a build that is cached."""
+    if not caches_from and not caches_to:
+        return None
+    from overlayfs_py.cli.build_caches import Caches
+
+    return Caches(store, registries, caches_from, caches_to)
 
 
 @contextmanager

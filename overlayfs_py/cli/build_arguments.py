@@ -56,7 +56,7 @@ def secrets(values: Iterable[str]) -> dict[str, bytes]:
     """
     found = {}
     for value in values:
-        fields = _fields("--secret", value)
+        fields = fields_of("--secret", value)
         unknown = fields.keys() - {"id", "src", "source", "env", "type"}
         ident = fields.get("id", "")
         if unknown or not ident:
@@ -115,7 +115,7 @@ def outputs(values: Iterable[str]) -> list[OutputWanted]:
 def _output(value: str) -> OutputWanted | None:
     if "=" not in value:
         return OutputWanted(OutputType.TAR if value == "-" else OutputType.LOCAL, value)
-    fields = _fields("--output", value)
+    fields = fields_of("--output", value)
     kind, destination = fields.get("type", ""), fields.get("dest", "")
     unknown = fields.keys() - {"type", "dest"}
     if kind == "cacheonly" and not destination:
@@ -136,7 +136,12 @@ def image_of(value: str) -> str | None:
     return None if Path(value).is_dir() else value
 
 
-def _fields(option: str, value: str) -> dict[str, str]:
+def fields_of(option: str, value: str) -> dict[str, str]:
+    """`KEY=VALUE,...`, as CSV.
+
+    Raises:
+        OptionError: it cannot be read.
+    """
     try:
         (row,) = csv.reader([value], strict=True)
     except (csv.Error, ValueError):

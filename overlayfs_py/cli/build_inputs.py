@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.context import Context
     from overlayfs_py.builds.loose_files import LooseFiles
     from overlayfs_py.builds.request import Bring
+    from overlayfs_py.cli.registries import RegistryArguments
     from overlayfs_py.image.platform import Platform
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.images import StoredImage
@@ -123,21 +124,24 @@ def named_context(value: str, opened: ContextOpening) -> BuildContext | NamedIma
     return BuildContext(opened.of_path(value)) if image is None else NamedImage(image)
 
 
-def bringing(store: Store, root: Path | None, *, always: bool) -> Bring:
+def bringing(
+    store: Store, root: Path | None, arguments: RegistryArguments, *, always: bool
+) -> Bring:
     """What finds an image in the store, or pulls it."""
+    options = arguments.words
 
     def bring(name: str, platform: Platform) -> tuple[StoredImage, LayersInUse]:
         if always:
-            pulling.pull(name, root)
+            pulling.pull(name, root, options=options)
         try:
             image, layers = store.use_image(name)
         except NotInStore:
-            pulling.pull(name, root)
+            pulling.pull(name, root, options=options)
             return store.use_image(name)
         if runs_on(image.config.platform, platform):
             return image, layers
         layers.close()
-        pulling.pull(name, root, str(platform))
+        pulling.pull(name, root, str(platform), options=options)
         return store.use_image(name)
 
     return bring

@@ -8,7 +8,16 @@ import time
 from collections import deque
 from typing import IO, TYPE_CHECKING, Protocol
 
-from overlayfs_py.builds.events import Notice, Output, StepBegun, StepCached, StepDone
+from overlayfs_py.builds.events import (
+    BegunAnew,
+    CacheMoved,
+    Notice,
+    Output,
+    StepBegun,
+    StepCached,
+    StepDone,
+    Way,
+)
 from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
@@ -77,6 +86,10 @@ class Steps:
         """Forget a step that has ended, and return it."""
         return self._running.pop(stage, None)
 
+    def forget(self) -> None:
+        """Forget those that will never end."""
+        self._running.clear()
+
     @property
     def all(self) -> list[RunningStep]:
         return list(self._running.values())
@@ -92,11 +105,11 @@ class PlainProgress:
 
     def tell(self, event: Event) -> None:
         match event:
-            case StepCached(name, parts):
+            case StepCached(name, parts, source):
                 number = self._steps.number()
                 self._line(number, str(name))
                 if name.number > 1:
-                    self._line(number, "CACHED")
+                    self._line(number, f"CACHED in {source}" if source else "CACHED")
                 self._parts(number, parts)
             case StepBegun(name, why, _, parts):
                 number = self._steps.begin(name).number
@@ -112,6 +125,11 @@ class PlainProgress:
                 self._output(stage, data)
             case Notice(text):
                 self._write(for_terminal(text).encode())
+            case BegunAnew(why):
+                self._steps.forget()
+                self._write(for_terminal(why).encode())
+            case CacheMoved():
+                self._write(for_terminal(moved_text(event)).encode())
 
     def close(self, *, failed: bool) -> None:
         """Show what came last of each command that did not end well."""
@@ -158,8 +176,8 @@ class JsonProgress:
 
     def tell(self, event: Event) -> None:
         match event:
-            case StepCached(name, parts):
-                self._write("cached", name, parts=dict(parts))
+            case StepCached(name, parts, source):
+                self._write("cached", name, parts=dict(parts), cache=source)
             case StepBegun(name, why, miss, parts):
                 differences = [{"part": each.part, "text": each.text} for each in miss.differences]
                 self._write(
@@ -167,6 +185,7 @@ class JsonProgress:
                     name,
                     why=why,
                     nearest=miss.nearest,
+                    cache=miss.source,
                     differences=differences,
                     parts=dict(parts),
                 )
@@ -177,6 +196,12 @@ class JsonProgress:
                 self._write("output", None, stage=stage, text=text)
             case Notice(text):
                 self._write("notice", None, text=text)
+            case BegunAnew(why):
+                self._write("begun-anew", None, text=why)
+            case CacheMoved(way, place, _, steps, layers, mounts, size):
+                what = f"cache-{way.value}"
+                counts = {"steps": steps, "layers": layers, "mounts": mounts, "bytes": size}
+                self._write(what, None, cache=place, **counts)
 
     def close(self, *, failed: bool) -> None:
         """There is nothing left to show."""
@@ -193,6 +218,11 @@ class JsonProgress:
             }
         self._out.write(json.dumps(found | more).encode() + b"\n")
         self._out.flush()
+
+
+def moved_text(moved: CacheMoved) -> str:
+    """What people are told of a cache that comes or goes."""
+    return f"cache {'to' if moved.way is Way.EXPORT else 'of'} {moved.place}: {moved.text}"
 
 
 class QuietProgress:

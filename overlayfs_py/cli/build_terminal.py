@@ -9,8 +9,16 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from overlayfs_py.builds.events import Notice, Output, StepBegun, StepCached, StepDone
-from overlayfs_py.cli.build_progress import Steps
+from overlayfs_py.builds.events import (
+    BegunAnew,
+    CacheMoved,
+    Notice,
+    Output,
+    StepBegun,
+    StepCached,
+    StepDone,
+)
+from overlayfs_py.cli.build_progress import Steps, moved_text
 from overlayfs_py.terminal_text import for_terminal
 
 if TYPE_CHECKING:
@@ -41,8 +49,9 @@ class TerminalProgress:
 
     def tell(self, event: Event) -> None:
         match event:
-            case StepCached(name, parts):
-                self._print(f"{'CACHED' if name.number > 1 else '':>7} {name}", "cyan")
+            case StepCached(name, parts, source):
+                told = f" (in {source})" if source else ""
+                self._print(f"{'CACHED' if name.number > 1 else '':>7} {name}{told}", "cyan")
                 self._parts(parts)
             case StepBegun(name, why, _, parts):
                 self._steps.begin(name)
@@ -56,6 +65,11 @@ class TerminalProgress:
                 self._output(stage, data)
             case Notice(text):
                 self._print(text, "yellow")
+            case BegunAnew(why):
+                self._steps.forget()
+                self._print(why, "yellow")
+            case CacheMoved():
+                self._print(moved_text(event), "cyan")
         self._refresh()
 
     def close(self, *, failed: bool) -> None:

@@ -10,7 +10,7 @@ from overlayfs_py.errors import Failure
 from overlayfs_py.mounts import children
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from overlayfs_py.mounts.children import Report
@@ -35,7 +35,14 @@ def find_or_pull(
     return find_base(text, find_image)
 
 
-def pull(name: str, root: Path | None, platform: str = "", *, quiet: bool = False) -> None:
+def pull(
+    name: str,
+    root: Path | None,
+    platform: str = "",
+    *,
+    quiet: bool = False,
+    options: Sequence[str] = (),
+) -> None:
     """Pull an image, for this machine or another platform; what happens is said on stderr.
 
     Raises:
@@ -44,6 +51,7 @@ def pull(name: str, root: Path | None, platform: str = "", *, quiet: bool = Fals
     where = [] if root is None else ["--root", str(root)]
     where += ["--platform", platform] if platform else []
     where += ["--quiet"] if quiet else []
+    where += options  # of `registries.registry_options`
 
     def work(_: Report) -> int:
         from overlayfs_py.cli import commands

@@ -50,6 +50,14 @@ class RegistryArguments(NamedTuple):
     cert_dir: Path | None
     tls_verify: bool | None
 
+    @property
+    def words(self) -> list[str]:
+        """The same as a command takes it."""
+        words = [] if self.authfile is None else ["--authfile", str(self.authfile)]
+        words += [] if self.cert_dir is None else ["--cert-dir", str(self.cert_dir)]
+        told = str(self.tls_verify).lower()
+        return words if self.tls_verify is None else [*words, f"--tls-verify={told}"]
+
 
 def registry_options(command: Command) -> Command:
     """Add the options of `RegistryArguments` to a command."""

@@ -63,11 +63,16 @@ class CacheMounts:
         self._places = places
         self._lock = lock
 
-    def hold(self, ident: str, sharing: Sharing, make: Callable[[Path], None]) -> HeldMount:
-        """Give a cache mount, which `make` makes at the path it is given if it is a new one."""
+    def hold(
+        self, ident: str, sharing: Sharing, make: Callable[[Path], None], scratch: Path
+    ) -> HeldMount:
+        """Give a cache mount, which `make` makes at the path it is given if it is a new one.
+
+        That is below `scratch`, a directory that the caller has in the store as long as this takes.
+        """
         number = 0
         while True:
-            directory = self._existing(ident, number, make)
+            directory = self._existing(ident, number, make, scratch)
             held = _held(directory / LOCK, sharing)
             if held is not None and (directory / DATA).is_dir():
                 os.utime(directory)
@@ -76,6 +81,19 @@ class CacheMounts:
                 number += 1  # a private one that another step has
             else:
                 held.close()  # pruned meanwhile: once more
+
+    def find(self, ident: str) -> Path | None:
+        """The directory of a cache mount, the first where there are private ones; None: none."""
+        directory = self._places.cache_mounts / _name(ident, 0)
+        return directory if directory.is_dir() else None
+
+    def try_hold(self, directory: Path) -> HeldMount | None:
+        """Keep every step away from one; None while a step has it, or if it has gone."""
+        try:
+            held = locks.try_acquire(directory / LOCK, Mode.EXCLUSIVE)
+        except FileNotFoundError:
+            return None
+        return None if held is None else HeldMount(directory / DATA, held)
 
     def all(self) -> list[tuple[CacheMountRecord, Path]]:
         """All of them, each with its directory."""
@@ -87,11 +105,22 @@ class CacheMounts:
         with self._lock.exclusive():
             return take_away(self._places, directory)
 
-    def _existing(self, ident: str, number: int, make: Callable[[Path], None]) -> Path:
+    def _existing(
+        self, ident: str, number: int, make: Callable[[Path], None], scratch: Path
+    ) -> Path:
         directory = self._places.cache_mounts / _name(ident, number)
         if not directory.is_dir():
-            with self._lock.shared():
-                _create(self._places, directory, CacheMountRecord(id=ident, number=number), make)
+            staged = scratch / f"mount-{secrets.token_hex(8)}"
+            staged.mkdir(mode=0o700)
+            try:
+                make(staged / DATA)  # which may take long: not under the store's lock
+                record = CacheMountRecord(id=ident, number=number)
+                durable.write_file(staged / RECORD, records.encode(record), staged)
+                with self._lock.shared():
+                    _place(self._places, staged, directory)
+            finally:
+                if staged.exists():
+                    durable.remove(staged)
         return directory
 
 
@@ -123,24 +152,14 @@ def take_away(places: Places, directory: Path) -> Path | None:
     return gone
 
 
-def _create(
-    places: Places, directory: Path, record: CacheMountRecord, make: Callable[[Path], None]
-) -> None:
-    staged = places.staging / f"new-{secrets.token_hex(8)}"
-    staged.mkdir(mode=0o700)
+def _place(places: Places, staged: Path, directory: Path) -> None:
+    for each in (places.builds, places.cache_mounts):
+        each.mkdir(mode=0o700, exist_ok=True)
     try:
-        make(staged / DATA)
-        durable.write_file(staged / RECORD, records.encode(record), staged)
-        for each in (places.builds, places.cache_mounts):
-            each.mkdir(mode=0o700, exist_ok=True)
-        try:
-            staged.rename(directory)
-        except OSError:
-            if not directory.is_dir():  # another process was quicker
-                raise
-    finally:
-        if staged.exists():
-            durable.remove(staged)
+        staged.rename(directory)
+    except OSError:
+        if not directory.is_dir():  # another process was quicker
+            raise
 
 
 def _held(path: Path, sharing: Sharing) -> Lock | None:

@@ -45,7 +45,7 @@ class FromLayer:
     """A layer of the store, made a tar and compressed in threads. The same one gives the same."""
 
     def __init__(self, layer: StoredLayer, compression: Compression, level: int | None) -> None:
-        self._blocks = _compressed(read_layer_tar(layer), compression, level)
+        self._blocks = compressed_tar(read_layer_tar(layer), compression, level)
         self._gathered = bytearray()
         self._state = hashlib.sha256()
 
@@ -112,7 +112,7 @@ class FromRegistry:
         return self._digest
 
 
-def _compressed(
+def compressed_tar(
     tar: Iterable[bytes | memoryview], compression: Compression, level: int | None
 ) -> Generator[bytes, None, None]:
     """Yield the compressed tar, no block empty."""

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LEVEL = 6  # zlib's own: 9 takes four times as long for a hundredth less
-_RECIPE: dict[str, str | int] = {
+LEVEL = 6  # zlib's own: 9 takes four times as long for a hundredth less
+RECIPE: dict[str, str | int] = {
     "compression": Compression.GZIP.value,
-    "level": _LEVEL,
+    "level": LEVEL,
     "zlib": zlib.ZLIB_RUNTIME_VERSION,
 }
 
@@ -136,12 +136,12 @@ class LayerUpload:
                 continue
             if await self._find(Digest(known.digest), known.sources):
                 return Placed(Descriptor(known.media_type, Digest(known.digest), known.size), known)
-        sent = await self._blob.send(lambda: _made(outgoing.layer, Compression.GZIP, _LEVEL), None)
+        sent = await self._blob.send(lambda: _made(outgoing.layer, Compression.GZIP, LEVEL), None)
         assert sent is not None, "no digest was wanted that it could fail to have"
         self._watch.layer(outgoing.ident, LayerState.PUSHED)
         kind = media_types.kind_of(outgoing.blob.media_type)
         media_type = kind.layer(media_types.Compression.GZIP)
-        known = LayerBlob(digest=sent.digest, size=sent.size, media_type=media_type, recipe=_RECIPE)
+        known = LayerBlob(digest=sent.digest, size=sent.size, media_type=media_type, recipe=RECIPE)
         return Placed(Descriptor(media_type, sent.digest, sent.size), known)
 
     # What costs nothing.
@@ -182,8 +182,8 @@ class LayerUpload:
         outgoing = self._outgoing
         if outgoing.is_tar:
             way: tuple[Compression, int | None] = Compression.PLAIN, None
-        elif outgoing.known is not None and outgoing.known.recipe == _RECIPE:
-            way = Compression.GZIP, _LEVEL
+        elif outgoing.known is not None and outgoing.known.recipe == RECIPE:
+            way = Compression.GZIP, LEVEL
         else:
             return False  # unknown, or by another version of zlib
         digest = outgoing.blob.digest
