@@ -18,7 +18,7 @@ from overlayfs_py.union.core import open_union
 from overlayfs_py.union.nodes import DirectoryNode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from overlayfs_py.image.config import ImageConfig
     from overlayfs_py.image.digest import Digest
@@ -65,12 +65,25 @@ class LayerFacts(NamedTuple):
     deleted: list[bytes]
     opaque: list[bytes]  # directories that hide what lower layers have in them
 
+    @property
+    def bytes(self) -> int:
+        """What its files hold, a file with several names once."""
+        return sum({fact.number: fact.size for fact in self.files}.values())
+
 
 class ImageFacts:
     """The layers of an image, open as long as it is used."""
 
-    def __init__(self, config: ImageConfig, layers: Sequence[StoredLayer]) -> None:
-        """Read the layers, lowest first; the caller keeps them in the store meanwhile."""
+    def __init__(
+        self,
+        config: ImageConfig,
+        layers: Sequence[StoredLayer],
+        on_file: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        """Read the layers, lowest first; the caller keeps them in the store meanwhile.
+
+        `on_file` is told of each file that was read, by its layer.
+        """
         self.config = config
         self._open = ExitStack()
         self._roots: list[LayerDirectory | None] = []
@@ -90,7 +103,7 @@ class ImageFacts:
                     assert isinstance(union.root, DirectoryNode)
                     (backing,) = union.root.lowers
                     self._roots[at] = backing.directory
-                    _read(backing.directory, facts)
+                    _read(backing.directory, facts, on_file)
             failing.pop_all()
 
     def close(self) -> None:
@@ -131,7 +144,7 @@ class ImageFacts:
         return directory.file(name).open_reader()
 
 
-def _read(root: LayerDirectory, facts: LayerFacts) -> None:
+def _read(root: LayerDirectory, facts: LayerFacts, on_file: Callable[[int], object]) -> None:
     pending: list[tuple[bytes, LayerDirectory]] = [(b"", root)]
     while pending:
         above, directory = pending.pop()
@@ -144,6 +157,7 @@ def _read(root: LayerDirectory, facts: LayerFacts) -> None:
             if not isinstance(found, Attributes):
                 continue
             facts.files.append(_fact(facts.at, path, found))
+            on_file(facts.at)
             if stat.S_ISDIR(found.mode):
                 below = directory.directory(name, found.ino)
                 if below.marks().opaque:

@@ -8,6 +8,7 @@ MODULES = {
     "analyze": "image_analyze",
     "cat": "image_cat",
     "diff": "image_diff",
+    "explore": "image_explore",
     "files": "image_files",
     "history": "image_history",
     "import": "import_",

@@ -27,6 +27,7 @@ SUMMARIES = {
     "image_analyze": "Say what an image spends bytes on, and what could be better.",
     "image_cat": "Print a file of an image.",
     "image_diff": "Say which files differ between two images.",
+    "image_explore": "Look through an image's layers on the terminal.",
     "image_files": "List the files of an image.",
     "image_history": "Show how an image was made, the last step first.",
     "image_inspect": "Show all there is to say of containers and images, as JSON.",
