@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 _PREFIX = "containerd.io/snapshot/"
 MAX_SIZE = _PREFIX + "max-size"
 _MAPPINGS = {"uidmapping": _PREFIX + "uidmapping", "gidmapping": _PREFIX + "gidmapping"}
-_TARGET = "containerd.io/snapshot.ref"
-# A layer is unpacked into a snapshot whose key is `extract-...`, behind `NAMESPACE/NUMBER/`.
-_UNPACKING = re.compile(r"(?:.*/)?extract-[0-9]+-")
+# containerd's key of a snapshot that a layer is unpacked into: a time, chance, the chain ID. Before
+# it stands `NAMESPACE/NUMBER/`; no container's name has a space.
+_UNPACKING = re.compile(r"(?:.*/)?extract-[0-9]+-\S+ [a-z0-9]+:[0-9a-f]+", re.DOTALL)
 
 
 class Style(Enum):
@@ -102,8 +102,7 @@ class MountWriter:
 
 def is_unpacked_into(record: SnapshotRecord) -> bool:
     """Whether containerd makes the snapshot to unpack an image's layer into it."""
-    is_target = _TARGET in record.labels or _UNPACKING.match(record.name) is not None
-    return is_target and record.kind is Kind.ACTIVE
+    return record.kind is Kind.ACTIVE and _UNPACKING.fullmatch(record.name) is not None
 
 
 def max_size(labels: dict[str, str]) -> int | None:

@@ -6,8 +6,10 @@ in `_Answers._run`, and nowhere else do the two meet.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
@@ -105,8 +107,7 @@ def _listen(server: grpc.Server, address: Path) -> None:
         raise Failure(f"{path}: longer than the name of a socket may be")
     try:
         address.parent.mkdir(0o711, parents=True, exist_ok=True)
-        if address.is_socket():
-            address.unlink()  # of a server that was killed: ours alone has the root's lock
+        _unlink_unused(address)
         mask = os.umask(0o177)
         try:
             server.add_insecure_port(f"unix:{path}")
@@ -114,6 +115,18 @@ def _listen(server: grpc.Server, address: Path) -> None:
             os.umask(mask)
     except RuntimeError:
         raise Failure(f"{path}: cannot be listened at") from None
+
+
+def _unlink_unused(address: Path) -> None:
+    """Remove the socket of a server that was killed."""
+    if not address.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.setblocking(False)
+        if sock.connect_ex(os.fspath(address)) == errno.ECONNREFUSED:
+            address.unlink()
+        else:  # also where too many wait for it
+            raise Failure(f"{address}: another process listens there")
 
 
 def _handler(answers: _Answers) -> grpc.GenericRpcHandler:

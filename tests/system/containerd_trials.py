@@ -335,7 +335,9 @@ def _kill(made: Machine, what: str, chance: random.Random) -> str:
     if what == "snapshotter":
         made.restart(signal.SIGKILL)
         return "the snapshotter"
-    daemons = _daemons(made)
+    deadline = time.monotonic() + 10
+    while not (daemons := _daemons(made)) and time.monotonic() < deadline:
+        time.sleep(0.1)
     if not daemons:
         return "nobody: no daemon ran"
     try:

@@ -208,6 +208,7 @@ def test_layers_are_unpacked_beside_each_other(server: Server, scratch: Path) ->
     client = server.client
 
     (mount,) = client.prepare("default/3/extract-17-Ab sha256:11")
+    (other,) = client.prepare("default/4/extract-17-Ab")
     options = dict(option.split("=", 1) for option in mount.options)
     upper = Path(options["upperdir"])
     os.mknod(upper / "gone", stat.S_IFCHR, os.makedev(0, 0))
@@ -215,6 +216,7 @@ def test_layers_are_unpacked_beside_each_other(server: Server, scratch: Path) ->
     client.commit("chain", "default/3/extract-17-Ab sha256:11", parent="base")
 
     assert mount.type == "overlay"
+    assert other.type.startswith("fuse3.")
     with mounted(client.view("look", "chain"), scratch / "merged") as root:
         assert sorted(os.listdir(root)) == ["kept", "new"]
     assert client.stat("chain").parent == "base"
@@ -376,6 +378,8 @@ def test_a_server_that_cannot_be_says_why(scratch: Path, overlayfs_py: Path) -> 
     assert "longer than the name of a socket" in says(scratch / "r", scratch / ("s" * 120))
     with serving(scratch) as server:
         assert "another process serves" in says(server.root, scratch / "other")
+        assert "another process listens" in says(scratch / "more", scratch / "sock")
+        assert server.client.names() == []
     assert os.listdir(foreign) == ["file"]
 
 
