@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.late_import import LateModule
+from overlayfs_py.union.steps import NeedsSteps
 from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     import trio
 
+    from overlayfs_py.drivers.slices import Slices
     from overlayfs_py.union.core import CopyUp, Union
     from overlayfs_py.union.nodes import Node
 else:
@@ -24,6 +26,8 @@ else:
 # Guess: where copying takes about as long as the hop to a thread and back (165 us of processor
 # measured for one beside the next).
 _INLINE_SIZE_BYTES = 64 * 1024
+# As which each piece of a file counts that a pack has in many: 2 us.
+_PIECE_BYTES = 512
 # Guess: more than this many copies at a time only compete for the disk.
 _MOST_THREADS = 4
 # Guess: what others may have to wait for a disk that was as quick as that the last time; as long
@@ -34,8 +38,11 @@ _QUICK_SYNC_S = 0.001
 class CopyUps:
     """The copy-ups of one union."""
 
-    def __init__(self, union: Union) -> None:
+    def __init__(self, union: Union, slices: Slices) -> None:
+        """From now on changes of the union may raise NeedsSteps."""
+        union.put_off_long_changes()
         self._union = union
+        self._slices = slices
         self._threads = Threads(_MOST_THREADS)
         # By the ino of the node; set when the copy-up is over, done or not.
         self._running: dict[int, trio.Event] = {}
@@ -45,7 +52,14 @@ class CopyUps:
         size = self._union.copy_up_size(node, need)
         if node.ino in self._running and (size or need is not Need.ATTRIBUTES):
             return True
-        return size > self._inline_size_bytes
+        return not self._is_short(node, size)
+
+    def _is_short(self, node: Node, size_bytes: int) -> bool:
+        """Whether a copy of that size goes without a thread."""
+        if not size_bytes:
+            return True
+        pieces = self._union.copy_up_pieces(node)
+        return max(size_bytes, pieces * _PIECE_BYTES) <= self._inline_size_bytes
 
     @property
     def _inline_size_bytes(self) -> int:
@@ -59,13 +73,19 @@ class CopyUps:
         needs no thread must not pay for one. Otherwise anything may have happened to the node
         meanwhile, short of being forgotten: it may have lost its name or its data.
         """
-        while (running := self._in_the_way(node, need)) is not None:
-            await running.wait()
-        # From here on to the first await nobody else can start one for this node.
-        copy = self._union.begin_copy_up(node, need)
+        while True:
+            while (running := self._in_the_way(node, need)) is not None:
+                await running.wait()
+            # From here on to the next await nobody else can start one for this node.
+            try:
+                copy = self._union.begin_copy_up(node, need)
+            except NeedsSteps as needed:
+                await self._slices.run(needed.steps)
+            else:
+                break
         if copy is None:
             return
-        if copy.size_bytes <= self._inline_size_bytes:
+        if self._is_short(node, copy.size_bytes):
             self._transfer(copy)
         else:
             await self._transfer_in_thread(copy, node.ino)
@@ -75,7 +95,7 @@ class CopyUps:
         own = self._running.get(node.ino)
         if own is not None or len(self._running) < _MOST_THREADS:
             return own
-        is_short = self._union.copy_up_size(node, need) <= self._inline_size_bytes
+        is_short = self._is_short(node, self._union.copy_up_size(node, need))
         return None if is_short else next(iter(self._running.values()))
 
     def _transfer(self, copy: CopyUp) -> None:

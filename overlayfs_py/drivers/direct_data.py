@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 else:
     trio = LateModule("trio")
 
+_FEW = 1024  # pieces of a pack's file: of no use to a program that starts
 _NOTHING = b""
+_COPIED = 1 << 20  # bytes of a pack's file that are copied at a time; the caller asks again
 
 
 class DataOperations(SharedOperations):
@@ -37,10 +39,12 @@ class DataOperations(SharedOperations):
         if wanted.size > len(self._room):
             self._room = memoryview(bytearray(wanted.size))
         room = self._room[: wanted.size]
-        data = self._union.begin_read_into(self._node(header.node), wanted.offset, room)
+        node = self._node(header.node)
+        data = self._union.begin_read_into(node, wanted.offset, room)
         if not callable(data):
             return data
-        if self.early_bytes > 0:  # a thread to decompress in would have to wait for trio
+        # A thread to decompress in would have to wait for trio.
+        if self.early_bytes > 0 and self._union.copy_up_pieces(node) <= _FEW:
             self.early_bytes -= wanted.size
             return data()
         return self._read_later(data)
@@ -141,7 +145,19 @@ class DataOperations(SharedOperations):
         await self._copied_up(target)
         source = self._node(header.node)
         self._kill_unless_privileged(header, target)
-        copied = self._union.copy_range(
-            source, wanted.offset_in, target, wanted.offset_out, wanted.length
-        )
+        try:
+            copied = self._union.copy_range(
+                source, wanted.offset_in, target, wanted.offset_out, wanted.length
+            )
+        except BlockingIOError:
+            data = await self._read_now(source, wanted.offset_in, min(wanted.length, _COPIED))
+            copied = self._union.write(target, wanted.offset_out, data)
         return replies.written(copied)
+
+    async def _read_now(self, node: Node, offset: int, size: int) -> bytes:
+        data = self._union.begin_read(node, offset, size)
+        if isinstance(data, bytes):
+            return data
+        read = await self._read_later(data)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        return read

@@ -1,16 +1,22 @@
-"""Which method answers which request."""
+"""Which method answers which request, and what becomes of a change that takes long."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, TypeGuard
 
+from overlayfs_py.union.steps import NeedsSteps
+from overlayfs_py.wire import requests
 from overlayfs_py.wire.protocol import Opcode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from overlayfs_py.drivers.direct_operations import Answer, DirectOperations
+    from overlayfs_py.drivers.direct_operations import DirectOperations
+    from overlayfs_py.drivers.direct_shared import Answer
     from overlayfs_py.wire.requests import Body, Header
+
+    Handler = Callable[[Header, Body], Answer]
 
 _METHODS = {
     Opcode.OPEN: "open",  # only where the kernel is to ask at every open
@@ -47,14 +53,50 @@ _METHODS = {
     Opcode.IOCTL: "ioctl",
     Opcode.STATX: "statx",
 }
+# Which copy directories up.
+_CHANGES = frozenset(
+    {
+        *(Opcode.SETATTR, Opcode.SYMLINK, Opcode.MKNOD, Opcode.MKDIR, Opcode.UNLINK, Opcode.RMDIR),
+        *(Opcode.RENAME, Opcode.RENAME2, Opcode.LINK, Opcode.WRITE, Opcode.SETXATTR),
+        *(Opcode.REMOVEXATTR, Opcode.CREATE, Opcode.TMPFILE, Opcode.FALLOCATE),
+        *(Opcode.COPY_FILE_RANGE, Opcode.IOCTL),
+    }
+)
 
 
-def handlers_of(
-    operations: DirectOperations,
-) -> dict[int, Callable[[Header, Body], Answer]]:
+def handlers_of(operations: DirectOperations) -> dict[int, Handler]:
     """Return, by opcode, the methods that answer; what has none is refused for good."""
-    return {
+    handlers: dict[int, Handler] = {
         opcode: getattr(operations, method)
         for opcode, method in _METHODS.items()
         if hasattr(operations, method)
     }
+    changes = {opcode for opcode in handlers if opcode in _CHANGES}
+    return handlers | {opcode: _in_steps(operations, handlers[opcode]) for opcode in changes}
+
+
+def _in_steps(operations: DirectOperations, handler: Handler) -> Handler:
+    """The handler of a change that may need steps first; it is asked again after them."""
+
+    def begin(header: Header, body: Body) -> Answer:
+        try:
+            answer = handler(header, body)
+        except NeedsSteps as needed:
+            # The buffer belongs to the next request by the time the steps are taken.
+            kept = body._replace(data=memoryview(bytes(body.data))) if _has_data(body) else body
+            return operations.after_steps(needed, handler, header, kept)
+        return finish(header, body, answer) if isinstance(answer, Awaitable) else answer
+
+    async def finish(header: Header, body: Body, answer: Awaitable[bytes]) -> bytes:
+        try:
+            return await answer
+        except NeedsSteps as needed:
+            if _has_data(body):  # which is another request's by now; never so, see `CopyUps`
+                raise
+            return await operations.after_steps(needed, handler, header, body)
+
+    return begin
+
+
+def _has_data(body: Body) -> TypeGuard[requests.Write]:
+    return isinstance(body, requests.Write)

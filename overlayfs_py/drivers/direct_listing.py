@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import stat
+import time
 from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers.cookies import (
     LARGE,
+    PAGE_LOOKS,
+    PAGE_S,
     PAGE_SPREAD,
     PARENT_COOKIE,
     SELF_COOKIE,
@@ -67,9 +70,12 @@ class DirectListings(Listings):
                 pieces.append(piece)
                 room -= len(piece)
         spread = 0
-        for cookie, name in listing.after(max(wanted.offset, PARENT_COOKIE)):
+        until = time.thread_time() + PAGE_S
+        for count, (cookie, name) in enumerate(listing.after(max(wanted.offset, PARENT_COOKIE))):
             room -= entry_size(name, plus=plus)
             if room < 0 or spread >= PAGE_SPREAD:
+                break
+            if count % PAGE_LOOKS == 0 and pieces and time.thread_time() > until:
                 break
             listed, found_in = self._listed(directory, name, cookie, plus=plus)
             spread += found_in

@@ -23,15 +23,12 @@ from overlayfs_py.wire.inode_flags import extended_flags, plain_flags
 from overlayfs_py.wire.protocol import OpenFlag
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     import trio
 
+    from overlayfs_py.drivers.direct_shared import Answer
     from overlayfs_py.union.core import Node
     from overlayfs_py.union.steps import Steps
     from overlayfs_py.wire.requests import Body, Header
-
-    Answer = bytes | memoryview | int | Awaitable[bytes]
 else:
     trio = LateModule("trio")
 

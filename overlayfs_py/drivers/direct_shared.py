@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers.callers import keeps_set_ids, membership
@@ -13,22 +15,23 @@ from overlayfs_py.drivers.hollows import Hollows
 from overlayfs_py.drivers.slices import Slices
 from overlayfs_py.drivers.threads import Threads
 from overlayfs_py.late_import import LateModule
+from overlayfs_py.union.steps import NeedsSteps
 from overlayfs_py.union.values import Need
 from overlayfs_py.wire import protocol, replies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     import trio
 
     from overlayfs_py.drivers.uses import Uses
     from overlayfs_py.union.core import Node, Union
     from overlayfs_py.union.values import Attributes
-    from overlayfs_py.wire.requests import Header
-
-    Answer = bytes | memoryview | int | Awaitable[bytes]
+    from overlayfs_py.wire.requests import Body, Header
 else:
     trio = LateModule("trio")
+
+Answer = bytes | memoryview | int | Awaitable[bytes]
 
 # Guess: fsync(2) waits for the disk, not for a processor.
 _MOST_SYNCS = 8
@@ -48,8 +51,8 @@ class SharedOperations:
         self._union = union
         self._uses = uses
         self._notify = notify
-        self._copy_ups = CopyUps(union)
         self._slices = Slices()
+        self._copy_ups = CopyUps(union, self._slices)
         self._listings = DirectListings(union, self._slices, self._entry_held)
         self._syncs = Threads(_MOST_SYNCS)
         self._reads = Threads(_MOST_READS)
@@ -66,6 +69,24 @@ class SharedOperations:
 
     def _node(self, ino: int) -> Node:
         return self._root if ino == protocol.ROOT_ID else self._nodes_by_id(ino)
+
+    async def after_steps(
+        self,
+        needed: NeedsSteps,
+        handler: Callable[[Header, Body], Answer],
+        header: Header,
+        body: Body,
+    ) -> bytes:
+        """Take the steps that a change needs, then answer; of a request that was kept."""
+        while True:
+            await self._slices.run(needed.steps)
+            try:
+                answer = handler(header, body)
+                if isinstance(answer, int):
+                    raise OSError(answer, os.strerror(answer))
+                return bytes(answer) if isinstance(answer, bytes | memoryview) else await answer
+            except NeedsSteps as more:
+                needed = more
 
     async def _copied_up(self, node: Node, need: Need = Need.DATA) -> None:
         """Have a node copied up; who is cancelled meanwhile must not change it afterwards.

@@ -11,7 +11,6 @@ import importlib
 import os
 import select
 import signal
-import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 # that has just been started. So it comes when there was nothing to do for a while.
 _MOMENT_MS = 125
 _QUIET_MOMENTS = 8
-# Guess: how long a request may have to wait for the loading thread to let go of the interpreter;
-# 5 ms by default, several times a request.
-_SWITCH_S = 0.0005
 _NEEDED_LATER = ("overlayfs_py.drivers.supervision", "overlayfs_py.drivers.inquiries", "json")
 _HEARD_LATER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
@@ -131,13 +127,10 @@ class _Loading:
             os.close(self._done)
 
     def _load(self) -> None:
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_S)
         try:
             for module in self._modules:
                 importlib.import_module(module)
         finally:
-            sys.setswitchinterval(before)
             os.close(self._done)
 
 

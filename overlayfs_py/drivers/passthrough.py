@@ -24,7 +24,7 @@ from overlayfs_py.wire.protocol import OpenFlag
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from overlayfs_py.drivers.direct_operations import Answer
+    from overlayfs_py.drivers.direct_shared import Answer
     from overlayfs_py.drivers.uses import Uses
     from overlayfs_py.union.core import Node, Union
     from overlayfs_py.wire.requests import Body, Header

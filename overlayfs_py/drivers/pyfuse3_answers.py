@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 import pyfuse3
 
 from overlayfs_py.drivers.errnos import BugLog, errno_of
+from overlayfs_py.union.steps import NeedsSteps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
+    from overlayfs_py.drivers.slices import Slices
 
 
 class Handlers(Protocol):
@@ -24,6 +26,7 @@ class Handlers(Protocol):
 
     bugs: BugLog
     wakeups: Wakeups
+    slices: Slices
 
 
 S = TypeVar("S", bound=Handlers)
@@ -39,7 +42,11 @@ def at_once(
     @functools.wraps(method)
     async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return method(self, *args, **kwargs)
+            while True:
+                try:
+                    return method(self, *args, **kwargs)
+                except NeedsSteps as needed:
+                    await _take(self, needed)
         except Exception as error:
             raise _answer(self, method.__name__, error) from None
 
@@ -54,11 +61,15 @@ def mostly_at_once(
     @functools.wraps(method)
     async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            answer = method(self, *args, **kwargs)
-            if not isinstance(answer, Awaitable):
-                return answer
-            with self.wakeups.while_waiting():
-                return await answer
+            while True:
+                try:
+                    answer = method(self, *args, **kwargs)
+                    if not isinstance(answer, Awaitable):
+                        return answer
+                    with self.wakeups.while_waiting():
+                        return await answer
+                except NeedsSteps as needed:
+                    await _take(self, needed)
         except Exception as error:
             raise _answer(self, method.__name__, error) from None
 
@@ -73,12 +84,22 @@ def waiting(
     @functools.wraps(method)
     async def handler(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with self.wakeups.while_waiting():
-                return await method(self, *args, **kwargs)
+            while True:
+                try:
+                    with self.wakeups.while_waiting():
+                        return await method(self, *args, **kwargs)
+                except NeedsSteps as needed:
+                    await _take(self, needed)
         except Exception as error:
             raise _answer(self, method.__name__, error) from None
 
     return handler
+
+
+async def _take(handlers: Handlers, needed: NeedsSteps) -> None:
+    """Take the steps that a change needs before it is asked for again."""
+    with handlers.wakeups.while_waiting():
+        await handlers.slices.run(needed.steps)
 
 
 def _answer(handlers: Handlers, request: str, error: Exception) -> pyfuse3.FUSEError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import trio
 
 from overlayfs_py.drivers import pyfuse3_values as values
 from overlayfs_py.drivers.callers import chown_to_nobody, leave_group, membership, xattrs_shown_to
-from overlayfs_py.drivers.cookies import PAGE_SPREAD
+from overlayfs_py.drivers.cookies import PAGE_LOOKS, PAGE_S, PAGE_SPREAD
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.errnos import BugLog
 from overlayfs_py.drivers.listings import Listings
@@ -84,11 +85,11 @@ class UnionOperations(pyfuse3.Operations):
         self.wakeups = Wakeups()
         self._union = union
         self._leaves_umask = leaves_umask
-        self._copy_ups = CopyUps(union)
+        self.slices = Slices()
+        self._copy_ups = CopyUps(union, self.slices)
         self._outdated = Outdated(union, _outdate, self._tell_soon)
         self._listings = Listings(union)
         self._syncs = Threads(_MOST_SYNCS)
-        self._slices = Slices()
         self._read_limiter = trio.CapacityLimiter(_MOST_READS)
 
     def init(self) -> None:
@@ -192,7 +193,7 @@ class UnionOperations(pyfuse3.Operations):
     ) -> Awaitable[None] | None:
         self._union.note_caller(ctx)
         steps = self._union.remove_directory(self._node(parent_inode), name)
-        return None if steps is None else self._slices.run(steps)
+        return None if steps is None else self.slices.run(steps)
 
     @waiting
     async def rename(
@@ -213,7 +214,7 @@ class UnionOperations(pyfuse3.Operations):
         self._union.note_caller(ctx)
         steps = self._union.rename(old, name_old, new, name_new, flags)
         if steps is not None:
-            await self._slices.run(steps)
+            await self.slices.run(steps)
 
     # Open files
 
@@ -311,11 +312,12 @@ class UnionOperations(pyfuse3.Operations):
         start_id: int,
         token: ReaddirToken,
     ) -> None:
-        listing.take(await self._slices.run(steps))
+        listing.take(await self.slices.run(steps))
         self._list(listing, start_id, token)
 
     def _list(self, listing: Listing, start_id: int, token: ReaddirToken) -> None:
-        spread = 0
+        spread = listed = 0
+        until = time.thread_time() + PAGE_S
         for position, name in listing.entries_from(start_id):
             try:
                 node = self._child(listing.node, name)
@@ -331,7 +333,10 @@ class UnionOperations(pyfuse3.Operations):
             if name not in (b".", b".."):
                 self._union.hold(node)
                 spread += node.spread
+            listed += 1
             if spread >= PAGE_SPREAD:
+                return
+            if listed % PAGE_LOOKS == 0 and time.thread_time() > until:
                 return
 
     @waiting

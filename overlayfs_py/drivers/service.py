@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import resource
+import sys
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
@@ -33,6 +34,9 @@ _AUTO = "direct"
 # How long a mount whose upper is in use waits for the other daemon to end, after umount(8).
 _ENDING_S = 1.0
 _ASKED_EVERY_S = 0.01
+# Guess: how long a request may have to wait for a thread beside the loop (one that reads a pack,
+# that copies a file) to let go of the interpreter; 5 ms by default, several times a request.
+_SWITCH_S = 0.0005
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +71,7 @@ def serve(
     with (
         _many_open_files(),
         collected_briefly(),
+        _quick_turns(),
         closing(_open(spec, mount)) as union,
         closing(Wakefulness(mount.idle_polling)) as wakefulness,
     ):
@@ -153,6 +158,16 @@ def _require_apart(spec: StackSpec, mounted: Mounted) -> None:
         if os.path.commonpath([os.path.realpath(path), mounted.target]) == os.path.realpath(path):
             os.close(mounted.fd)
             raise OSError(errno.EINVAL, f"the mount point lies inside {path!r}", mounted.target)
+
+
+@contextmanager
+def _quick_turns() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @contextmanager

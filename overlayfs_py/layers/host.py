@@ -257,6 +257,9 @@ class HostFile(HostObject):
     def mark_names(self) -> MarkNames:
         return self.tree.mark_names
 
+    def pieces(self) -> int:
+        return 1
+
     def open(self, flags: int) -> int:
         """Open the file for its data; the caller owns the descriptor.
 

@@ -74,6 +74,9 @@ class LayerFile(LayerObject, Protocol):
     def mark_names(self) -> MarkNames:
         """The xattrs that its layer heeds as marks."""
 
+    def pieces(self) -> int:
+        """Return in how many pieces its data lies at most; 1 where that makes no difference."""
+
     def open_reader(self) -> Reader:
         """Open a regular file's data; the caller closes it."""
 

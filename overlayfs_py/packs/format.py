@@ -51,6 +51,7 @@ MOST_CHUNK_LOG2 = 20
 # Bounds what a reader must take into memory before it can trust anything: 32 MiB of digests.
 MOST_INDEX_BYTES = 1 << 34
 MOST_XATTR_SET_BYTES = 1 << 24
+MOST_XATTR_NAME_BYTES = 1 << 16  # as listxattr(2) lists them, each with a zero (XATTR_LIST_MAX)
 
 ROOT = 0  # the root directory's inode
 NO_INODE = 0xFFFFFFFF  # of a whiteout

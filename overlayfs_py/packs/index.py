@@ -28,6 +28,7 @@ from overlayfs_py.packs.format import (
     EXTENT,
     INODE,
     LINK,
+    MOST_XATTR_NAME_BYTES,
     MOST_XATTR_SET_BYTES,
     NO_DIRENT,
     PAGE_LOG2,
@@ -52,6 +53,11 @@ _READ_AT_ONCE = 1 << 20
 # Names: the table of so many, a hundred pages, is read as one. Whoever makes a pack may say that a
 # directory has millions.
 LARGE_DIRECTORY = 16_384
+# The same of a file's pieces: of more, those that are asked for.
+_MOST_EXTENTS = 4096
+_EXTENTS_AT_ONCE = 512
+# Pieces that are counted to tell how much of a file is stored: 2 ms.
+_MOST_COUNTED = 1 << 15
 _INODE_LOG2 = 6
 _INODES_PER_PAGE_LOG2 = PAGE_LOG2 - _INODE_LOG2
 _KNOWN_XATTR_SETS = 256
@@ -96,9 +102,10 @@ class Index:
         self.chunks = self._records(SectionId.CHUNKS, CHUNK.size)
         self._links = self._sections[SectionId.LINKS]
         self._link_count = self._records(SectionId.LINKS, LINK.size)
-        # The first field of each record, for the bisections of the C library.
+        # One field of each record, for the bisections and sums of the C library.
         self._hashes = self._column(dirents, 4, DIRENT.size)
         self._offsets = self._column(self._extents, 8, EXTENT.size)
+        self._lengths = self._column(self._extents, 8, EXTENT.size, start=8)
         self._linked = self._column(self._links, 4, LINK.size)
         self._xattr_sets: dict[int, dict[bytes, bytes]] = {}
         if self.inodes == 0:
@@ -261,9 +268,17 @@ class Index:
         first, last = inode.first, inode.first + inode.amount
         self._require(last <= self._extent_count, "extents of inode", inode.first)
         base = self._extents.offset
-        self._need(base + first * EXTENT.size, base + last * EXTENT.size)
-        at = max(first, bisect_right(self._offsets, start, first, last) - 1)
+        if inode.amount <= _MOST_EXTENTS:
+            ready = self._need_extents(first, last)
+            at = bisect_right(self._offsets, start, first, last)
+        else:
+            # All of them would take seconds, those that lie on the way are few.
+            ready = first
+            at = first + bisect_right(range(first, last), start, key=self._offset_at)
+        at = max(first, at - 1)
         while at < last and start < end:
+            if at >= ready or ready == first:
+                ready = self._need_extents(at, min(last, at + _EXTENTS_AT_ONCE))
             offset, length, address = EXTENT.unpack_from(self._memory, base + at * EXTENT.size)
             begin, stop = max(start, offset), min(end, offset + length)
             if begin >= end:
@@ -272,6 +287,28 @@ class Index:
                 yield begin, stop - begin, address + begin - offset
                 start = stop
             at += 1
+
+    def _need_extents(self, first: int, last: int) -> int:
+        base = self._extents.offset
+        self._need(base + first * EXTENT.size, base + last * EXTENT.size)
+        return last
+
+    def _offset_at(self, at: int) -> int:
+        self._need_extents(at, at + 1)
+        return self._offsets[at]
+
+    def stored_bytes(self, inode: Inode) -> int:
+        """Return how many bytes of a file with holes are stored.
+
+        Of one in more than 32,768 pieces all that comes after these is taken for data.
+        """
+        first, last = inode.first, inode.first + inode.amount
+        self._require(last <= self._extent_count, "extents of inode", inode.first)
+        end = self._need_extents(first, min(last, first + _MOST_COUNTED))
+        stored = sum(map(self._lengths.__getitem__, range(first, end)))
+        if end < last:
+            stored += max(0, inode.size - self._offsets[end - 1] - self._lengths[end - 1])
+        return min(stored, inode.size)
 
     def all_extents(self, inode: Inode) -> Iterator[tuple[int, int, int]]:
         """Yield a file's extents as they stand in the table: offset in it, length, address."""
@@ -332,9 +369,12 @@ class Index:
         self._need(start, start + length)
         found = {}
         at, end = start + XATTR_SET.size, start + length
+        room = MOST_XATTR_NAME_BYTES
         for _ in range(amount):
             self._require(at + XATTR.size <= end, "xattrs", offset)
             name_length, value_length = XATTR.unpack_from(self._memory, at)
+            room -= name_length + 1
+            self._require(room >= 0, "xattrs", offset)
             at += XATTR.size
             middle, at = at + name_length, at + name_length + value_length
             self._require(at <= end and name_length > 0, "xattrs", offset)
@@ -403,9 +443,9 @@ class Index:
             self._refuse(f"section {section} has the wrong length")
         return count
 
-    def _column(self, section: Section, width: int, size: int) -> Column:
-        """The first field, of `width` bytes, of each record of a section."""
-        records = self._memory[section.offset : section.offset + section.length]
+    def _column(self, section: Section, width: int, size: int, start: int = 0) -> Column:
+        """The field of `width` bytes at `start` of each record of a section."""
+        records = self._memory[section.offset + start : section.offset + section.length]
         if sys.byteorder != "little":
             return SwappedColumn(records, width, size)
         fields = records.cast("I") if width == 4 else records.cast("Q")
@@ -428,7 +468,7 @@ class SwappedColumn:
         self._size = size
 
     def __len__(self) -> int:
-        return len(self._records) // self._size
+        return -(-len(self._records) // self._size)
 
     def __getitem__(self, at: int) -> int:
         start = at * self._size

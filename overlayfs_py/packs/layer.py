@@ -20,7 +20,7 @@ from overlayfs_py.layers.values import (
     Marks,
 )
 from overlayfs_py.packs.errors import CorruptLayer
-from overlayfs_py.packs.format import LARGEST_FILE, ROOT, Flag, join_ns
+from overlayfs_py.packs.format import LARGEST_FILE, LONGEST_TARGET, ROOT, Flag, join_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,8 +100,7 @@ class PackLayer:
             if size > LARGEST_FILE:
                 raise CorruptLayer(self.pack.path, f"file {number} is larger than a file can be")
             if flags & Flag.SPARSE:
-                stored = self.pack.reader(inode).data_bytes()
-                blocks = -(-stored // _BLOCK) * _SECTORS
+                blocks = -(-self.pack.index.stored_bytes(inode) // _BLOCK) * _SECTORS
             else:
                 blocks = -(-size // _BLOCK) * _SECTORS
         elif kind == stat.S_IFDIR:
@@ -164,7 +163,10 @@ class PackObject:
         inode = self.inode()
         if not stat.S_ISLNK(inode.mode):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return self._layer.pack.index.text(inode.first, inode.size)
+        pack = self._layer.pack
+        if not 0 < inode.size <= LONGEST_TARGET:
+            raise CorruptLayer(pack.path, f"symbolic link {self._number} has no target")
+        return pack.index.text(inode.first, inode.size)
 
     def list_xattrs(self) -> list[bytes]:
         return list(self._xattrs())
@@ -198,6 +200,9 @@ class PackFile(PackObject):
     @property
     def mark_names(self) -> MarkNames:
         return self._layer.mark_names
+
+    def pieces(self) -> int:
+        return max(1, self.inode().amount)
 
     def open_reader(self) -> PackReader:
         inode = self.inode()

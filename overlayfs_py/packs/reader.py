@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 # Decompressing a chunk of 128 KiB and verifying it takes about as long as the hop to a thread
 # and back.
 _MOST_INLINE = 2
-# Of a file of more pieces the table alone is 100 KiB and more; whoever makes a pack may say that a
-# page is made of 4,096 of them.
-_MOST_EXTENTS = 4096
+# Whoever makes a pack may say that each byte is a piece of its own.
+_MOST_PIECES = 512
+# To look for a hole through so many takes 2 ms.
+_MOST_LOOKED_AT = 4096
 _WRITTEN_STEP = 8 << 20  # bytes that the disk is told of at a time
 
 
@@ -61,14 +62,15 @@ class PackReader:
 
     def try_read(self, offset: int, size: int) -> bytes | None:
         """Return what `read` would, None where that takes long: then `read` in a thread."""
-        if self._inode.amount > _MOST_EXTENTS:
-            return None
         end = min(offset + size, self._size)
-        missing = 0
+        missing = pieces = 0
         try:
             if self._is_in_one_chunk(offset, end):
                 return self._cut_from_one(offset, end, wait=False)
             for _, length, address in self._extents(offset, end):
+                pieces += 1
+                if pieces > _MOST_PIECES:
+                    return None
                 for number, _, _ in self._by_chunk(address, length):
                     if self._chunks.find(number) is not None:
                         continue
@@ -97,26 +99,27 @@ class PackReader:
         os.ftruncate(target_fd, size)
 
     def seek(self, offset: int, whence: int) -> int:
-        """Return where the next data or hole begins, as lseek(2) with SEEK_DATA or SEEK_HOLE."""
+        """Return where the next data or hole begins, as lseek(2) with SEEK_DATA or SEEK_HOLE.
+
+        Behind very many pieces without a hole all is taken for data, as lseek(2) allows.
+        """
         size = self._size
         if not 0 <= offset < size:
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
         if whence not in (os.SEEK_DATA, os.SEEK_HOLE):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         here = offset
-        for place, length, _ in self._extents(offset, size):
+        for seen, (place, length, _) in enumerate(self._extents(offset, size)):
             if whence == os.SEEK_DATA:
                 return place
             if place > here:
                 break
             here = place + length
+            if seen == _MOST_LOOKED_AT:
+                return size
         if whence == os.SEEK_DATA:
             raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
         return here
-
-    def data_bytes(self) -> int:
-        """Return how many bytes are stored, holes left out."""
-        return sum(length for _, length, _ in self._extents(0, self._size))
 
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """Yield where data begins and ends, in order; the rest is holes."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from overlayfs_py.packs.errors import BadEntry
-from overlayfs_py.packs.format import MOST_XATTR_SET_BYTES, XATTR, XATTR_ALIGNMENT, XATTR_SET
+from overlayfs_py.packs.format import (
+    MOST_XATTR_NAME_BYTES,
+    MOST_XATTR_SET_BYTES,
+    XATTR,
+    XATTR_ALIGNMENT,
+    XATTR_SET,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +51,8 @@ def _pack(xattrs: Sequence[tuple[bytes, bytes]]) -> bytes:
         pieces.append(XATTR.pack(len(name), len(value)) + name + value)
     body = b"".join(pieces)
     length = XATTR_SET.size + len(body)
-    if length > MOST_XATTR_SET_BYTES:
+    listed = sum(len(name) + 1 for name, _ in xattrs)
+    if length > MOST_XATTR_SET_BYTES or listed > MOST_XATTR_NAME_BYTES:
         raise BadEntry("too many xattrs")
     head = XATTR_SET.pack(len(xattrs), length)
     return (head + body).ljust(-(-length // XATTR_ALIGNMENT) * XATTR_ALIGNMENT, b"\0")

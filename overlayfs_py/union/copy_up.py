@@ -12,9 +12,11 @@ file, has no blocks, and says so in an xattr. Its data follows when it is needed
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import time
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,22 +25,27 @@ from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes, metacopies, protection
 from overlayfs_py.union.lower_data import open_data
 from overlayfs_py.union.nameless import ParkedFile
-from overlayfs_py.union.nodes import DataBelow
+from overlayfs_py.union.nodes import DataBelow, FileNode
 from overlayfs_py.union.opened import keep_open
 from overlayfs_py.union.origins import mark_impure, told_origin
 from overlayfs_py.union.staging import StagedFile, StagedName
+from overlayfs_py.union.steps import NeedsSteps, finished
 from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from overlayfs_py.layers.host import HostObject
     from overlayfs_py.layers.interface import LayerFile, Reader
     from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.inodes import Metadata
-    from overlayfs_py.union.nodes import DirectoryNode, FileNode
+    from overlayfs_py.union.nodes import DirectoryNode, Node
     from overlayfs_py.union.state import State
+    from overlayfs_py.union.steps import Steps
     from overlayfs_py.union.upper import Upper
+
+# Directories that a change may copy up by the way: 5 ms.
+MOST_AT_ONCE = 32
 
 
 class CopyUp:
@@ -109,11 +116,25 @@ class CopyUp:
         self.staged.discard()
 
 
+def size_of(state: State, node: Node, need: Need) -> int:
+    """Return how many bytes a change of a node would first copy; 0 for one that is writable."""
+    if not isinstance(node, FileNode) or need is Need.EMPTY or node.type != stat.S_IFREG:
+        return 0
+    if node.lower is None and (node.below is None or need is Need.ATTRIBUTES):
+        return 0
+    if need is Need.ATTRIBUTES and metacopies.leaves_data(state, node):
+        return 0
+    if node.lower is not None:
+        return state.attributes_below(node.lower).size
+    return node.place.attributes().size
+
+
 def begin(state: State, node: FileNode, need: Need) -> CopyUp | None:
     """Stage a regular file's copy, still empty; None if nothing is needed."""
     if node.type != stat.S_IFREG or _has(node, need):
         return None
     upper = state.require_upper()
+    _require_few_above(state, node)
     is_metacopy = need is Need.ATTRIBUTES and metacopies.leaves_data(state, node)
     if node.lower is not None:
         found = state.attributes_below(node.lower)
@@ -196,6 +217,7 @@ def copy_up_file(state: State, node: FileNode, need: Need) -> None:
 
 def _copy_up_special(state: State, node: FileNode) -> None:
     upper = state.require_upper()
+    _require_few_above(state, node)
     lower = node.lower
     assert lower is not None
     name = upper.new_name()
@@ -285,6 +307,41 @@ def _install(
 def copy_up_directory(state: State, node: DirectoryNode) -> HostDirectory:
     """Let a directory, without what is in it, and all above it be in the upper; returns it there.
 
+    Raises:
+        NeedsSteps: they are many, and others would wait.
+    """
+    _require_few(state, node)
+    finished(_copying_up(state, node))
+    result = node.require_upper()
+    if result.tree.read_only:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), node.name)
+    return result
+
+
+@contextmanager
+def all_at_once(state: State) -> Iterator[None]:
+    """Ask for no steps while inside."""
+    before, state.most_at_once = state.most_at_once, math.inf
+    try:
+        yield
+    finally:
+        state.most_at_once = before
+
+
+def _require_few_above(state: State, node: FileNode) -> None:
+    """Before anything is begun: let the directories above a file be in the upper in no time."""
+    if node.parent is not None:
+        _require_few(state, node.parent)
+
+
+def _require_few(state: State, node: DirectoryNode) -> None:
+    if node.upper is None and len(_missing(node)) > state.most_at_once:
+        raise NeedsSteps(_copying_up(state, node))
+
+
+def _missing(node: DirectoryNode) -> list[DirectoryNode]:
+    """A directory and those above it that are not in the upper.
+
     Iterates instead of recursing: trees may be deep.
     """
     missing = []
@@ -292,14 +349,18 @@ def copy_up_directory(state: State, node: DirectoryNode) -> HostDirectory:
     while here is not None and here.upper is None:
         missing.append(here)
         here = here.parent
-    if missing:
+    return missing
+
+
+def _copying_up(state: State, node: DirectoryNode) -> Steps[None]:
+    while missing := _missing(node):
         upper = state.require_upper()
         for directory in reversed(missing):
-            _copy_up_one(state, upper, directory)
-    result = node.require_upper()
-    if result.tree.read_only:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), node.name)
-    return result
+            if directory.parent is not None and directory.parent.upper is None:
+                break  # it has been moved since
+            if directory.upper is None:
+                _copy_up_one(state, upper, directory)
+                yield
 
 
 def _copy_up_one(state: State, upper: Upper, node: DirectoryNode) -> None:
@@ -327,7 +388,8 @@ def link_up(state: State, node: FileNode, parent: DirectoryNode, name: bytes) ->
     """Let a name that shows from below be one more link of the file that was copied up."""
     upper, entry = state.require_upper(), node.index
     assert entry is not None
-    directory = copy_up_directory(state, parent)
+    with all_at_once(state):  # the file itself is in the upper by now
+        directory = copy_up_directory(state, parent)
     mark_impure(state, parent)
     staged = upper.new_name()
     entry.begin_link_up()

@@ -18,13 +18,12 @@ from overlayfs_py.union import (
     creation,
     extents,
     listing,
-    metacopies,
     metadata,
     removal,
     renames,
     volumes,
 )
-from overlayfs_py.union.copy_up import CopyUp
+from overlayfs_py.union.copy_up import MOST_AT_ONCE, CopyUp
 from overlayfs_py.union.lookup import look, lookup
 from overlayfs_py.union.lowers import lists_long
 from overlayfs_py.union.nodes import DirectoryNode, FileNode, Node
@@ -178,6 +177,10 @@ class Union:
     def tell_unseen_changes(self, listener: Callable[[Node], None]) -> None:
         """Have `listener` called with every directory that a copy-up gives another st_ctime."""
         self._state.on_unseen_change = listener
+
+    def put_off_long_changes(self) -> None:
+        """From now on let a change raise NeedsSteps where it has to copy many directories up."""
+        self._state.most_at_once = MOST_AT_ONCE
 
     def tell_reads(self, listener: Callable[[Node], None]) -> None:
         """Have `listener` called with a file when its data is opened: once, or now and then."""
@@ -448,15 +451,12 @@ class Union:
 
     def copy_up_size(self, node: Node, need: Need = Need.DATA) -> int:
         """Return how many bytes a change of a node would first copy; 0 for one that is writable."""
-        if not isinstance(node, FileNode) or need is Need.EMPTY or node.type != stat.S_IFREG:
-            return 0
-        if node.lower is None and (node.below is None or need is Need.ATTRIBUTES):
-            return 0
-        if need is Need.ATTRIBUTES and metacopies.leaves_data(self._state, node):
-            return 0
-        if node.lower is not None:
-            return self._state.attributes_below(node.lower).size
-        return node.place.attributes().size
+        return copy_up.size_of(self._state, node, need)
+
+    def copy_up_pieces(self, node: Node) -> int:
+        """Return in how many pieces that lies at most; 1 where that makes no difference."""
+        lower = node.lower if isinstance(node, FileNode) else None
+        return 1 if lower is None else lower.pieces()
 
     @property
     def need_of_rename(self) -> Need:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,16 @@ def seek(state: State, node: Node, offset: int, whence: int) -> int:
 def copy_range(
     state: State, source: Node, source_offset: int, target: Node, target_offset: int, length: int
 ) -> int:
-    """copy_file_range(2) between two files of the union; returns how many bytes were copied."""
+    """copy_file_range(2) between two files of the union; returns how many bytes were copied.
+
+    Raises:
+        BlockingIOError: reading them takes long: `begin_read`, then `write`.
+    """
     target_fd = writable_fd(state, require_regular(target))
     reader = reader_of(state, require_regular(source))
     if isinstance(reader, DescriptorReader):
         return os.copy_file_range(reader.fd, target_fd, length, source_offset, target_offset)
-    return write(state, target, target_offset, reader.read(source_offset, min(length, _STEP)))
+    data = reader.try_read(source_offset, min(length, _STEP))
+    if data is None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return write(state, target, target_offset, data)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.layers.host import HostDirectory, HostObject
 from overlayfs_py.layers.marks import WHITEOUT_PREFIX
 from overlayfs_py.union import inodes, metadata
-from overlayfs_py.union.copy_up import copy_up_directory
+from overlayfs_py.union.copy_up import all_at_once, copy_up_directory
 from overlayfs_py.union.creation import create
 from overlayfs_py.union.lookup import look
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
@@ -101,7 +101,8 @@ def reset(
     state.table.origins.update(known.numbers)
     known.changed[state.root] |= _names_between(root_before, state.root.lowers)
     try:
-        _Resetting(state, known).settle(nodes)
+        with all_at_once(state):
+            _Resetting(state, known).settle(nodes)
     except OSError as error:
         # Neither state: no answer of such a union would be right.
         raise RuntimeError("a layer failed in the middle of a reset") from error

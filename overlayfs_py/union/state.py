@@ -125,6 +125,7 @@ class State:
         # Told of every file that is opened for its data.
         self.on_read: Callable[[Node], None] = _ignore
         self.numbering = Numbering()
+        self.most_at_once = math.inf  # directories that a change may copy up; more need steps
         # How long the last copy waited for the disk; the first may take any time.
         self.last_sync_s = 0.0 if spec.volatile else math.inf
         self._stated: tuple[LayerFile, Attributes] | None = None

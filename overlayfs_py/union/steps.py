@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Generator
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +16,14 @@ Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 
 _STEP = 512  # names: 1 ms
+
+
+class NeedsSteps(OSError):
+    """Nothing was changed: it would take long. Ask again when these steps have been taken."""
+
+    def __init__(self, steps: Steps[None]) -> None:
+        super().__init__(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self.steps = steps
 
 
 def finished(steps: Steps[Result]) -> Result:

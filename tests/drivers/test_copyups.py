@@ -17,6 +17,7 @@ import trio
 import trio.testing
 
 from overlayfs_py.drivers.copyups import CopyUps
+from overlayfs_py.drivers.slices import Slices
 from overlayfs_py.syscalls import mounts
 from overlayfs_py.union.core import Union
 from overlayfs_py.union.values import Volume
@@ -69,7 +70,7 @@ async def test_two_who_ask_share_one(stack: Stack, union: Union) -> None:
     node = union.lookup(union.root, b"file")
     assert node is not None
     union.hold(node)
-    copy_ups = CopyUps(union)
+    copy_ups = CopyUps(union, Slices())
     inodes = []
 
     async def ask() -> None:
@@ -90,7 +91,7 @@ async def test_two_who_ask_share_one(stack: Stack, union: Union) -> None:
 async def test_small_copies_take_a_thread_while_the_disk_is_slow(
     stack: Stack, union: Union, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy_ups, took_s, inline = CopyUps(union), [0.0, 0.0, 0.01, 0.0], []
+    copy_ups, took_s, inline = CopyUps(union, Slices()), [0.0, 0.0, 0.01, 0.0], []
     threads: list[int] = []
 
     def sync(_fd: int) -> None:
@@ -120,7 +121,7 @@ async def test_what_was_unlinked_meanwhile_stays_gone(stack: Stack, union: Union
     node = union.lookup(union.root, b"file")
     assert node is not None
     union.hold(node)
-    copy_ups = CopyUps(union)
+    copy_ups = CopyUps(union, Slices())
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(copy_ups.ensure, node)
@@ -146,7 +147,7 @@ async def test_a_failed_one_leaves_nothing_and_can_be_repeated(stack: Stack) -> 
         union = Union(stack.spec._replace(upper=upper, work=work))
         node = union.lookup(union.root, b"file")
         assert node is not None
-        copy_ups = CopyUps(union)
+        copy_ups = CopyUps(union, Slices())
 
         with pytest.raises(OSError, match="No space") as caught:
             await copy_ups.ensure(node)

@@ -7,6 +7,7 @@ import os
 import stat
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -222,7 +223,8 @@ def use_data(layer: PackLayer, number: int) -> None:
         for offset in (0, 4000, max(0, inode.size - 100)):
             reader.read(offset, 200)
             reader.try_read(offset, 200)
-        reader.data_bytes()
+        layer.pack.index.stored_bytes(inode)
+        list(islice(reader.data_ranges(), 1000))
         for whence in (os.SEEK_DATA, os.SEEK_HOLE):
             reader.seek(0, whence)
 

@@ -102,15 +102,16 @@ def ours(
     upper: bool | Path = True,
     work: Path | None = None,
     options: Sequence[str] = (),
+    complains: bool = False,
 ) -> Iterator[Mounted]:
-    """Our mount. Its process must end by itself with status 0, and have nothing to say."""
+    """Our mount. Its process must end by itself with status 0, and say nothing unless it may."""
     mounted = _prepare(base, lowers, upper, work)
     served = replace(mounted, lowers=[as_served(lower) for lower in mounted.lowers])
     text = ",".join([_join(served.directories), *options])
     # Warnings that Python hides by default, of a file left open for instance, count as words.
     python = [sys.executable, "-W", "default"]
     mount = ["-m", "overlayfs_py", "mount", "-f", "-o", text, "--driver", driver]
-    with _served([*python, *mount, os.fspath(mounted.root)], mounted, complete=True):
+    with _served([*python, *mount, os.fspath(mounted.root)], mounted, complete=not complains):
         yield mounted
 
 

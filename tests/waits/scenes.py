@@ -6,9 +6,12 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from tests.waits import hostile_packs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +48,7 @@ class Scene:
     options: tuple[str, ...] = ()
     upper: Path | None = None
     packed: bool = False
+    complains: bool = False  # of damage
     meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext  # while a command runs
 
 
@@ -184,6 +188,45 @@ def many_layers(stage: Stage) -> Scene:
     return Scene(lowers, {f"find in {_MANY_LAYERS} layers": ("find", ".", "-newer", "/")})
 
 
+def hostile_files(stage: Stage) -> Scene:
+    """A pack of files that are bad by themselves, however few they are."""
+    (top,) = stage.layers(1)
+    hostile_packs.write_files(stage.base / "pack", stage.names * 4, stage.copy_bytes >> 16)
+    seek = "import os; file = os.open('dense', 0); print(os.lseek(file, 0, os.SEEK_HOLE))"
+    commands = {
+        "ls -l": _anyway("ls", "-Ul"),
+        "stat of a file in pieces": ("stat", "sparse"),
+        "a hole is looked for": (sys.executable, "-c", seek),
+        "cat of files in pieces": ("cat", "sparse", "dense", "small"),
+        "cat of many chunks": ("cat", "chunked"),
+        "copy-up of a small file in pieces": ("chmod", "600", "small"),
+        "copy-up of a file in pieces": ("chmod", "600", "sparse"),
+        "cp of a file in pieces": ("cp", "dense", "copy"),
+        "getfattr": _anyway("getfattr", "-d", "-m", "-", "xattrs"),
+        "copy-up with xattrs": _anyway("chmod", "600", "xattrs"),
+        "readlink": _anyway("readlink", "link"),
+    }
+    return Scene([top, stage.base / "pack"], commands, complains=True)
+
+
+def hostile_names(stage: Stage) -> Scene:
+    """A pack with the deepest, the longest and the most names."""
+    (top,) = stage.layers(1)
+    depth = stage.names // 15
+    hostile_packs.write_names(stage.base / "pack", depth, stage.names)
+    descend = f"import os\nfor _ in range({depth}): os.chdir('d')\n"
+    commands = {
+        "ls -l of names of 255 bytes": ("ls", "-Ul", "long"),
+        "ls -l of names of a file": ("ls", "-Ul", "links"),
+        "chmod of that file": ("chmod", "600", "links/7"),
+        "rm of its names": ("rm", "-r", "links"),
+        f"cd {depth} times": (sys.executable, "-c", descend),
+        "copy-up of them": (sys.executable, "-c", descend + "os.chmod('file', 0o600)"),
+        "rm -r of them": ("rm", "-r", "d"),
+    }
+    return Scene([top, stage.base / "pack"], commands)
+
+
 SCENES: Mapping[str, Callable[[Stage], Scene]] = {
     found.__name__: found
     for found in (
@@ -196,8 +239,15 @@ SCENES: Mapping[str, Callable[[Stage], Scene]] = {
         xattrs,
         stopped_volume,
         many_layers,
+        hostile_files,
+        hostile_names,
     )
 }
+
+
+def _anyway(*command: str) -> tuple[str, ...]:
+    """A command that may be refused."""
+    return ("sh", "-c", '"$@" 2> /dev/null; true', "sh", *command)
 
 
 def _fill(stage: Stage, lowers: list[Path], name: str) -> None:

@@ -46,7 +46,12 @@ def measure(name: str, driver: str, names: int, copy_bytes: int) -> bool:
         base = memory if scene.upper is None else scene.upper.parent
         mounted = stack.enter_context(
             mounts.ours(
-                base, scene.lowers, driver=driver, upper=scene.upper or True, options=scene.options
+                base,
+                scene.lowers,
+                driver=driver,
+                upper=scene.upper or True,
+                options=scene.options,
+                complains=scene.complains,
             )
         )
         prober = stack.enter_context(closing(Prober(mounted.root / "beside", _daemon_pid())))
