@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_MOST_IMAGES = 1000
+MOST_IMAGES = 1000
 _FULL_NAME = "io.containerd.image.name"
 _REFERENCE = "org.opencontainers.image.ref.name"
 
@@ -63,14 +63,14 @@ def parse_docker_list(raw: bytes | None, archive: str) -> list[DockerImage]:
         entries = decode_json(raw, list[_Entry])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BadArchive(archive, f"manifest.json: {error}") from error
-    if len(entries) > _MOST_IMAGES:
+    if len(entries) > MOST_IMAGES:
         raise BadArchive(archive, f"manifest.json: {len(entries)} images are too many")
     return [
         DockerImage(
             name_of(entry.config),
             tuple(name_of(layer) for layer in entry.layers or ()),
             tuple(
-                filter(None, (_name_to_give(archive, tag or "") for tag in entry.repo_tags or ()))
+                filter(None, (name_to_give(archive, tag or "") for tag in entry.repo_tags or ()))
             ),
         )
         for entry in entries
@@ -92,13 +92,13 @@ def _reference(archive: str, descriptor: Descriptor) -> Reference | None:
     if ":" not in text and "/" not in text:
         return None
     try:
-        return _name_to_give(archive, text)
+        return name_to_give(archive, text)
     except BadReference as error:
         log.info("%s: %r: %s", archive, text, error.strerror)  # image-spec allows more than names
         return None
 
 
-def _name_to_give(archive: str, text: str) -> Reference | None:
+def name_to_give(archive: str, text: str) -> Reference | None:
     """The name to load an image under; None if no image can have it, and then that is said.
 
     A digest beside the name is the registry's word for the manifest: of that, a tag is left, if

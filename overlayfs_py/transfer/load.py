@@ -23,6 +23,7 @@ from overlayfs_py.transfer.archive_contents import read_contents
 from overlayfs_py.transfer.archive_documents import parse_docker_list
 from overlayfs_py.transfer.failures import BadArchive
 from overlayfs_py.transfer.layout_choice import chosen_images, manifest_in
+from overlayfs_py.transfer.old_archive import old_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from overlayfs_py.store.store import Store
     from overlayfs_py.transfer.archive import ArchiveFile, ArchiveLink
     from overlayfs_py.transfer.archive_contents import Contents
-    from overlayfs_py.transfer.archive_documents import DockerImage
+
+    Name = tuple[bytes, ...]
 
 
 _DEEPEST_INDEX = 3  # an index may list an index (OCI image-spec image-index.md)
@@ -84,23 +86,22 @@ def load(
         contents = read_contents(files, addition, archive, form)
         found = list(_images(contents, platform, addition))
         if not found:
-            raise BadArchive(archive, _why_empty(contents))
+            raise BadArchive(archive, "there is no image in it")
         return [_add(store, addition, image) for image in found]
-
-
-def _why_empty(contents: Contents) -> str:
-    if contents.document(b"repositories") is not None:
-        return "saved by docker before 1.10, without a manifest.json; a newer docker can convert it"
-    return "there is no image in it"
 
 
 def _images(contents: Contents, platform: Platform, addition: Addition) -> Iterator[_Found]:
     """The images of an archive; one in both forms is taken in OCI's, which has its manifest."""
-    docker = parse_docker_list(contents.document(b"manifest.json"), contents.archive)
+    listed = contents.document(b"manifest.json")
+    docker = parse_docker_list(listed, contents.archive)
     layout = contents.document(b"index.json")
     if layout is None:
         for image in docker:
-            yield _docker_image(contents, image, addition)
+            raw = contents.require_document(image.config)
+            yield _docker_image(contents, raw, image.layers, image.references)
+        if listed is None:
+            for old in old_images(contents):
+                yield _docker_image(contents, *old)
         return
     names = {contents.digest_of_config(image): image.references for image in docker}
     for descriptor, references in chosen_images(contents, layout, platform):
@@ -136,10 +137,11 @@ def _oci_image(
     return _Found(parsed, config, (), index)
 
 
-def _docker_image(contents: Contents, image: DockerImage, addition: Addition) -> _Found:
-    raw = contents.require_document(image.config)
+def _docker_image(
+    contents: Contents, raw: bytes, names: Sequence[Name], references: tuple[Reference, ...]
+) -> _Found:
     config = parse_config(raw)
-    layers = [contents.layer(name) for name in image.layers]
+    layers = [contents.layer(name) for name in names]
     _require_layers(contents, config, layers)
     # The archive has no manifest. This one is the same however the archive has the layers.
     manifest = build_manifest(
@@ -147,7 +149,7 @@ def _docker_image(contents: Contents, image: DockerImage, addition: Addition) ->
         Descriptor(DOCKER_CONFIG, config.image_id, len(raw)),
         [Descriptor(DOCKER_LAYER, layer.diff_id, layer.record.tar_size) for layer in layers],
     )
-    return _Found(manifest, config, image.references)
+    return _Found(manifest, config, references)
 
 
 def _require_layers(contents: Contents, config: ImageConfig, layers: Sequence[StoredLayer]) -> None:

@@ -231,7 +231,7 @@ _DAMAGES: dict[str, tuple[Callable[[Members], Members], str]] = {
     "no manifest": (_without("manifest.json"), "there is no image in it"),
     "of docker before 1.10": (
         lambda m: {"repositories": b'{"made":{"1":"0"}}'} | _without("manifest.json")(m),
-        "saved by docker before 1.10",
+        "0/json is missing",
     ),
     "no config": (_without("config.json"), "config.json is missing"),
     "no layer": (_without("1/layer.tar"), "1/layer.tar is missing"),
@@ -319,3 +319,86 @@ def test_links_in_a_circle_end(store: Store) -> None:
 
 def test_files_are_those_that_were_built() -> None:
     assert {data.encode() for data in FILES.values()} == set(_APP.values())
+
+
+_BASE, _TOP, _OTHER = "a" * 64, "b" * 64, "c" * 64
+
+
+def _record(image_id: str, parent: str = "", **fields: object) -> bytes:
+    record = {"id": image_id, "os": "linux", "architecture": "amd64", "Size": 5} | fields
+    return json.dumps(record | ({"parent": parent} if parent else {})).encode()
+
+
+def _old() -> Members:
+    """Two images on one base, as docker 1.9 saved them."""
+    made = {"container_config": {"Cmd": ["/bin/sh", "-c", "#(nop) <x>"]}, "throwaway": True}
+    return {
+        f"{_BASE}/VERSION": b"1.0",
+        f"{_BASE}/json": _record(_BASE, created="2014-01-01T00:00:00Z", author="A", **made),
+        f"{_BASE}/layer.tar": _layer(a=b"old", b=b"b"),
+        f"{_TOP}/json": _record(_TOP, _BASE, config={"Cmd": ["/a"], "Env": ["X=1"]}, comment="c"),
+        f"{_TOP}/layer.tar": _layer(a=b"new"),
+        f"{_OTHER}/json": _record(_OTHER, _BASE),
+        f"{_OTHER}/layer.tar": _layer(c=b"c"),
+        "repositories": json.dumps(
+            {"made": {"1": _TOP, "latest": _TOP}, "base": {"1": _BASE}}
+        ).encode(),
+    }
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_what_docker_saved_before_it_wrote_manifests(store: Store, *, backwards: bool) -> None:
+    members = dict(sorted(_old().items(), reverse=backwards))
+
+    loaded = load(store, read_archive(_stream(_tar(members))), _PLATFORM, "old")
+
+    assert {tuple(name.familiar for name in each.references) for each in loaded} == {
+        ("made:1", "made:latest"),
+        ("base:1",),
+        (),
+    }
+    assert contents(store, "made:1") == {"a": b"new", "b": b"b"}
+    assert contents(store, "base:1") == {"a": b"old", "b": b"b"}
+    (other,) = (each.image.image_id for each in loaded if not each.references)
+    assert contents(store, other) == {"a": b"old", "b": b"b", "c": b"c"}
+    require_sound(store)
+
+
+def test_the_record_of_an_old_image_becomes_the_config_that_docker_makes(store: Store) -> None:
+    members = _old()
+
+    load(store, read_archive(_stream(_tar(members))), _PLATFORM, "old")
+
+    layers = [_sha256(members[f"{each}/layer.tar"]) for each in (_BASE, _TOP)]
+    # moby, image/v1/imagev1.go, MakeConfigFromV1Config: keys in order, HTML escaped.
+    first = '{"created":"2014-01-01T00:00:00Z","author":"A","created_by":"/bin/sh -c #(nop) '
+    expected = (
+        '{"architecture":"amd64","comment":"c","config":{"Cmd":["/a"],"Env":["X=1"]},'
+        f'"history":[{first}\\u003cx\\u003e"}},'
+        '{"created":"0001-01-01T00:00:00Z","comment":"c"}],"os":"linux",'
+        f'"rootfs":{{"type":"layers","diff_ids":["{layers[0]}","{layers[1]}"]}}}}'
+    )
+    assert store.image("made:1").config.raw.decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_without(f"{_BASE}/json"), f"{_BASE}/json is missing, on which {_TOP} is built"),
+        (_without(f"{_TOP}/layer.tar"), f"{_TOP}/layer.tar is missing"),
+        (_with(f"{_BASE}/json", _record(_BASE, _TOP)), "images below it"),
+        (_with(f"{_BASE}/json", b"[]"), f"{_BASE}/json: "),
+        (_with("repositories", b'{"made":{"1":"0"}}'), "0/json is missing"),
+        (_with("repositories", b'{"made":["1"]}'), "repositories: "),
+        (_with("repositories", b'{"A B":{"1":"0"}}'), "A B"),
+    ],
+)
+def test_a_damaged_old_archive_is_told(
+    store: Store, change: Callable[[Members], Members], told: str
+) -> None:
+    with pytest.raises(OverlayError) as raised:
+        load(store, read_archive(_stream(_tar(change(_old())))), _PLATFORM, "old")
+
+    assert told in f"{raised.value.filename}: {raised.value.strerror}"
+    assert store.images() == []
+    require_sound(store)
