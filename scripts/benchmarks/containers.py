@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from scripts.benchmarks.sessions import Sessions, use_fuse_overlayfs
 from tests.system.beside_podman import ours, podman
 from tests.system.engine import make_root_filesystem, mount_namespace
 from tests.system.processes import run
@@ -115,7 +116,7 @@ class Bench:
         self.us = ours(home / "ours")
         self.podman = podman(home / "podman", namespace)
         self.us.timeout_s = self.podman.timeout_s = 900
-        self._use_fuse_overlayfs()
+        use_fuse_overlayfs(home / "podman")
         for count in (100, chosen.files):
             tree = home / f"tree-{count}"
             make_root_filesystem(tree)
@@ -129,14 +130,6 @@ class Bench:
             for side in (self.us, self.podman):
                 self.done(side, "import", archive, f"bench:{count}")
         run([shutil.which("crun") or "crun", "spec"], cwd=self._bundle())
-
-    def _use_fuse_overlayfs(self) -> None:
-        home = self.home / "podman"
-        program = shutil.which("fuse-overlayfs")
-        (home / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{home}/graph"\nrunroot = "{home}/run"\n'
-            f'[storage.options.overlay]\nmount_program = "{program}"\n'
-        )
 
     def _bundle(self) -> Path:
         bundle = self.home / "bundle"
@@ -251,11 +244,16 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=11)
     parser.add_argument("--files", type=int, default=100_000, help="of the large image")
     parser.add_argument("--tests", type=int, default=200)
+    parser.add_argument("--debian", action="store_true", help="only a session on a Debian root")
     chosen = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="overlayfs-bench-"))
     namespaces = mount_namespace()
     try:
-        for line in _lines(Bench(home, next(namespaces), chosen)):
+        if chosen.debian:
+            lines = Sessions(home, next(namespaces)).lines(chosen.tests)
+        else:
+            lines = _lines(Bench(home, next(namespaces), chosen))
+        for line in lines:
             print(line, flush=True)
     finally:
         namespaces.close()
