@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from overlayfs_py.cli.container_arguments import CONTAINER, for_each
-from overlayfs_py.cli.store_arguments import open_store, root_option
+from overlayfs_py.cli.container_arguments import for_each
+from overlayfs_py.cli.signal_arguments import stop_options, stop_signal
+from overlayfs_py.cli.store_arguments import open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,27 +27,15 @@ Examples:
 
 
 @click.command("stop", help=_HELP)
-@root_option
-@click.option(
-    "-t",
-    "--time",
-    "--timeout",
-    "timeout",
-    type=int,
-    metavar="SECONDS",
-    help="How long to wait before it is killed; -1: for ever.  [default: 10]",
-)
-@click.option("-s", "--signal", "signal_name", metavar="SIGNAL", help="What to send.")
-@click.argument("containers", nargs=-1, required=True, type=CONTAINER)
+@stop_options
 def command(
     root: Path | None, containers: tuple[str, ...], timeout: int | None, signal_name: str | None
 ) -> int:
-    from overlayfs_py.cli.signal_arguments import signal_of
     from overlayfs_py.containers import life
 
     store = open_store(root)
 
     def stop(record: ContainerRecord) -> None:
-        life.stop(store, record, signal_of(signal_name or record.stop_signal), timeout)
+        life.stop(store, record, stop_signal(signal_name, record), timeout)
 
     return for_each(store, containers, stop)
