@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
+import threading
 import traceback
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from overlayfs_py.cli.interruption import Interruption
 from overlayfs_py.errors import BUG, OverlayError, describe, exit_code_of
@@ -43,6 +46,21 @@ def ending(program: str, command: Callable[[], int | None]) -> int:
         # Nobody foresaw it: whoever reads this needs to know where.
         traceback.print_exc()
         return BUG
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code, as `sys.exit` does but for taking the interpreter apart.
+
+    That is a seventh of a short command's processor time, for modules that the kernel throws away.
+    """
+    if threading.active_count() == 1 and sys.getprofile() is sys.gettrace() is None:
+        atexit._run_exitfuncs()  # noqa: SLF001 - there is no other door to them
+        # What cannot be written `sys.exit` finds again, and says so.
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code & 0xFF)
+    sys.exit(code)
 
 
 def _take_stdio() -> None:

@@ -11,7 +11,7 @@ def main() -> None:
     """Run `overlayfs-py COMMAND ...`."""
     if version.was_shown(sys.argv[1:], version.OVERLAYFS_PY):
         return
-    from overlayfs_py.cli.errors import ending
+    from overlayfs_py.cli.errors import ending, leave
 
     def command() -> int:
         name, *arguments = sys.argv[1:] or [""]
@@ -24,18 +24,18 @@ def main() -> None:
 
         return commands.run(sys.argv[1:])
 
-    sys.exit(ending("overlayfs-py", command))
+    leave(ending("overlayfs-py", command))
 
 
 def mount_program() -> None:
     """Run `fuse-overlayfs-py -o OPTIONS MNT`."""
     if version.was_shown(sys.argv[1:], version.FUSE_OVERLAYFS_PY):
         return
-    from overlayfs_py.cli.errors import ending
+    from overlayfs_py.cli.errors import ending, leave
 
     def command() -> None:
         from overlayfs_py.cli import program
 
         program.run(sys.argv[1:])
 
-    sys.exit(ending("fuse-overlayfs-py", command))
+    leave(ending("fuse-overlayfs-py", command))

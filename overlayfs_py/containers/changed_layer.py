@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from overlayfs_py.containers.image_difference import Kind
 from overlayfs_py.containers.packed_files import FilePacker, naming
 
@@ -79,5 +77,5 @@ class _Layer:
         metadata, before = self._packer.metadata_of(after), change.before
         is_new = before is None or before.attributes.mtime_ns != metadata.mtime_ns
         if is_new and self._latest_ns is not None and change.kind is not Kind.DELETED:
-            return structs.replace(metadata, mtime_ns=min(metadata.mtime_ns, self._latest_ns))
+            return metadata._replace(mtime_ns=min(metadata.mtime_ns, self._latest_ns))
         return metadata

@@ -12,8 +12,6 @@ import struct
 import zlib
 from enum import IntEnum
 
-import msgspec
-
 from overlayfs_py.named_tuple import NamedTuple
 
 VERSION = 1
@@ -132,7 +130,7 @@ class BadFooter(ValueError):
     """Bytes that are no footer of a pack that we can read."""
 
 
-class Footer(msgspec.Struct, frozen=True):
+class Footer(NamedTuple):
     """What the last bytes of a pack say."""
 
     chunk_log2: int

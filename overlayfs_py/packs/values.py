@@ -6,8 +6,6 @@ import os
 import stat
 from typing import NewType
 
-import msgspec
-
 from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.packs.format import LEAST_CHUNK_LOG2, MOST_CHUNK_LOG2
 
@@ -26,17 +24,22 @@ def shown(path: Path) -> str:
     return os.fsdecode(b"/" + b"/".join(path))
 
 
-class PackOptions(msgspec.Struct, frozen=True):
+class PackOptions:
     """How a pack is written; the same options, input and lz4 library give the same bytes."""
 
-    level: int = FAST  # FAST, or 1 to 12: lz4's high compression, slower to write, as fast to read
-    chunk_log2: int = 17  # chunks of 128 KiB; 12 to 20
+    __slots__ = ("chunk_log2", "level")
 
-    def __post_init__(self) -> None:
-        if not FAST <= self.level <= _MOST_LEVEL:
+    def __init__(self, level: int = FAST, chunk_log2: int = 17) -> None:
+        """`level` is FAST, or 1 to 12: lz4's high compression, slower to write, as fast to read.
+
+        Chunks have 2 to the `chunk_log2`, 12 to 20, bytes.
+        """
+        if not FAST <= level <= _MOST_LEVEL:
             raise ValueError(f"an lz4 level is 0 (fast) or 1 to {_MOST_LEVEL}")
-        if not LEAST_CHUNK_LOG2 <= self.chunk_log2 <= MOST_CHUNK_LOG2:
+        if not LEAST_CHUNK_LOG2 <= chunk_log2 <= MOST_CHUNK_LOG2:
             raise ValueError(f"a chunk has 2 to the {LEAST_CHUNK_LOG2} to {MOST_CHUNK_LOG2} bytes")
+        self.level = level
+        self.chunk_log2 = chunk_log2
 
     @property
     def chunk_size(self) -> int:
@@ -44,7 +47,7 @@ class PackOptions(msgspec.Struct, frozen=True):
         return 1 << self.chunk_log2
 
 
-class Metadata(msgspec.Struct, frozen=True):
+class Metadata(NamedTuple):
     """Owner, permissions, times and xattrs of one object."""
 
     mode: int = 0o644  # the permission bits, set-id and sticky among them; others are ignored

@@ -93,6 +93,55 @@ def test_a_pull_does_not_load_the_command_line_of_httpx(tmp_path: Path) -> None:
     assert {"rich", "pygments"}.isdisjoint(_foreign(loaded))
 
 
+# What takes long to load and is needed by none of these: values are msgspec's or `named_tuple`'s.
+_SLOW = {
+    *("anyio", "asyncio", "bz2", "dataclasses", "glob", "hmac", "httpx", "lzma", "multiprocessing"),
+    *("random", "rich", "secrets", "shutil", "subprocess", "tempfile", "trio"),
+}
+_SERVING = "import overlayfs_py.drivers.service, overlayfs_py.drivers.direct_driver"
+_SERVING += ", overlayfs_py.packs.layer"
+# How many there are beyond a bare interpreter's: a few more may be worth it, many are a mistake.
+_MOST_OF_RUN = 280  # 271 when this was written
+_MOST_OF_MOUNT = 175  # 169
+
+
+def test_a_container_loads_what_runs_it(tmp_path: Path) -> None:
+    loaded = _loaded("run", "--rm", "--pull", "never", "--root", str(tmp_path), "nothing", "true")
+
+    assert "overlayfs_py.containers.monitor" in loaded
+    assert not _SLOW & loaded
+    assert _foreign(loaded) <= {"click", "lz4", "msgspec", "typing_extensions"}
+    assert not {"builds", "advice", "transfer", "registry", "wire", "tars"} & _own(loaded)
+    assert len(loaded) <= _MOST_OF_RUN
+
+
+def test_what_serves_a_mount_loads_no_more_than_that() -> None:
+    program = (
+        "from overlayfs_py.drivers import service, direct_driver; import overlayfs_py.packs.layer"
+    )
+
+    loaded = _run(program) - _run("pass")
+
+    assert not (_SLOW | {"click", "msgspec", "json", "inspect"}) & loaded
+    assert _foreign(loaded) <= {"lz4"}
+    assert len(loaded) <= _MOST_OF_MOUNT
+
+
+def test_few_values_are_made_by_typings_named_tuple() -> None:
+    """It takes ten times as long to make one, and a start makes a hundred."""
+    program = (
+        "import typing; made = []; kind = typing.NamedTupleMeta; new = kind.__new__;"
+        "kind.__new__ = lambda *words, **more: made.append(words[1]) or new(*words, **more);"
+        f"{_SERVING}; from overlayfs_py.cli import run, foreground;"
+        "from overlayfs_py.store import images; print(made)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     "words", [["--help"], ["pull", "--help"], ["mount", "--help"], ["image", "--help"]]
 )
@@ -109,3 +158,42 @@ def test_every_command_has_its_line_in_a_list() -> None:
     modules = {group.module_of(name) for group in groups for name in group.list_commands(None)}
 
     assert modules == SUMMARIES.keys()
+
+
+_LEAVING = """
+import atexit, threading, time
+from overlayfs_py.cli.errors import leave
+print("first")
+atexit.register(print, "last")
+if {waits}:
+    threading.Thread(target=lambda: (time.sleep(0.1), print("thread"))).start()
+leave(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("waits", "shown"), [(False, "first\nlast\n"), (True, "first\nthread\nlast\n")]
+)
+def test_a_command_ends_with_all_that_is_under_way(waits: bool, shown: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LEAVING.format(waits=waits)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.returncode, done.stdout) == (3, shown)
+
+
+def test_an_end_that_cannot_be_written_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", _LEAVING.format(waits=False)],
+            check=False,
+            env={},  # where PYTHONUNBUFFERED may be, `print` would fail already
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+
+    assert done.returncode == 120  # Python's own
+    assert b"No space left on device" in done.stderr
