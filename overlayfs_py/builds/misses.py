@@ -117,7 +117,7 @@ def _words(name: str, old: str, new: str) -> str:
 
 def _was(name: str, old: str, new: str) -> str:
     """What a part is and was, from a little before where the two differ."""
-    same = len(os.path.commonpath([old, new]))
+    same = len(os.path.commonprefix([old, new]))
     start = max(0, same - _COMMON) if len(old) > _WIDEST or len(new) > _WIDEST else 0
     lead = "..." if start else ""
     is_now = f"is {lead}{_short(new[start:])}" if new else "is none"
