@@ -49,10 +49,23 @@ class Variables:
 
 
 def of_build(
-    dockerfile: Dockerfile, given: Mapping[str, str], target: Platform, machine: Platform
+    dockerfile: Dockerfile,
+    given: Mapping[str, str],
+    platforms: tuple[Platform, Platform],
+    target: str = "",
 ) -> Variables:
-    """Return the values of a build; `target` is what it is for, `machine` what it runs on."""
-    found = {**_of_platform("BUILD", machine), **_of_platform("TARGET", target)}
+    """Return the values of a build.
+
+    Args:
+        dockerfile: whose ARGs before FROM count.
+        given: by the caller; they count more than automatic ones.
+        platforms: what the build is for, and what it runs on.
+        target: the stage to build, as the caller named it.
+    """
+    wanted, machine = platforms
+    found = {**_of_platform("BUILD", machine), **_of_platform("TARGET", wanted)}
+    found["TARGETSTAGE"] = target or "default"
+    found |= {name: given[name] for name in found if name in given}
     variables = Variables(given, found, dockerfile.directives.escape)
     for instruction in dockerfile.arguments:
         for argument in instruction.arguments:

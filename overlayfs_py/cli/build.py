@@ -201,7 +201,7 @@ def command(
         if explain_ignore is not None:
             return _explain_ignore(inputs, explain_ignore)
         dockerfile = parse(inputs.text, inputs.name)
-        known = variables.of_build(dockerfile, given, wanted, machine)
+        known = variables.of_build(dockerfile, given, (wanted, machine), target)
         planned = plan.make(dockerfile, known, (wanted, machine), target, named)
         request = Request(
             dockerfile=dockerfile,

@@ -7,14 +7,19 @@ import json
 import re
 import subprocess
 import tarfile
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 DOCKERFILES = Path(__file__).parent / "dockerfiles"
+URL = "@URL@"  # in a Dockerfile: where its context is served
 _XATTR = "SCHILY.xattr."
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -29,6 +34,7 @@ class Case:
     text: str
     options: tuple[str, ...] = ()
     ignore: str = ""
+    prepare: str = ""  # commands of a shell that add to the context
     fails: bool = False
 
     @classmethod
@@ -36,11 +42,13 @@ class Case:
         text = path.read_text()
         options = re.search(r"^# options: (.*)$", text, re.MULTILINE)
         ignore = re.search(r"^# ignore: (.*)$", text, re.MULTILINE)
+        prepare = re.search(r"^# prepare: (.*)$", text, re.MULTILINE)
         return cls(
             path.stem,
             text,
             tuple(options[1].split()) if options else (),
             ignore[1].replace("\\n", "\n") + "\n" if ignore else "",
+            prepare[1] if prepare else "",
             "# fails\n" in text,
         )
 
@@ -59,10 +67,25 @@ def cases() -> list[Case]:
     return [Case.read(path) for path in sorted(DOCKERFILES.glob("*.dockerfile"))]
 
 
-def make_context(directory: Path, case: Case) -> Path:
-    """Make the context that all cases have, with the case's own Dockerfile."""
+def make_context(directory: Path, case: Case, url: str = "") -> Path:
+    """Make the context that all cases have, with the case's own files.
+
+    `url` is where the directory's parent is served, see `URL`.
+    """
+    make_files(directory)
+    text = case.text.replace(URL, f"{url}/{directory.name}")
+    (directory / "Dockerfile").write_text(text)
+    if case.ignore:
+        (directory / ".dockerignore").write_text(case.ignore)
+    if case.prepare:
+        done = run("bash", "-ec", f"umask 022; {case.prepare}", cwd=directory)
+        assert done.returncode == 0, done.stderr.decode()
+    return directory
+
+
+def make_files(directory: Path, salt: str = "") -> None:
+    """Make a directory with some files; those whose content counts have `salt` in it."""
     directory.mkdir(parents=True)
-    (directory / "Dockerfile").write_text(case.text)
     files = {
         "a.txt": "a\n",
         "b.txt": "b\n",
@@ -76,7 +99,7 @@ def make_context(directory: Path, case: Case) -> Path:
     for name, text in files.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text + salt)
         path.chmod(0o644)
     (directory / "dir/two").chmod(0o755)
     (directory / "dir/link").symlink_to("two")
@@ -85,11 +108,53 @@ def make_context(directory: Path, case: Case) -> Path:
     for name, mode in (("archive.tar", "w"), ("archive.tar.gz", "w:gz")):
         with tarfile.open(directory / name, mode) as tar:
             member = tarfile.TarInfo("in/archive")
-            member.size, member.uid, member.mode = 5, 33, 0o640
-            tar.addfile(member, io.BytesIO(b"text\n"))
-    if case.ignore:
-        (directory / ".dockerignore").write_text(case.ignore)
-    return directory
+            data = f"text\n{salt}".encode()
+            member.size, member.uid, member.mode = len(data), 33, 0o640
+            tar.addfile(member, io.BytesIO(data))
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    """Serve a directory by HTTP; yields its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(directory)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def for_buildctl(options: Sequence[str], context: Path) -> list[str]:
+    """What buildctl has for options of `build`."""
+    found: list[str] = []
+    waiting = iter(options)
+    for option in waiting:
+        if option.startswith("--no-cache"):
+            found += ["--opt", f"no-cache={option.partition('=')[2]}"]
+            continue
+        value = next(waiting)
+        match option:
+            case "--build-arg":
+                found += ["--opt", f"build-arg:{value}"]
+            case "--label":
+                found += ["--opt", f"label:{value}"]
+            case "--secret":
+                found += ["--secret", value]
+            case "--build-context":
+                name, _, place = value.partition("=")
+                found += ["--opt", f"context:{name}=local:{name}"]
+                found += ["--local", f"{name}={context / place}"]
+            case _:
+                found += ["--opt", f"{option.removeprefix('--')}={value}"]
+    return found
 
 
 def run(*words: object, **options: object) -> subprocess.CompletedProcess[bytes]:

@@ -1,0 +1,8 @@
+# options: --build-arg VERSION=3
+ARG VERSION=1
+ARG NAME=app-${VERSION}
+ARG FULL=${NAME}.tar
+FROM base
+ARG FULL
+ARG NAME
+RUN echo "$FULL $NAME $VERSION" > /out

@@ -1,0 +1,4 @@
+# check=skip=all
+# escape=\
+FROM base
+MAINTAINER x

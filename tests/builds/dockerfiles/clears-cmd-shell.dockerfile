@@ -1,0 +1,4 @@
+FROM base
+ENTRYPOINT ["/e"]
+CMD c $X
+ENTRYPOINT /g

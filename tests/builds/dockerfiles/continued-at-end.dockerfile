@@ -1,0 +1,2 @@
+# prepare: printf 'FROM base\nRUN echo x > /x \\\n' > Dockerfile
+FROM base

@@ -1,0 +1,6 @@
+FROM base AS a
+ENV A=1 B=2
+FROM a
+ENV A=
+ENV B=3 A=4
+ENV PATH=/x

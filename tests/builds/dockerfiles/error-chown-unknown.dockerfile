@@ -1,0 +1,3 @@
+# fails
+FROM base
+COPY --chown=who:knows a.txt /

@@ -1,0 +1,5 @@
+# fails
+# prepare: mkdir -p over/file; touch over/file/x
+FROM base
+RUN mkdir /o && touch /o/file
+COPY over /o

@@ -1,0 +1,4 @@
+# fails
+# prepare: ln -s nowhere dangling
+FROM base
+COPY dangling /x

@@ -1,0 +1,4 @@
+# fails
+FROM b AS a
+FROM a AS b
+COPY --from=b /x /

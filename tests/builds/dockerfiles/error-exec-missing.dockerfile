@@ -1,0 +1,3 @@
+# fails
+FROM base
+RUN ["/no/such/program"]

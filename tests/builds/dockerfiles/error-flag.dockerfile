@@ -1,0 +1,3 @@
+# fails
+FROM base
+COPY --unknown a.txt /

@@ -1,0 +1,3 @@
+# fails
+FROM base
+COPY --from=9 /x /

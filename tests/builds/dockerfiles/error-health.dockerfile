@@ -1,0 +1,3 @@
+# fails
+FROM base
+HEALTHCHECK --interval=1 CMD true

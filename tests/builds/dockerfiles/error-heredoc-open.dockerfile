@@ -1,0 +1,4 @@
+# fails
+FROM base
+COPY <<EOF /x
+never ends

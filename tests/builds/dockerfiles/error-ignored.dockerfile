@@ -1,0 +1,4 @@
+# fails
+# ignore: a.txt\n
+FROM base
+COPY a.txt /

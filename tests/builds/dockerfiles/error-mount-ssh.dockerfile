@@ -1,0 +1,3 @@
+# fails
+FROM base
+RUN --mount=type=ssh,required true

@@ -1,0 +1,3 @@
+# fails
+FROM base
+ONBUILD ONBUILD RUN true

@@ -1,0 +1,5 @@
+# fails
+FROM base
+ARG E=
+RUN true
+LABEL a=${E:?must not be empty}

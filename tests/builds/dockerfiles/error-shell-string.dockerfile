@@ -1,0 +1,3 @@
+# fails
+FROM base
+SHELL /bin/sh -c

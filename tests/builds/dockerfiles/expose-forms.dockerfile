@@ -1,0 +1,5 @@
+FROM base
+ENV P=90 Q="91 92"
+EXPOSE 80 80/tcp 443/udp 53/Tcp
+EXPOSE 7000-7003/udp $P ${P}0/tcp
+EXPOSE "8080" 1000/sctp

@@ -1,0 +1,3 @@
+# ignore: a.txt\n
+FROM base
+COPY *.txt /g/

@@ -1,0 +1,6 @@
+FROM base
+COPY <<EOF /empty
+EOF
+COPY <<EOF /blank
+
+EOF

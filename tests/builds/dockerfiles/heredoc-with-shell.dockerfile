@@ -1,0 +1,5 @@
+FROM base
+SHELL ["/bin/sh", "-ec"]
+RUN <<EOF
+echo $- > /flags
+EOF

@@ -1,0 +1,3 @@
+# ignore: **\n!dir/**/*.txt\n
+FROM base
+COPY . /ctx/

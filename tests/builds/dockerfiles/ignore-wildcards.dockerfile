@@ -1,0 +1,3 @@
+# ignore: ?.txt\ndir/[a-n]*\n*/sub/*\n!dir/link\n
+FROM base
+COPY . /ctx/

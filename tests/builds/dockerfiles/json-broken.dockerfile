@@ -1,0 +1,4 @@
+FROM base
+CMD ["a", 1]
+ENTRYPOINT ["a"
+RUN ["echo", "hello"]; echo shell > /out || true

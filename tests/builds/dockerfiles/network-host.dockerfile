@@ -1,0 +1,3 @@
+FROM base
+RUN --network=host echo host > /n
+RUN --network=default echo default > /d

@@ -1,0 +1,3 @@
+FROM scratch
+COPY --from=base / /
+RUN ls / > /tmp-ls

@@ -1,0 +1,5 @@
+FROM base
+WORKDIR /gone
+RUN rm -rf /gone
+RUN pwd > /pwd
+COPY a.txt b
