@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os.path
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -117,11 +116,17 @@ def _words(name: str, old: str, new: str) -> str:
 
 def _was(name: str, old: str, new: str) -> str:
     """What a part is and was, from a little before where the two differ."""
-    same = len(os.path.commonprefix([old, new]))
+    same = _same(old, new)
     start = max(0, same - _COMMON) if len(old) > _WIDEST or len(new) > _WIDEST else 0
     lead = "..." if start else ""
     is_now = f"is {lead}{_short(new[start:])}" if new else "is none"
     return f"{name} {is_now}, was {f'{lead}{_short(old[start:])}' if old else 'none'}"
+
+
+def _same(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _of_pairs(name: str, old: dict[str, str], new: dict[str, str]) -> str:

@@ -18,7 +18,7 @@ from overlayfs_py.packs.values import Hole, shown
 from overlayfs_py.packs.xattr_values import NAMESPACES, VALID_VALUES
 from overlayfs_py.tars.compression import LayerStream
 from overlayfs_py.tars.engines import Compression
-from overlayfs_py.tars.errors import BadCompression, BadTar
+from overlayfs_py.tars.errors import BadCompression, BadMember, BadTar
 from overlayfs_py.tars.members import Hole as TarHole
 from overlayfs_py.tars.members import Kind
 from overlayfs_py.tars.reader import TarReader
@@ -53,6 +53,8 @@ def is_archive(context: Context, item: Item) -> bool:
     stream = LayerStream(_blocks(context, item))
     try:
         first = next(TarReader(stream), None)
+    except BadMember:
+        return True  # which is said where it is unpacked
     except (BadTar, BadCompression):
         return False
     return first is not None and stream.compression is not Compression.LZ4

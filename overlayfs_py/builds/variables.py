@@ -90,6 +90,7 @@ def _of_platform(prefix: str, platform: Platform) -> dict[str, str]:
     return {
         f"{prefix}PLATFORM": str(platform),
         f"{prefix}OS": platform.os,
+        f"{prefix}OSVERSION": platform.os_version,
         f"{prefix}ARCH": platform.architecture,
         f"{prefix}VARIANT": platform.variant,
     }

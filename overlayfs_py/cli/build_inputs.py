@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from overlayfs_py.builds.context_opening import ContextOpening, file_in
-from overlayfs_py.builds.repositories import check_out
+from overlayfs_py.builds.repositories import check_out, is_bare
 from overlayfs_py.builds.request import BuildContext, NamedImage
 from overlayfs_py.cli import build_arguments, pulling
 from overlayfs_py.dockerfile.ignore import LARGEST_BYTES, IgnoreRules
@@ -111,7 +111,12 @@ def _rules(dockerfile: str, context: str, tree: Context) -> IgnoreRules | None:
     with suppress(FileNotFoundError, NotADirectoryError):
         path = Path(f"{dockerfile}{_IGNORE}")
         return IgnoreRules.parse(_read(path)[: LARGEST_BYTES + 1], str(path))
-    for name in (f"{os.path.basename(dockerfile)}{_IGNORE}", _IGNORE):
+    return _rules_in(context, tree, f"{os.path.basename(dockerfile)}{_IGNORE}", _IGNORE)
+
+
+def _rules_in(context: str, tree: Context, *names: str) -> IgnoreRules | None:
+    """The rules of the first of some files that a context has."""
+    for name in names:
         text = file_in(tree, name)
         if text is not None:
             return IgnoreRules.parse(text, os.path.join(context, name))
@@ -121,7 +126,12 @@ def _rules(dockerfile: str, context: str, tree: Context) -> IgnoreRules | None:
 def named_context(value: str, opened: ContextOpening) -> BuildContext | NamedImage:
     """What a --build-context means."""
     image = build_arguments.image_of(value)
-    return BuildContext(opened.of_path(value)) if image is None else NamedImage(image)
+    if image is not None:
+        return NamedImage(image)
+    tree = opened.of_path(value)
+    # Of a directory, as BuildKit has it: what an archive or a repository holds is there on purpose.
+    is_directory = os.path.isdir(value) and not is_bare(os.fsencode(value))
+    return BuildContext(tree, _rules_in(value, tree, _IGNORE) if is_directory else None)
 
 
 def bringing(

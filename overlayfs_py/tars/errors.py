@@ -19,6 +19,10 @@ class BadTar(OverlayError):
         super().__init__(errno.EINVAL, f"bad tar at byte {offset}{shown}: {why}")
 
 
+class BadMember(BadTar):
+    """An entry whose header is a tar's, and that no layer can have."""
+
+
 class BadCompression(OverlayError):
     """A compressed stream that is damaged, cut short, or followed by something else."""
 

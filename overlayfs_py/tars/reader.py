@@ -18,7 +18,7 @@ from overlayfs_py.tars.description import (
     merge_globals,
     stored_size,
 )
-from overlayfs_py.tars.errors import BadTar
+from overlayfs_py.tars.errors import BadMember, BadTar
 from overlayfs_py.tars.header import BLOCK, END, parse_header
 from overlayfs_py.tars.members import Hole, Kind, Segment
 from overlayfs_py.tars.numbers import parse_decimal
@@ -157,7 +157,10 @@ class TarReader:
         self._name = full_name(header, extensions, values)
         size = stored_size(header, values)
         self._left, self._padding = size, -size % BLOCK
-        member = describe(header, extensions, values, self._offset)
+        try:
+            member = describe(header, extensions, values, self._offset)
+        except ValueError as error:
+            raise BadMember(str(error), self._offset, self._name) from None
         if member is None or member.kind not in (Kind.FILE, Kind.PRIVATE):
             return member
         if header.type == b"S" or any(key.startswith(b"GNU.sparse.") for key in values):

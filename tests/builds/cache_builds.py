@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.builds.cache_cases import Case
 
 _MOVE = "MOVE"
-_STEP = re.compile(r"#(\d+) (\[(?:[\w.-]+ )*(\d+)/\d+\]) ")
+_STEP = re.compile(r"#(\d+) (\[(?:[\w.-]+ )*(\d+)/\d+\]) (?!FROM )")
 _COMMAND = re.compile(r"^(RUN|   ) (.*)(echo|cat|wc|ls) ", re.MULTILINE)
 
 
@@ -76,11 +76,7 @@ def letters(lines: list[str]) -> str:
                 made.setdefault(number, "H")
             elif rest.startswith(("not cached", "DONE")):
                 made.setdefault(number, "M")
-    return "".join(
-        made.get(number, "?")
-        for number, place in sorted(places.items(), key=_by_place)
-        if place[2] > 1
-    )
+    return "".join(made.get(number, "?") for number, _ in sorted(places.items(), key=_by_place))
 
 
 def _by_place(item: tuple[str, tuple[int, str, int]]) -> tuple[str, int]:

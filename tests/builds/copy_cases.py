@@ -892,6 +892,12 @@ CASES = (
         "t.tar: bad tar at byte 1536: it ends at byte 1600, in the middle of an entry",
         {"t.tar": File(TAR[:1600])},
     ),
+    Case(
+        "a tar whose first name leads out",
+        "ADD t.tar /new/",
+        "t.tar: bad tar at byte 0 ('../x'): the name leads out of the layer",
+        {"t.tar": File(tar(("../x", "x")))},
+    ),
     # Of another stage.
     Case("an owner of a stage", "COPY --from=stage /app/run /dir/", {"/dir/run": "f 4755 3:4 r"}),
     Case(

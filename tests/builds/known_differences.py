@@ -30,6 +30,20 @@ KNOWN = (
     Known("chroot", "proc", "error: .*", "there is no /proc"),
     Known("chroot", "run-mount-cache", "error: .*", "a cache is empty each time"),
     Known("chroot", "run-network-none", "error: .*", "the network is the container's"),
+    Known(
+        "buildkit", "context-as-base", r"history.*", "the first layer has no entry of its own there"
+    ),
+    Known("buildkit", "context-xattrs", r"/.*user\.one.*", "xattrs of a context are kept"),
+    Known(
+        "buildkit", "archive-sparse", "error: none .*", "GNU tar's sparse files are unknown there"
+    ),
+    Known(
+        "buildkit", "error-archive-outside", "error: .*", "what leads out of an archive is an error"
+    ),
+    Known("buildkit", "error-chown-unknown", "error: .*", "a name that nobody has means nobody"),
+    Known("buildkit", "network-host", "error: none .*", "its daemon has to allow it"),
+    Known("buildkit", "target-number", "error: none .*", "a stage has a number in --from alone there"),
+    Known("buildkit", "run-environment", "/env: .*TRACEPARENT.*", "commands are traced there"),
     Known("buildah", ".*", _BUILDAH_MOUNTS, "its own mount points stay in the layer"),
     Known("buildah", ".*", r"config\.Labels: .*io\.buildah\.version.*", "its own label"),
     Known("buildah", ".*", r"config\.ArgsEscaped: True .*", "BuildKit says so of every CMD"),

@@ -1,4 +1,4 @@
 FROM base
-RUN rm /etc/group && mkdir /etc/group && touch /etc/group/x && rm -r /home 2> /dev/null; rm -rf /tmp
-RUN mv /etc /etc.moved && mkdir /etc && cp /etc.moved/passwd /etc/
-RUN rm -r /etc.moved
+RUN rm /etc/group && mkdir /etc/group && touch /etc/group/x; rm -rf /tmp /home
+RUN mv /usr /usr.moved && mkdir /usr && cp -r /usr.moved/share /usr/
+RUN rm -r /usr.moved

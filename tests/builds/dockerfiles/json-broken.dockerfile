@@ -1,4 +1,4 @@
 FROM base
-CMD ["a", 1]
+CMD ["a" "b"]
 ENTRYPOINT ["a"
 RUN ["echo", "hello"]; echo shell > /out || true

@@ -1,0 +1,3 @@
+# prepare: truncate -s 1M sparse && echo end >> sparse && tar --sparse -cf sparse.tar sparse
+FROM base
+ADD sparse.tar /x/

@@ -1,0 +1,5 @@
+# fails
+# prepare: mkdir -p over/x; touch over/x/f
+FROM base
+RUN mkdir -p /o/y && ln -s y /o/x
+COPY over /o

@@ -1,0 +1,3 @@
+# fails
+FROM base
+ENV R="${UNSET:-"in $S"}"
