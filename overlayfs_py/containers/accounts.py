@@ -140,7 +140,9 @@ def become(account: Account) -> None:
     """
     # Refused in a namespace of few ids: what remains are the caller's own groups, as nobody's.
     try:
-        os.setgroups(account.groups)
+        # Its own group among them: whoever takes another for it keeps what the first is denied
+        # (CVE-2022-36109, CVE-2022-2989).
+        os.setgroups(list(dict.fromkeys((account.gid, *account.groups))))
     except OSError as error:
         if account.needs_groups:
             raise Failure(

@@ -42,7 +42,9 @@ KNOWN = (
     ),
     Known("buildkit", "error-chown-unknown", "error: .*", "a name that nobody has means nobody"),
     Known("buildkit", "network-host", "error: none .*", "its daemon has to allow it"),
-    Known("buildkit", "target-number", "error: none .*", "a stage has a number in --from alone there"),
+    Known(
+        "buildkit", "target-number", "error: none .*", "a stage has a number in --from alone there"
+    ),
     Known("buildkit", "run-environment", "/env: .*TRACEPARENT.*", "commands are traced there"),
     Known("buildah", ".*", _BUILDAH_MOUNTS, "its own mount points stay in the layer"),
     Known("buildah", ".*", r"config\.Labels: .*io\.buildah\.version.*", "its own label"),

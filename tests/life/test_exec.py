@@ -112,7 +112,7 @@ def test_another_user(web: Engine) -> None:
     if web.is_user and done.returncode:  # without subordinate ids there is one id
         assert done.returncode == 126
         return
-    assert done.stdout == "uid=33(web) gid=33(web) groups=6(disk)\n"
+    assert done.stdout == "uid=33(web) gid=33(web) groups=6(disk),33(web)\n"
 
 
 def test_nothing_of_the_caller_is_open(web: Engine) -> None:

@@ -52,7 +52,7 @@ def test_groups_besides_the_users_own(engine: Engine) -> None:
         assert done.returncode == 125
         assert "--group-add: Operation not permitted: the container has no such ids" in done.stderr
     else:
-        assert done.stdout.split() == ["Groups:", "6", "77"]
+        assert done.stdout.split() == ["Groups:", "0", "6", "77"]
     assert engine.refusal("run", "--rm", "--group-add=nosuch", "small:1", "true") == (
         125,
         "group nosuch: not in the image's /etc/group",
