@@ -93,8 +93,11 @@ class Link:
         """Become root, an ordinary user's of a user namespace, for good."""
         # Only here: most stages need not.
         from overlayfs_py.containers import user_namespace
+        from overlayfs_py.packs.chunks import process_cache
 
         if not user_namespace.may_mount():
+            # Who has read a large file of another stage has a second thread, and may enter none.
+            process_cache().ahead.stop()
             user_namespace.enter()
             # The kernel forgets it where a process gets new rights (commit_creds).
             children.die_with(os.dup(self._parent_fd), signal.SIGTERM)

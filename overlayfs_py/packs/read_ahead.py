@@ -32,7 +32,8 @@ class ReadAhead:
     """One thread for all packs of a process, started when it is first needed."""
 
     def __init__(self) -> None:
-        self._wanted: SimpleQueue[tuple[Chunks, int]] = SimpleQueue()
+        self._wanted: SimpleQueue[tuple[Chunks, int] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._task: _Task | None = None
         self._process = 0  # the one that has the thread: a forked one has not
 
@@ -56,6 +57,13 @@ class ReadAhead:
         if task.running.acquire(timeout=_LONGEST_S if seconds is None else seconds):
             task.running.release()
 
+    def stop(self) -> None:
+        """End the thread, if this process has it; who wants chunks afterwards starts another."""
+        if self._process == os.getpid() and self._thread is not None:
+            self._wanted.put(None)
+            self._thread.join()
+            self._process = 0
+
     def is_loading(self, chunks: Chunks, number: int) -> bool:
         """Whether a chunk is being loaded at this moment."""
         task = self._task
@@ -65,16 +73,17 @@ class ReadAhead:
         self._process = os.getpid()
         self._task = None
         self._wanted = SimpleQueue()
-        threading.Thread(
+        self._thread = threading.Thread(
             target=self._work, args=(self._wanted,), name="read-ahead", daemon=True
-        ).start()
+        )
+        self._thread.start()
 
-    def _work(self, wanted: SimpleQueue[tuple[Chunks, int]]) -> None:
-        while True:
-            chunks, number = wanted.get()
+    def _work(self, wanted: SimpleQueue[tuple[Chunks, int] | None]) -> None:
+        while (task := wanted.get()) is not None:
+            chunks, number = task
             running = threading.Lock()
             with running:
                 self._task = _Task(chunks, number, running)
                 chunks.load_ahead(number)
                 self._task = None
-            del chunks  # a pack that was closed is not held until the next one is read
+            del chunks, task  # a pack that was closed is not held until the next one is read

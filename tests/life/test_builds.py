@@ -228,6 +228,20 @@ def test_stages_mounts_and_heredocs(project: Project, engine: Engine) -> None:
     assert engine(*log) == "more\nmore\n"
 
 
+def test_a_command_after_large_files_of_another_stage(project: Project, engine: Engine) -> None:
+    """An ordinary user enters a namespace for it, in which a process has to be alone."""
+    project.write(
+        "Dockerfile",
+        "FROM scratch AS files\nCOPY large /\nFROM small:1\nCOPY --from=files /large /\n"
+        "RUN wc -c < /large > /size\n",
+    )
+    (project.directory / "large").write_bytes(os.urandom(3 << 20))
+
+    project.build("-t", "large:1")
+
+    assert engine("run", "--rm", "large:1", "cat", "/size") == f"{3 << 20}\n"
+
+
 SAME = """\
 FROM small:1
 ARG SOURCE_DATE_EPOCH
