@@ -149,14 +149,15 @@ class RunStep:
 
     def _make(self, addition: Addition) -> StoredLayer:
         # Only here: what is in the cache needs no namespaces, and no daemon of a mount.
-        from overlayfs_py.builds import chroot_process, run_process, run_refusal
-
         with ExitStack() as stack:
-            run = chroot_process.run
-            if not self._is_chroot:
+            if self._is_chroot:
+                from overlayfs_py.builds.chroot_process import run
+            else:
+                from overlayfs_py.builds import run_refusal
+                from overlayfs_py.builds.run_process import run
+
                 stack.enter_context(run_refusal.explaining(os.fsencode(addition.directory)))
                 self._tools.become_root()
-                run = run_process.run
             spec, kept = self._spec(addition, stack)
             result = run(spec, addition)
         if result.layer is None:
