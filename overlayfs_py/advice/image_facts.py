@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from overlayfs_py.image.history import steps
 from overlayfs_py.layers.values import WHITEOUT_TYPE, Attributes
 from overlayfs_py.mounts.stored_stack import stack_of
-from overlayfs_py.union.core import open_union
 from overlayfs_py.union.nodes import DirectoryNode
+from overlayfs_py.union.opening import open_union
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from overlayfs_py.union.steps import batches, finished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from overlayfs_py.union.steps import Steps
 
@@ -33,11 +33,11 @@ class Listing:
 
     def __init__(self, names: Iterable[bytes] = ()) -> None:
         # Replaced, never changed: who brings it up to date in steps sees whether others have.
-        self._cookies: Sequence[int] = ()
-        self._names: list[bytes] = []
-        self._next = PARENT_COOKIE + 1
+        self._names = list(dict.fromkeys(names))
+        first = PARENT_COOKIE + 1
+        self._next = first + len(self._names)
+        self._cookies: Sequence[int] = range(first, self._next)
         self.counted = 0  # of its names, in the sum that `Listings` keeps
-        self.refresh(names)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -67,10 +67,10 @@ class Listing:
         self._cookies = [*kept_cookies, *new] if kept else new
         self._names = [*kept, *current]
 
-    def after(self, cookie: int) -> Iterator[tuple[int, bytes]]:
-        """Yield names behind a cookie, each with its own."""
-        for index in range(bisect_right(self._cookies, cookie), len(self._cookies)):
-            yield self._cookies[index], self._names[index]
+    def after(self, cookie: int, most: int) -> tuple[Sequence[int], list[bytes]]:
+        """Return up to `most` names behind a cookie, and before them the cookie of each."""
+        first = bisect_right(self._cookies, cookie)
+        return self._cookies[first : first + most], self._names[first : first + most]
 
 
 class Listings:
@@ -92,7 +92,11 @@ class Listings:
 
     def take(self, ino: int, names: Iterable[bytes]) -> Listing:
         """Return a directory's listing, brought up to date."""
-        return finished(self.taking(ino, dict.fromkeys(names)))
+        if ino in self._kept:
+            return finished(self.taking(ino, dict.fromkeys(names)))
+        listing = self._kept[ino] = Listing(names)
+        self._count(listing)
+        return listing
 
     def taking(self, ino: int, names: dict[bytes, None]) -> Steps[Listing]:
         """Do that in steps; `names` is used up."""
@@ -101,12 +105,13 @@ class Listings:
             listing = self._kept[ino] = Listing()
         yield from listing.refreshing(names)
         if self._kept.get(ino) is listing:
-            self._total += len(listing) - listing.counted
-            listing.counted = len(listing)
-        self._make_room()
+            self._count(listing)
         return listing
 
-    def _make_room(self) -> None:
+    def _count(self, listing: Listing) -> None:
+        """Count the names of one that is kept, and make room for them."""
+        self._total += len(listing) - listing.counted
+        listing.counted = len(listing)
         while self._total > _MOST_NAMES and len(self._kept) > 1:
             self._total -= self._kept.popitem(last=False)[1].counted
 

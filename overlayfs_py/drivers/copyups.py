@@ -50,9 +50,9 @@ class CopyUps:
     def is_long(self, node: Node, need: Need = Need.DATA) -> bool:
         """Whether `ensure` would wait: a change need not call it otherwise."""
         size = self._union.copy_up_size(node, need)
-        if node.ino in self._running and (size or need is not Need.ATTRIBUTES):
+        if self._running and node.ino in self._running and (size or need is not Need.ATTRIBUTES):
             return True
-        return not self._is_short(node, size)
+        return size > 0 and not self._is_short(node, size)
 
     def _is_short(self, node: Node, size_bytes: int) -> bool:
         """Whether a copy of that size goes without a thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers.direct_shared import SharedOperations
 from overlayfs_py.drivers.direct_values import copied_by_pages
@@ -33,9 +33,8 @@ _COPIED = 1 << 20  # bytes of a pack's file that are copied at a time; the calle
 class DataOperations(SharedOperations):
     """READ, WRITE and what else is about a file's data."""
 
-    def read(self, header: Header, body: Body) -> Answer:
+    def read(self, header: Header, wanted: requests.Read) -> Answer:
         """READ."""
-        wanted = cast("requests.Read", body)
         if wanted.size > len(self._room):
             self._room = memoryview(bytearray(wanted.size))
         room = self._room[: wanted.size]
@@ -52,9 +51,8 @@ class DataOperations(SharedOperations):
     async def _read_later(self, read: Callable[[], bytes]) -> bytes:
         return await self._reads.run(read)
 
-    def write(self, header: Header, body: Body) -> Answer:
+    def write(self, header: Header, new: requests.Write) -> Answer:
         """WRITE."""
-        new = cast("requests.Write", body)
         node = self._node(header.node)
         if self._copy_ups.is_long(node):
             # The buffer belongs to the next request by the time the copy is done.
@@ -71,7 +69,7 @@ class DataOperations(SharedOperations):
         if new.open_flags & os.O_APPEND and not node.cacheable:
             # Where the kernel thinks that the file ends, others have written meanwhile.
             return replies.written(self._union.append(node, new.data))
-        if self._hollows and new.flags & protocol.WRITE_CACHE:
+        if new.flags & protocol.WRITE_CACHE and self._hollows:
             new = new._replace(data=self._hollows.emptied(node.ino, new.offset, new.data))
         collected = self.kernel_keeps_times and new.flags & protocol.WRITE_CACHE
         write = self._union.write_back if collected else self._union.write
@@ -81,9 +79,9 @@ class DataOperations(SharedOperations):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return replies.written(size)
 
-    def fsync(self, header: Header, body: Body) -> Answer:
+    def fsync(self, header: Header, body: requests.Fsync) -> Answer:
         """FSYNC and FSYNCDIR."""
-        data_only = bool(cast("requests.Fsync", body).flags & protocol.FSYNC_FDATASYNC)
+        data_only = bool(body.flags & protocol.FSYNC_FDATASYNC)
         return self._sync(self._node(header.node), data_only)
 
     async def _sync(self, node: Node, data_only: bool) -> bytes:
@@ -94,9 +92,8 @@ class DataOperations(SharedOperations):
         """RELEASE and RELEASEDIR of what was open before the kernel learned to do without."""
         return _NOTHING
 
-    def fallocate(self, header: Header, body: Body) -> Answer:
+    def fallocate(self, header: Header, wanted: requests.Fallocate) -> Answer:
         """FALLOCATE."""
-        wanted = cast("requests.Fallocate", body)
         node = self._node(header.node)
         if empties_partial_pages(wanted.mode, wanted.offset, wanted.length):
             return self._hollow(header, node, wanted)
@@ -126,15 +123,13 @@ class DataOperations(SharedOperations):
         self._union.allocate(node, wanted.mode, wanted.offset, wanted.length)
         return _NOTHING
 
-    def lseek(self, header: Header, body: Body) -> Answer:
+    def lseek(self, header: Header, wanted: requests.Lseek) -> Answer:
         """LSEEK, for SEEK_DATA and SEEK_HOLE."""
-        wanted = cast("requests.Lseek", body)
         node = self._node(header.node)
         return replies.position(self._union.seek(node, wanted.offset, wanted.whence))
 
-    def copy_file_range(self, header: Header, body: Body) -> Answer:
+    def copy_file_range(self, header: Header, wanted: requests.CopyFileRange) -> Answer:
         """COPY_FILE_RANGE, in pieces: others are answered between them."""
-        wanted = cast("requests.CopyFileRange", body)
         target = self._node(wanted.node_out)
         length = copied_by_pages(wanted, self._union.attributes(target).size)
         if not length:

@@ -59,6 +59,8 @@ _BURST = 32
 _LOOK_AGAIN_S = 0.1
 # Guess: for the volumes that do answer, if late.
 _PATIENCE_S = 2.0
+_DATA = (bytes, memoryview)  # an answer that is there; a union of types would be made each time
+_SHORT = 4096  # bytes of an answer that are copied behind its header sooner than written beside it
 _OF_OPEN_FILES = frozenset(
     {
         Opcode.READ,
@@ -342,7 +344,7 @@ class Server:
         except Exception as error:
             self._fail(header, error)
             return
-        if isinstance(answer, bytes | memoryview):
+        if isinstance(answer, _DATA):
             self._answer(header, answer)
         elif isinstance(answer, int):
             self._device.answer(replies.failure(header.unique, answer))
@@ -371,10 +373,10 @@ class Server:
 
     def _answer(self, header: Header, payload: bytes | memoryview) -> None:
         try:
-            if isinstance(payload, memoryview) or len(payload) > 4096:
-                self._device.answer_data(replies.head(header.unique, len(payload)), payload)
-            else:
+            if isinstance(payload, bytes) and len(payload) <= _SHORT:
                 self._device.answer(replies.answer(header.unique, payload))
+            else:
+                self._device.answer_data(replies.head(header.unique, len(payload)), payload)
         except AnswerRefused as refusal:
             self._fail(header, refusal)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, TypeGuard
 
 from overlayfs_py.union.steps import NeedsSteps
@@ -10,7 +9,7 @@ from overlayfs_py.wire import requests
 from overlayfs_py.wire.protocol import Opcode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from overlayfs_py.drivers.direct_operations import DirectOperations
     from overlayfs_py.drivers.direct_shared import Answer
@@ -53,6 +52,7 @@ _METHODS = {
     Opcode.IOCTL: "ioctl",
     Opcode.STATX: "statx",
 }
+_AT_ONCE = (bytes, memoryview, int)  # an answer that is there; to ask for an Awaitable is a call
 # Which copy directories up.
 _CHANGES = frozenset(
     {
@@ -85,7 +85,7 @@ def _in_steps(operations: DirectOperations, handler: Handler) -> Handler:
             # The buffer belongs to the next request by the time the steps are taken.
             kept = body._replace(data=memoryview(bytes(body.data))) if _has_data(body) else body
             return operations.after_steps(needed, handler, header, kept)
-        return finish(header, body, answer) if isinstance(answer, Awaitable) else answer
+        return answer if isinstance(answer, _AT_ONCE) else finish(header, body, answer)
 
     async def finish(header: Header, body: Body, answer: Awaitable[bytes]) -> bytes:
         try:

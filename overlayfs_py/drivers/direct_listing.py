@@ -20,7 +20,7 @@ from overlayfs_py.drivers.direct_values import entry_size
 from overlayfs_py.wire import replies
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from overlayfs_py.drivers.slices import Slices
     from overlayfs_py.union.core import Node, Union
@@ -69,21 +69,52 @@ class DirectListings(Listings):
             for piece in self._dots(directory, wanted.offset, plus=plus):
                 pieces.append(piece)
                 room -= len(piece)
-        spread = 0
+        cookie = max(wanted.offset, PARENT_COOKIE)
         until = time.thread_time() + PAGE_S
-        for count, (cookie, name) in enumerate(listing.after(max(wanted.offset, PARENT_COOKIE))):
-            room -= entry_size(name, plus=plus)
-            if room < 0 or spread >= PAGE_SPREAD:
+        while True:
+            cookies, names = _fitting(listing, cookie, room, plus=plus)
+            if not names:
                 break
-            if count % PAGE_LOOKS == 0 and pieces and time.thread_time() > until:
+            listed = self._some(directory, cookies, names, until, plus=plus)
+            pieces += listed
+            # An empty answer would be the end: not while all that was to be in it is gone.
+            if pieces:
                 break
-            listed, found_in = self._listed(directory, name, cookie, plus=plus)
-            spread += found_in
-            if listed is None:
-                room += entry_size(name, plus=plus)
-            else:
-                pieces.append(listed)
+            cookie = cookies[-1]
         return b"".join(pieces)
+
+    def _some(
+        self,
+        directory: Node,
+        cookies: Sequence[int],
+        names: Sequence[bytes],
+        until: float,
+        *,
+        plus: bool,
+    ) -> list[bytes]:
+        """What there is of some names, up to where it takes long; `until` is of thread_time."""
+        pieces: list[bytes] = []
+        spread = looks = 0
+        told = self._union.tell(directory, names, hold=plus)
+        for cookie, name, found in zip(cookies, names, told, strict=True):
+            if found is not None:
+                # As `_listed` has it, but for the calls: nearly all names come here.
+                pieces.append(
+                    replies.listed_entry(found, replies.NEVER, cookie, name)
+                    if plus
+                    else replies.directory_entry(found.ino, cookie, found.mode, name)
+                )
+                continue
+            if looks % PAGE_LOOKS == 0 and pieces and time.thread_time() > until:
+                break
+            looks += 1
+            listed, found_in = self._listed(directory, name, cookie, plus=plus)
+            if listed is not None:
+                pieces.append(listed)
+            spread += found_in
+            if spread >= PAGE_SPREAD:
+                break
+        return pieces
 
     def _listed(
         self, directory: Node, name: bytes, cookie: int, *, plus: bool
@@ -116,3 +147,17 @@ class DirectListings(Listings):
             for cookie, name, node in dots
             if cookie > offset
         ]
+
+
+def _fitting(
+    listing: Listing, cookie: int, room: int, *, plus: bool
+) -> tuple[Sequence[int], list[bytes]]:
+    """The names behind a cookie that an answer has room for, and their cookies."""
+    cookies, names = listing.after(cookie, max(0, room) // entry_size(b"", plus=plus))
+    count = 0
+    for name in names:
+        room -= (152 if plus else 24) + (len(name) + 7 & ~7)  # `entry_size`, for each name
+        if room < 0:
+            break
+        count += 1
+    return cookies[:count], names[:count]

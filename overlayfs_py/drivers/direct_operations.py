@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from overlayfs_py.drivers.callers import chown_to_nobody, leave_group, membership, xattrs_shown_to
 from overlayfs_py.drivers.direct_data import DataOperations
@@ -41,10 +41,10 @@ class DirectOperations(DataOperations):
 
     # Names and nodes
 
-    def lookup(self, header: Header, body: Body) -> Answer:
+    def lookup(self, header: Header, body: requests.Named) -> Answer:
         """LOOKUP."""
         parent = self._node(header.node)
-        name = cast("requests.Named", body).name
+        name = body.name
         seen = self._union.look(parent, name)
         if seen is None:
             if parent.cacheable:
@@ -53,9 +53,9 @@ class DirectOperations(DataOperations):
         self._uses.look(parent, name, seen[0])
         return self._entry_held(*seen)
 
-    def forget(self, header: Header, body: Body) -> None:
+    def forget(self, header: Header, body: requests.Forgotten) -> None:
         """FORGET and BATCH_FORGET, which nobody answers."""
-        for ino, count in cast("requests.Forgotten", body).nodes:
+        for ino, count in body.nodes:
             self.give_up(ino or header.node, count)
 
     def give_up(self, ino: int, count: int) -> None:
@@ -76,7 +76,9 @@ class DirectOperations(DataOperations):
 
     def getattr(self, header: Header, _body: Body) -> Answer:
         """GETATTR."""
-        return self._attributes(self._node(header.node))
+        node = self._node(header.node)
+        found = self._union.attributes(node)
+        return replies.attributes(found, replies.NEVER if node.cacheable else 0)
 
     def statx(self, header: Header, _body: Body) -> Answer:
         """STATX: what GETATTR says, and the time of birth."""
@@ -84,10 +86,10 @@ class DirectOperations(DataOperations):
         found = self._union.attributes(node)
         return replies.statx(found, self._union.birth_time_ns(node), ttl_s(node))
 
-    def setattr(self, header: Header, body: Body) -> Answer:
+    def setattr(self, header: Header, body: requests.Setattr) -> Answer:
         """SETATTR."""
         node = self._node(header.node)
-        change = change_of(header, cast("requests.Setattr", body))
+        change = change_of(header, body)
         need = change.need
         if change.changes_nothing:
             is_in = membership(header.gid, header.pid)
@@ -111,32 +113,28 @@ class DirectOperations(DataOperations):
 
     # Making and removing names
 
-    def mknod(self, header: Header, body: Body) -> Answer:
+    def mknod(self, header: Header, new: requests.Mknod) -> Answer:
         """MKNOD."""
-        new = cast("requests.Mknod", body)
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
         return self._entry_held(
             *self._union.make_node(parent, new.name, new.mode, new.rdev, creator)
         )
 
-    def mkdir(self, header: Header, body: Body) -> Answer:
+    def mkdir(self, header: Header, new: requests.Mknod) -> Answer:
         """MKDIR."""
-        new = cast("requests.Mknod", body)
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
         return self._entry_held(*self._union.make_directory(parent, new.name, new.mode, creator))
 
-    def symlink(self, header: Header, body: Body) -> Answer:
+    def symlink(self, header: Header, new: requests.Symlink) -> Answer:
         """SYMLINK."""
-        new = cast("requests.Symlink", body)
         creator = Creator(header.uid, header.gid)
         parent = self._node(header.node)
         return self._entry_held(*self._union.make_symlink(parent, new.name, new.target, creator))
 
-    def create(self, header: Header, body: Body) -> Answer:
+    def create(self, header: Header, new: requests.Create) -> Answer:
         """CREATE: a file, opened at once with handle 0, as all files are."""
-        new = cast("requests.Create", body)
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
         try:
@@ -148,16 +146,14 @@ class DirectOperations(DataOperations):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), new.name) from None
         return self._entry_held(*made) + OPENED
 
-    def tmpfile(self, header: Header, body: Body) -> Answer:
+    def tmpfile(self, header: Header, new: requests.Create) -> Answer:
         """TMPFILE: a file without a name."""
-        new = cast("requests.Create", body)
         creator = Creator(header.uid, header.gid, new.umask)
         parent = self._node(header.node)
         return self._made(self._union.create_temporary(parent, new.mode, creator)) + OPENED
 
-    def link(self, header: Header, body: Body) -> Answer:
+    def link(self, header: Header, new: requests.Link) -> Answer:
         """LINK."""
-        new = cast("requests.Link", body)
         node, parent = self._node(new.old_node), self._node(header.node)
         if self._copy_ups.is_long(node):
             return self._link_later(node, parent, new.name)
@@ -167,14 +163,14 @@ class DirectOperations(DataOperations):
         await self._copied_up(node)
         return self._made(self._union.link(node, parent, name))
 
-    def unlink(self, header: Header, body: Body) -> Answer:
+    def unlink(self, header: Header, body: requests.Named) -> Answer:
         """UNLINK."""
-        self._union.unlink(self._node(header.node), cast("requests.Named", body).name)
+        self._union.unlink(self._node(header.node), body.name)
         return _NOTHING
 
-    def rmdir(self, header: Header, body: Body) -> Answer:
+    def rmdir(self, header: Header, body: requests.Named) -> Answer:
         """RMDIR."""
-        parent, name = self._node(header.node), cast("requests.Named", body).name
+        parent, name = self._node(header.node), body.name
         steps = self._union.remove_directory(parent, name)
         return _NOTHING if steps is None else self._taken(steps)
 
@@ -182,9 +178,8 @@ class DirectOperations(DataOperations):
         await self._slices.run(steps)
         return _NOTHING
 
-    def rename(self, header: Header, body: Body) -> Answer:
+    def rename(self, header: Header, wanted: requests.Rename) -> Answer:
         """RENAME and RENAME2."""
-        wanted = cast("requests.Rename", body)
         old, new = self._node(header.node), self._node(wanted.new_parent)
         # What is refused is not copied up first.
         planned = self._union.plan_rename(old, wanted.old_name, new, wanted.new_name, wanted.flags)
@@ -205,13 +200,13 @@ class DirectOperations(DataOperations):
 
     # Directories
 
-    def readdir(self, header: Header, body: Body) -> Answer:
+    def readdir(self, header: Header, body: requests.Read) -> Answer:
         """READDIR: names, types and inode numbers."""
-        return self._list(header, cast("requests.Read", body), plus=False)
+        return self._list(header, body, plus=False)
 
-    def readdirplus(self, header: Header, body: Body) -> Answer:
+    def readdirplus(self, header: Header, body: requests.Read) -> Answer:
         """READDIRPLUS: names with all that a LOOKUP would answer."""
-        return self._list(header, cast("requests.Read", body), plus=True)
+        return self._list(header, body, plus=True)
 
     def _list(self, header: Header, wanted: requests.Read, *, plus: bool) -> Answer:
         directory = self._node(header.node)
@@ -220,24 +215,24 @@ class DirectOperations(DataOperations):
 
     # Extended attributes, flags, and the filesystem
 
-    def getxattr(self, header: Header, body: Body) -> Answer:
+    def getxattr(self, header: Header, wanted: requests.Getxattr) -> Answer:
         """GETXATTR."""
-        wanted = cast("requests.Getxattr", body)
         node = self._node(header.node)
         if self._union.lacks_xattr(node, wanted.name):
             return errno.ENODATA
         value = self._union.get_xattr(node, wanted.name)
         return sized(value, wanted.size)
 
-    def listxattr(self, header: Header, body: Body) -> Answer:
+    def listxattr(self, header: Header, body: requests.Getxattr) -> Answer:
         """LISTXATTR."""
         names = self._union.list_xattrs(self._node(header.node))
+        if not names:  # as of most
+            return _NOTHING if body.size else replies.written(0)
         listed = b"".join(name + b"\0" for name in xattrs_shown_to(header.uid, names))
-        return sized(listed, cast("requests.Getxattr", body).size)
+        return sized(listed, body.size)
 
-    def setxattr(self, header: Header, body: Body) -> Answer:
+    def setxattr(self, header: Header, new: requests.Setxattr) -> Answer:
         """SETXATTR."""
-        new = cast("requests.Setxattr", body)
         node = self._node(header.node)
         if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             return self._setxattr_later(node, new)
@@ -254,9 +249,9 @@ class DirectOperations(DataOperations):
             self._union.change_attributes(node, AttributeChange(mode=stat.S_IMODE(mode)))
         return _NOTHING
 
-    def removexattr(self, header: Header, body: Body) -> Answer:
+    def removexattr(self, header: Header, body: requests.Named) -> Answer:
         """REMOVEXATTR."""
-        node, name = self._node(header.node), cast("requests.Named", body).name
+        node, name = self._node(header.node), body.name
         if self._copy_ups.is_long(node, Need.ATTRIBUTES):
             self._union.get_xattr(node, name)  # where there is none, nothing need be copied up
             return self._removexattr_later(header, node, name)
@@ -272,9 +267,8 @@ class DirectOperations(DataOperations):
         self._union.remove_xattr(node, name)
         return _NOTHING
 
-    def ioctl(self, header: Header, body: Body) -> Answer:
+    def ioctl(self, header: Header, wanted: requests.Ioctl) -> Answer:
         """IOCTL: the inode's flags, and ENOTTY to all else."""
-        wanted = cast("requests.Ioctl", body)
         node = self._node(header.node)
         if wanted.command == protocol.FS_IOC_GETFLAGS:
             flags = self._union.get_flags(node)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from overlayfs_py.drivers.callers import keeps_set_ids, membership
 from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.direct_listing import DirectListings
-from overlayfs_py.drivers.direct_values import ttl_s
 from overlayfs_py.drivers.hollows import Hollows
 from overlayfs_py.drivers.slices import Slices
 from overlayfs_py.drivers.threads import Threads
@@ -58,7 +57,7 @@ class SharedOperations:
         self._reads = Threads(_MOST_READS)
         self._notices = Threads(_MOST_NOTICES)
         self._hollows = Hollows()
-        self._nodes_by_id = union.node
+        self._nodes_by_id = union.finder
         self._root = union.root
         # What READ answers with, until the next one: its answer is written at once.
         self._room = memoryview(bytearray(1 << 17))
@@ -100,9 +99,6 @@ class SharedOperations:
         finally:
             self._union.release(node.ino, 1)
         await trio.lowlevel.checkpoint_if_cancelled()
-
-    def _attributes(self, node: Node) -> bytes:
-        return replies.attributes(self._union.attributes(node), ttl_s(node))
 
     def _made(self, node: Node) -> bytes:
         return self._entry_held(node, self._union.attributes(node))

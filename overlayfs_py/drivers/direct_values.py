@@ -61,12 +61,12 @@ def change_of(header: requests.Header, asked: requests.Setattr) -> AttributeChan
     atime = now if valid & SetattrValid.ATIME_NOW else asked.atime_ns
     mtime = now if valid & SetattrValid.MTIME_NOW else asked.mtime_ns
     return AttributeChange(
-        mode=stat.S_IMODE(asked.mode) if valid & SetattrValid.MODE else None,
-        uid=asked.uid if valid & SetattrValid.UID else None,
-        gid=asked.gid if valid & SetattrValid.GID else None,
-        size=asked.size if valid & SetattrValid.SIZE else None,
-        atime_ns=atime if valid & (SetattrValid.ATIME | SetattrValid.ATIME_NOW) else None,
-        mtime_ns=mtime if valid & (SetattrValid.MTIME | SetattrValid.MTIME_NOW) else None,
+        stat.S_IMODE(asked.mode) if valid & SetattrValid.MODE else None,
+        asked.uid if valid & SetattrValid.UID else None,
+        asked.gid if valid & SetattrValid.GID else None,
+        asked.size if valid & SetattrValid.SIZE else None,
+        atime if valid & (SetattrValid.ATIME | SetattrValid.ATIME_NOW) else None,
+        mtime if valid & (SetattrValid.MTIME | SetattrValid.MTIME_NOW) else None,
         times_are_now=now != 0,
         kill_privileges=membership(header.gid, header.pid) if kills else None,
     )

@@ -95,10 +95,10 @@ class PassthroughOperations(DirectOperations):
         super().__init__(union, notify, uses)
         self._files = files
 
-    def open(self, header: Header, body: Body) -> Answer:
+    def open(self, header: Header, body: requests.Open) -> Answer:
         """OPEN."""
         node = self._node(header.node)
-        flags = cast("requests.Open", body).flags
+        flags = body.flags
         if flags & os.O_ACCMODE == os.O_RDONLY:
             self._union.open_file(node, write=False)
             return self._files.open(node)
@@ -112,13 +112,13 @@ class PassthroughOperations(DirectOperations):
         self._union.open_file(node, write=True)
         return self._files.open(node)
 
-    def create(self, header: Header, body: Body) -> Answer:
+    def create(self, header: Header, new: requests.Create) -> Answer:
         """CREATE."""
-        return self._with_open(cast("bytes", super().create(header, body)))
+        return self._with_open(cast("bytes", super().create(header, new)))
 
-    def tmpfile(self, header: Header, body: Body) -> Answer:
+    def tmpfile(self, header: Header, new: requests.Create) -> Answer:
         """TMPFILE."""
-        return self._with_open(cast("bytes", super().tmpfile(header, body)))
+        return self._with_open(cast("bytes", super().tmpfile(header, new)))
 
     def _with_open(self, answer: bytes) -> bytes:
         entry = answer[: replies.ENTRY_SIZE]

@@ -16,7 +16,8 @@ from overlayfs_py.drivers import mountinfo, mounting
 from overlayfs_py.drivers.garbage import collected_briefly
 from overlayfs_py.drivers.idle_polling import Wakefulness
 from overlayfs_py.errors import UpperInUse
-from overlayfs_py.union.core import Union, open_union
+from overlayfs_py.union.core import Union
+from overlayfs_py.union.opening import open_union
 from overlayfs_py.union.values import view_of
 
 if TYPE_CHECKING:

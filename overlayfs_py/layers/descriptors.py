@@ -45,7 +45,8 @@ class DescriptorCache(Generic[Open]):
 
     def put(self, owner: Hashable, value: Open) -> None:
         """Hand `value` over, closing what was open for `owner` and what exceeds the limit."""
-        self.drop(owner)
+        if owner in self._held:
+            self.drop(owner)
         self._held[owner] = value
         while len(self._held) > self._limit:
             self._close(self._held.popitem(last=False)[1])

@@ -85,6 +85,9 @@ class OpenFile(HeldFile):
         """The descriptor, still the file's own."""
         return self._fd
 
+    def status(self) -> os.stat_result:
+        return os.fstat(self._fd)
+
     def reach(self) -> tuple[bytes | int, int | None, bool]:
         return self._fd, None, True
 

@@ -15,15 +15,14 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from overlayfs_py.layers import host_listing, scanning
 from overlayfs_py.layers import marks as mark_forms
-from overlayfs_py.layers import scanning
 from overlayfs_py.layers.host_opening import open_directory, open_file
 from overlayfs_py.layers.origin import NUMBER_ALONE, OriginHandle, of_number
 from overlayfs_py.layers.override_stat import parse_override
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.layers.values import (
     INO_BITS,
-    WHITEOUT_TYPE,
     Absence,
     Attributes,
     Entry,
@@ -35,7 +34,7 @@ from overlayfs_py.syscalls import files, xattrs
 from overlayfs_py.syscalls.handles import file_handle_of, links_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from overlayfs_py.layers.descriptors import DescriptorCache
     from overlayfs_py.layers.ids import IdMap
@@ -71,6 +70,7 @@ class HostTree:
         """
         self.filesystem = filesystem
         self.ids = ids
+        self._maps_ids = not ids.changes_nothing
         self.override = override
         self.read_only = read_only
         self.plain = plain
@@ -113,18 +113,26 @@ class HostTree:
             return self._base | ino
         return filesystem.number(ino)
 
+    def numbers(self) -> tuple[int, int, int, int]:
+        """What `ino_of` goes by for nearly all: device, first and end of its inodes, a base."""
+        return self._device, self.filesystem.first, self.filesystem.end, self._base
+
     def attributes_of(self, status: os.stat_result, override: bytes | None) -> Attributes:
         """Turn a stat result, and the override xattr's value if there is one, into attributes."""
         mode, uid, gid, rdev = status.st_mode, status.st_uid, status.st_gid, status.st_rdev
         if override is not None and (parsed := parse_override(override, status)):
             uid, gid, mode, rdev = parsed
-        if not self.ids.changes_nothing:
+        if self._maps_ids:
             uid, gid = self.ids.seen_uid(uid), self.ids.seen_gid(gid)
+        ino = status.st_ino
+        is_usual = (
+            status.st_dev == self._device and self.filesystem.first <= ino < self.filesystem.end
+        )
         # Half of what Attributes(...) takes, for every name that is looked up.
         return tuple.__new__(
             Attributes,
             (
-                self.ino_of(status),
+                self._base | ino if is_usual else self.ino_of(status),
                 mode,
                 status.st_nlink,
                 uid,
@@ -211,7 +219,8 @@ class HostObject:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
 
     def attributes(self) -> Attributes:
-        return self.tree.attributes_of(self.status(), self._override())
+        override = None if self.tree.override is None else self._override()
+        return self.tree.attributes_of(self.status(), override)
 
     def owner_behind(self, ids: IdMap) -> tuple[int, int] | None:
         if self.tree.ids != ids:
@@ -260,6 +269,14 @@ class HostFile(HostObject):
     def pieces(self) -> int:
         return 1
 
+    def status(self) -> os.stat_result:
+        assert self.parent is not None  # but of what is `ByDescriptor`
+        return os.stat(self.name, dir_fd=self.parent.fd(), follow_symlinks=False)
+
+    def lacks_xattr(self, name: bytes) -> bool:
+        assert self.parent is not None
+        return xattrs.is_absent(self.parent.fd(), self.name, name)
+
     def open(self, flags: int) -> int:
         """Open the file for its data; the caller owns the descriptor.
 
@@ -289,6 +306,12 @@ class HostFile(HostObject):
 
     def open_reader(self) -> DescriptorReader:
         return DescriptorReader(self.open(os.O_RDONLY))
+
+    def list_xattrs(self) -> list[bytes]:
+        assert self.parent is not None
+        if xattrs.has_none(self.parent.fd(), self.name):
+            return []
+        return list_xattrs_of(self.path(), follow=False)
 
 
 class HostDirectory(HostObject):
@@ -415,42 +438,30 @@ class HostDirectory(HostObject):
         if self._twins is not None:
             (self._twins.add if exists else self._twins.discard)(name)
 
+    def find_many(
+        self, names: Sequence[bytes], *, whole_only: bool = False
+    ) -> Sequence[Attributes | None]:
+        return host_listing.find_many(self, names, whole_only=whole_only)
+
     def entries(self, *, apart: bool = False) -> Iterator[Entry]:
-        with scanning.scan(self.fd(), self.name, apart=apart) as listing:
-            for entry in listing:
-                name = os.fsencode(entry.name)
-                if name.startswith(mark_forms.WHITEOUT_PREFIX) and not self.tree.plain:
-                    deleted = mark_forms.deleted_by(name)
-                    if deleted is not None:
-                        yield Entry(deleted, WHITEOUT_TYPE)
-                else:
-                    yield Entry(name, self._type_of(entry, name))
+        return host_listing.entries(self, apart=apart)
 
-    def _type_of(self, entry: os.DirEntry[str], name: bytes) -> int:
-        if entry.is_dir(follow_symlinks=False):
-            return stat.S_IFDIR
-        if entry.is_symlink():
-            return stat.S_IFLNK
-        if entry.is_file(follow_symlinks=False) and not self._hides_types():
-            return stat.S_IFREG
-        found = self.find(name)
-        return stat.S_IFMT(found.mode) if isinstance(found, Attributes) else WHITEOUT_TYPE
-
-    def _hides_types(self) -> bool:
+    def hides_types(self) -> bool:
         """Whether a regular file may stand for something else."""
         if self.tree.plain:
             return False
-        return self.tree.override is not None or self._holds_xattr_whiteouts()
+        return self.tree.override is not None or self.holds_xattr_whiteouts()
 
     def _is_whiteout(self, name: bytes, status: os.stat_result) -> bool:
         if mark_forms.is_whiteout_device(status.st_mode, status.st_rdev):
             return True
-        if status.st_size or not stat.S_ISREG(status.st_mode) or not self._holds_xattr_whiteouts():
+        if status.st_size or not stat.S_ISREG(status.st_mode) or not self.holds_xattr_whiteouts():
             return False
         names = HostFile(self, name).list_xattrs()
         return mark_forms.has_whiteout_xattr(names, self.tree.mark_names)
 
-    def _holds_xattr_whiteouts(self) -> bool:
+    def holds_xattr_whiteouts(self) -> bool:
+        """Whether an empty regular file in it may be a whiteout."""
         if self._xattr_whiteouts is None:
             self._xattr_whiteouts = self._tells_of_xattr_whiteouts(self.list_xattrs())
         return self._xattr_whiteouts
@@ -485,5 +496,5 @@ class HostDirectory(HostObject):
         directory._ino = ino
         return directory
 
-    def file(self, name: bytes) -> HostFile:
+    def file(self, name: bytes, ino: int = 0) -> HostFile:
         return HostFile(self, name)

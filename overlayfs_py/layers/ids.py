@@ -34,24 +34,22 @@ class IdMap(NamedTuple):
 
     def seen_uid(self, disk: int) -> int:
         """The uid that one on disk stands for; the overflow uid where no range holds it."""
-        return _to_seen(self.uids, disk, "overflowuid")
+        return _to_seen(self.uids, disk, "overflowuid") if self.uids else disk
 
     def seen_gid(self, disk: int) -> int:
         """The gid that one on disk stands for; the overflow gid where no range holds it."""
-        return _to_seen(self.gids, disk, "overflowgid")
+        return _to_seen(self.gids, disk, "overflowgid") if self.gids else disk
 
     def disk_uid(self, seen: int) -> int:
         """The uid to write for one that a user of the mount gave."""
-        return _to_disk(self.uids, seen, "overflowuid")
+        return _to_disk(self.uids, seen, "overflowuid") if self.uids else seen
 
     def disk_gid(self, seen: int) -> int:
         """The gid to write for one that a user of the mount gave."""
-        return _to_disk(self.gids, seen, "overflowgid")
+        return _to_disk(self.gids, seen, "overflowgid") if self.gids else seen
 
 
 def _to_seen(ranges: tuple[IdRange, ...], disk: int, overflow: str) -> int:
-    if not ranges:
-        return disk
     for r in ranges:
         if r.disk <= disk < r.disk + r.length:
             return r.seen + disk - r.disk
@@ -59,8 +57,6 @@ def _to_seen(ranges: tuple[IdRange, ...], disk: int, overflow: str) -> int:
 
 
 def _to_disk(ranges: tuple[IdRange, ...], seen: int, overflow: str) -> int:
-    if not ranges:
-        return seen
     for r in ranges:
         if r.seen <= seen < r.seen + r.length:
             return r.disk + seen - r.seen

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.marks import MarkNames
@@ -96,6 +96,15 @@ class LayerDirectory(LayerObject, Protocol):
     def find(self, name: bytes) -> Finding:
         """Look one name up: MISSING also where a file `.wh.NAME` deletes it, see `deletes`."""
 
+    def find_many(
+        self, names: Sequence[bytes], *, whole_only: bool = False
+    ) -> Sequence[Attributes | None]:
+        """Look several names up at once: for each what `find` tells, if that is an object.
+
+        None where it is not, or it takes more than a look: then `find` has to be asked. So, too,
+        for a regular file that may be a metacopy, where `whole_only`.
+        """
+
     def deletes(self, name: bytes) -> bool:
         """Whether a file `.wh.NAME` deletes a name that `find` says is MISSING."""
 
@@ -108,7 +117,7 @@ class LayerDirectory(LayerObject, Protocol):
         `ino` is the number by which it does; 0 for any.
         """
 
-    def file(self, name: bytes) -> LayerFile:
+    def file(self, name: bytes, ino: int = 0) -> LayerFile:
         """Return the handle of the child `name`, which the caller knows to be something else."""
 
 

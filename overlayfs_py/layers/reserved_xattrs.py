@@ -6,6 +6,8 @@ heeds: the same upper may be a layer of the next one (overlayfs.rst, "Nesting ov
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from overlayfs_py.layers.marks import ESCAPE, FUSE_OVERLAYFS_PREFIXES, PRIVATE_PREFIXES
 from overlayfs_py.layers.override_stat import OVERRIDE_XATTRS
 
@@ -13,6 +15,7 @@ _OVERRIDE_PREFIX, _OVERRIDE_NAME = b"user.containers.", b"override_stat"
 assert OVERRIDE_XATTRS[2] == _OVERRIDE_PREFIX + _OVERRIDE_NAME
 
 
+@lru_cache(maxsize=64)  # programs ask for a few, of each file
 def disk_name(name: bytes) -> bytes:
     """The name under which an xattr of a user's is kept."""
     for prefix in PRIVATE_PREFIXES:

@@ -19,7 +19,7 @@ from overlayfs_py.layers.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.interface import LayerFile
@@ -65,6 +65,11 @@ class SkeletonDirectory:
         child = self._children.get(name)
         return Absence.MISSING if child is None else child.attributes()
 
+    def find_many(
+        self, names: Sequence[bytes], *, whole_only: bool = False
+    ) -> Sequence[Attributes | None]:
+        return [None] * len(names)
+
     def deletes(self, name: bytes) -> bool:
         return False
 
@@ -74,7 +79,7 @@ class SkeletonDirectory:
     def directory(self, name: bytes, ino: int = 0) -> SkeletonDirectory:
         return self._children[name]
 
-    def file(self, name: bytes) -> LayerFile:
+    def file(self, name: bytes, ino: int = 0) -> LayerFile:
         _refuse(errno.ENOENT, name)
 
     def read_link(self) -> bytes:

@@ -42,7 +42,8 @@ def get_xattr_of(
 def list_xattrs_of(of: bytes | int, *, follow: bool = True) -> list[bytes]:
     """Return the names of xattrs, none where the filesystem has none: FUSE's often say so."""
     try:
-        return [os.fsencode(name) for name in os.listxattr(of, follow_symlinks=follow)]
+        names = os.listxattr(of, follow_symlinks=follow)
+        return [os.fsencode(name) for name in names] if names else []
     except OSError as error:
         if error.errno == errno.EOPNOTSUPP:
             return []
@@ -55,7 +56,8 @@ def lacks_data(fd: int, heeded: MarkNames) -> bool:
     Size and blocks do not tell: its xattrs may take a block, and a killed copy-up may have left
     some of its data. Asking takes 0.3 us (measured, ext4).
     """
-    return any(name in heeded.metacopy for name in list_xattrs_of(fd))
+    names = list_xattrs_of(fd)
+    return bool(names) and any(name in heeded.metacopy for name in names)
 
 
 def find_metacopy(file: LayerFile, name: bytes) -> Metacopy | None:

@@ -18,8 +18,10 @@ import os
 import stat
 import sys
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, NoReturn
 
+from overlayfs_py.packs.columns import SwappedColumn
 from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import (
     CHUNK,
@@ -43,8 +45,9 @@ from overlayfs_py.packs.format import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from overlayfs_py.packs.columns import Column
     from overlayfs_py.packs.format import Footer, Section
 
 # An index up to this size is read when the pack is opened, 1 ms for a Debian root: its pages are
@@ -62,19 +65,14 @@ _INODE_LOG2 = 6
 _INODES_PER_PAGE_LOG2 = PAGE_LOG2 - _INODE_LOG2
 _KNOWN_XATTR_SETS = 256
 _DIRECTORY_TYPE = stat.S_IFDIR >> 12
-
-
-class Column(Protocol):
-    """One field of all records of a table."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, at: int, /) -> int: ...
+_SIZE = Inode._fields.index("size")
 
 
 # One record of a directory: a name, and the number and type of what it stands for (NO_INODE and 0
 # for a whiteout, else the upper bits of an S_IF* type).
 Name = tuple[bytes, int, int]
+# The number of an object, and then all fields of its `Inode`.
+Child = tuple[int, ...]
 
 
 class Index:
@@ -188,9 +186,12 @@ class Index:
 
     def names(self, directory: Inode) -> Iterator[Name]:
         """List a directory, in the order of its table."""
-        end = directory.first + directory.amount
-        for first in range(directory.first, end, LARGE_DIRECTORY):
-            yield from self._some_names(first, min(end, first + LARGE_DIRECTORY))
+        first, end = directory.first, directory.first + directory.amount
+        if directory.amount <= LARGE_DIRECTORY:
+            return self._some_names(first, end)
+        starts = range(first, end, LARGE_DIRECTORY)
+        parts = (self._some_names(at, min(end, at + LARGE_DIRECTORY)) for at in starts)
+        return chain.from_iterable(parts)
 
     def _some_names(self, first: int, last: int) -> Iterator[Name]:
         start = self._dirents + first * DIRENT.size
@@ -228,6 +229,41 @@ class Index:
         if kind == _DIRECTORY_TYPE and (number <= parent or inode.size != parent | at << 32):
             self._refuse(f"directory {number} does not belong where its name is")
         return inode
+
+    def children(
+        self, directory: Inode, parent: int, names: Iterable[bytes]
+    ) -> Iterator[Child | None]:
+        """Yield what each name of a directory, whose number is `parent`, stands for.
+
+        None for a whiteout, for what is not there, and where `find` and `child` have to say what
+        is wrong. It is what they do, in one loop: a listing asks for each of its names, and
+        they would be four calls of the eight microseconds that they take together.
+        """
+        hashes, memory, pages = self._hashes, self._memory, self._pages
+        first, end = directory.first, directory.first + directory.amount
+        dirents, texts, limit = self._dirents, self._names.offset, self._names.length
+        is_large = directory.amount > LARGE_DIRECTORY
+        for name in names:
+            wanted = name_hash(name)
+            at = -1 if is_large else bisect_left(hashes, wanted, first, end)
+            if not first <= at < end or hashes[at] != wanted:
+                yield None
+                continue
+            _, offset, number, length, kind = DIRENT.unpack_from(memory, dirents + at * DIRENT.size)
+            start, page = texts + offset, number >> _INODES_PER_PAGE_LOG2
+            if (
+                offset + length > limit
+                or memory[start : start + length] != name
+                or number >= self.inodes
+                or not pages[page]
+            ):
+                yield None
+                continue
+            inode = INODE.unpack_from(memory, number << _INODE_LOG2)
+            belongs = kind != _DIRECTORY_TYPE or (
+                number > parent and inode[_SIZE] == parent | at << 32
+            )
+            yield (number, *inode) if inode[0] >> 12 == kind and belongs else None
 
     def path_of(self, number: int) -> tuple[bytes, ...]:
         """Return a directory's path; none that loops, since numbers fall on the way up."""
@@ -457,22 +493,6 @@ class Index:
 
     def _refuse(self, why: str) -> NoReturn:
         raise CorruptLayer(self._path, why)
-
-
-class SwappedColumn:
-    """A column of numbers on a machine with the other byte order."""
-
-    def __init__(self, records: memoryview, width: int, size: int) -> None:
-        self._records = records
-        self._width = width
-        self._size = size
-
-    def __len__(self) -> int:
-        return -(-len(self._records) // self._size)
-
-    def __getitem__(self, at: int) -> int:
-        start = at * self._size
-        return int.from_bytes(self._records[start : start + self._width], "little")
 
 
 _NO_XATTRS: dict[bytes, bytes] = {}

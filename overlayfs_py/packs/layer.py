@@ -23,11 +23,12 @@ from overlayfs_py.packs.errors import CorruptLayer
 from overlayfs_py.packs.format import LARGEST_FILE, LONGEST_TARGET, ROOT, Flag, join_ns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from overlayfs_py.layers.ids import IdMap
     from overlayfs_py.layers.numbering import Numbering
     from overlayfs_py.packs.format import Inode
+    from overlayfs_py.packs.index import Child
     from overlayfs_py.packs.pack import Pack
     from overlayfs_py.packs.reader import PackReader
 
@@ -37,6 +38,8 @@ _SECTORS = _BLOCK // 512
 # As far as a kernel's device numbers go (include/linux/kdev_t.h).
 _MOST_MAJOR = (1 << 12) - 1
 _MOST_MINOR = (1 << 20) - 1
+_TYPE_MASK = 0o170000
+_SECOND_NS = 1_000_000_000
 _DEVICES = (stat.S_IFCHR, stat.S_IFBLK)
 _NUMBER = itemgetter(1)
 _NAMESPACES = (b"user.", b"trusted.", b"security.")
@@ -57,6 +60,7 @@ class PackLayer:
         self.ids = ids
         self.mark_names = PACKED_MARKS if trusted else NO_MARK_NAMES
         self._trusted = trusted
+        self._shows_ids = ids.changes_nothing
         self._base = numbering.first_of_pack(pack.index.inodes)
         self.root = PackDirectory(self, ROOT)
 
@@ -126,6 +130,41 @@ class PackLayer:
             mtime,
             mtime,
         )
+
+    def attributes_in_short(self, child: Child | None, *, whole_only: bool) -> Attributes | None:
+        """Return what `attributes_of` does of what has nothing special about it, else None.
+
+        All in one place, since a listing asks for each of its names.
+        """
+        if child is None:
+            return None
+        number, mode, flags, uid, gid, nlink, size, mtime_s, atime_s, mtime_ns, atime_ns, *_rest = (
+            child
+        )
+        kind = mode & _TYPE_MASK
+        if kind == stat.S_IFREG:
+            if flags & Flag.SPARSE or size > LARGEST_FILE or (whole_only and child[-1]):
+                return None
+        elif kind == stat.S_IFDIR:
+            size = _BLOCK
+        elif kind != stat.S_IFLNK:
+            return None
+        if not self._trusted:
+            mode, _ = powerless_mode(mode, 0)
+        if not self._shows_ids:
+            uid, gid = self.ids.seen_uid(uid), self.ids.seen_gid(gid)
+        blocks = 0 if kind == stat.S_IFLNK else -(-size // _BLOCK) * _SECTORS
+        mtime = mtime_s * _SECOND_NS + mtime_ns
+        atime = atime_s * _SECOND_NS + atime_ns
+        shown = (
+            self._base + number,
+            *(mode, nlink, uid, gid, 0, size, blocks, _BLOCK, atime, mtime, mtime),
+        )
+        return tuple.__new__(Attributes, shown)
+
+    def own_number(self, ino: int) -> int:
+        """Return the number in the pack of what the mount shows as `ino`."""
+        return ino - self._base
 
     def _device(self, number: int, inode: Inode) -> int:
         major, minor = inode.first >> 32, inode.first & 0xFFFFFFFF
@@ -235,6 +274,14 @@ class PackDirectory(PackObject):
         self._found = (name, number)
         return self._layer.attributes_of(number, inode)
 
+    def find_many(
+        self, names: Sequence[bytes], *, whole_only: bool = False
+    ) -> Sequence[Attributes | None]:
+        layer = self._layer
+        directory = self._listed or self._listable()
+        children = layer.pack.index.children(directory, self._number, names)
+        return [layer.attributes_in_short(child, whole_only=whole_only) for child in children]
+
     def deletes(self, name: bytes) -> bool:
         index = self._layer.pack.index
         inode = self._listed or self._listable()
@@ -261,7 +308,8 @@ class PackDirectory(PackObject):
         index = self._layer.pack.index
         names = index.names(self._listed or self._listable())
         listed = names if apart else sorted(names, key=_NUMBER)
-        return (Entry(name, kind << 12) for name, _, kind in listed)
+        new = tuple.__new__  # half of what Entry(...) takes
+        return (new(Entry, (name, kind << 12)) for name, _, kind in listed)
 
     def marks(self, *, with_opaque_file: bool = True) -> Marks:
         inode = self.inode()
@@ -269,10 +317,12 @@ class PackDirectory(PackObject):
         return Marks(bool(inode.flags & Flag.OPAQUE), marks.redirect)
 
     def directory(self, name: bytes, ino: int = 0) -> PackDirectory:
-        return PackDirectory(self._layer, self._number_of(name))
+        number = self._number_of(name) if ino == 0 else self._layer.own_number(ino)
+        return PackDirectory(self._layer, number)
 
-    def file(self, name: bytes) -> PackFile:
-        return PackFile(self._layer, self._number_of(name))
+    def file(self, name: bytes, ino: int = 0) -> PackFile:
+        number = self._number_of(name) if ino == 0 else self._layer.own_number(ino)
+        return PackFile(self._layer, number)
 
     def _listable(self) -> Inode:
         self._listed = self._layer.pack.index.directory(self._number, whole=False)

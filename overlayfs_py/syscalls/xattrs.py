@@ -19,9 +19,11 @@ from overlayfs_py.syscalls.libc import (
 AT_EMPTY_PATH = 0x1000
 _AT_SYMLINK_NOFOLLOW = 0x100
 _SYS_GETXATTRAT = 464  # the same number on every architecture (Linux 6.13)
+_SYS_LISTXATTRAT = 465
 _ARGUMENTS_SIZE = 16  # struct xattr_args: where the value shall go, and its room
 
 _getxattrat = system_call_errno(_SYS_GETXATTRAT, CInt, CBytes, CUInt, CBytes, CBytes, CSize)
+_listxattrat_size = system_call_result(_SYS_LISTXATTRAT, CInt, CBytes, CUInt, CBytes, CSize)
 # Without room for it the kernel tells the size alone, and writes nothing.
 _NO_ROOM = out_buffer(_ARGUMENTS_SIZE)
 _getxattrat_size = system_call_result(_SYS_GETXATTRAT, CInt, CBytes, CUInt, CBytes, CBytes, CSize)
@@ -29,6 +31,14 @@ _getxattrat_size = system_call_result(_SYS_GETXATTRAT, CInt, CBytes, CUInt, CByt
 _SHORT_SIZE = 256
 _SHORT_VALUE = out_buffer(_SHORT_SIZE)
 _SHORT_ARGUMENTS = struct.pack("=QII", address_of(_SHORT_VALUE), _SHORT_SIZE, 0)
+
+
+def has_none(dir_fd: int, name: bytes) -> bool:
+    """Whether `name`, itself even if it is a symbolic link, surely has no xattr to be listed.
+
+    False wherever it is not known, as in `is_absent`. A third of listxattr(2) of a path in /proc.
+    """
+    return _listxattrat_size(dir_fd, name, _AT_SYMLINK_NOFOLLOW, None, 0) == 0
 
 
 def is_absent(dir_fd: int, name: bytes, xattr: bytes) -> bool:

@@ -69,14 +69,17 @@ def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> in
     """Write all of `data` at `offset`; returns how much, less only on a full disk."""
     file = require_regular(node)
     try:
-        fd = writable_fd(state, file)
+        known = state.readers.find(node)
+        fd = known.fd if isinstance(known, WritableReader) else writable_fd(state, file)
     except PermissionError:
         if protection(state, node) == IMMUTABLE or offset != file.place.attributes().size:
             raise
         make_writable(state, file)
         return _append_only(file, data)
+    written = os.pwrite(fd, data, offset)
+    if written == len(data):
+        return written
     view = memoryview(data)
-    written = os.pwrite(fd, view, offset)
     while written < len(view):
         try:
             written += os.pwrite(fd, view[written:], offset + written)

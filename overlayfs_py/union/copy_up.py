@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from overlayfs_py.layers.host import HostDirectory, HostFile
+from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.union import inodes, metacopies, protection
 from overlayfs_py.union.lower_data import open_data
@@ -142,15 +143,12 @@ def begin(state: State, node: FileNode, need: Need) -> CopyUp | None:
     else:
         # The metacopy's own may change until its data is there: see `metacopies.complete`.
         found, metadata = node.writable.attributes(), None
-    flags = 0
-    if node.lower is not None:
-        flags = protection.flags_of(state, node.lower, node.type)
-        node.protection = flags & protection.PROTECTING
-    give = partial(protection.give_flags, state, flags=flags)
     size = 0 if need is Need.EMPTY or is_metacopy else found.size
     reader = None if is_metacopy else open_data(node)
     copy = None
     try:
+        flags = _flags_below(state, node, reader)
+        give = partial(protection.give_flags, state, flags=flags)
         staged = StagedFile(upper)
         copy = CopyUp(
             node, reader, staged, size, metadata, give_flags=give, sync=not state.spec.volatile
@@ -167,6 +165,17 @@ def begin(state: State, node: FileNode, need: Need) -> CopyUp | None:
             reader.close()
         raise
     return copy
+
+
+def _flags_below(state: State, node: FileNode, reader: Reader | None) -> int:
+    """The flags that the copy of a layer's file gets; none of others."""
+    if node.lower is None:
+        return 0
+    # What is open for its data is the very inode, if that has its data.
+    fd = reader.fd if isinstance(reader, DescriptorReader) and node.below is None else None
+    flags = protection.flags_of(state, node.lower, node.type, fd)
+    node.protection = flags & protection.PROTECTING
+    return flags
 
 
 def _has(node: FileNode, need: Need) -> bool:

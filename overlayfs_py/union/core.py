@@ -21,6 +21,7 @@ from overlayfs_py.union import (
     metadata,
     removal,
     renames,
+    telling,
     volumes,
 )
 from overlayfs_py.union.copy_up import MOST_AT_ONCE, CopyUp
@@ -32,7 +33,7 @@ from overlayfs_py.union.values import Need
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     from overlayfs_py.union.acting import Caller
@@ -192,6 +193,11 @@ class Union:
         """Return a held node by its inode number; ESTALE if nobody holds it."""
         return self._state.table.require(ino)
 
+    @property
+    def finder(self) -> Callable[[int], Node]:
+        """What does the same as `node`, for who asks for one with each request."""
+        return self._state.table.require
+
     def hold(self, node: Node) -> None:
         """Count one more reference: the node stays known by its number, removed or not."""
         self._state.table.hold(node)
@@ -212,6 +218,12 @@ class Union:
         """Return what a name shows together with its attributes: `lookup`, then `attributes`."""
         seen = look(self._state, _directory(parent), name)
         return None if seen is None else self._shown(seen)
+
+    def tell(
+        self, node: Node, names: Sequence[bytes], *, hold: bool
+    ) -> Iterator[Attributes | None]:
+        """Yield what `look` would tell of several names, held as by `hold` if so; None: ask it."""
+        return telling.tell(self._state, _directory(node), names, hold=hold)
 
     def _shown(self, seen: Seen) -> tuple[Node, Attributes]:
         return seen.node, metadata.as_shown(self._state, seen.node, seen.attributes)
@@ -479,19 +491,6 @@ class Union:
     def abort_copy_up(self, copy: CopyUp) -> None:
         """Forget a copy."""
         copy.discard()
-
-
-def open_union(spec: StackSpec) -> Union:
-    """Return the union of a specification: one that keeps to a limit where there is one.
-
-    Raises:
-        OSError: see `Union`.
-    """
-    if spec.upper is None or spec.upper_limit is None:
-        return Union(spec)
-    from overlayfs_py.union.limited import LimitedUnion  # for those mounts alone
-
-    return LimitedUnion(spec)
 
 
 def _directory(node: Node) -> DirectoryNode:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import ReservedName
@@ -74,8 +73,10 @@ def create(
     require_takes_names(state, parent, name)
     if _is_native(state, parent, name, mode, creator):
         native = Blueprint(mode & ~creator.umask, -1, -1, rdev, target)
-        with suppress(FileExistsError):  # by something that is shown, or by a whiteout
+        try:
             return _create_native(state, parent, name, native)
+        except FileExistsError:
+            pass  # something that is shown, or a whiteout
     directory, there = prepare_name(state, parent, name)
     if not parent.cacheable:
         return _create_in_volume(state, parent, name, mode, creator, rdev, target)
@@ -97,7 +98,7 @@ def create_temporary(state: State, parent: DirectoryNode, mode: int, creator: Cr
     try:
         _dress(held, new)
         found = held.attributes()
-        node = FileNode(found, parent, b"", own=found.ino)
+        node = FileNode(found.ino, found.mode, parent, b"", own=found.ino)
     except OSError:
         held.close()
         raise
@@ -242,14 +243,23 @@ def _create_native(state: State, parent: DirectoryNode, name: bytes, new: Bluepr
     fd = os.open(name, flags, stat.S_IMODE(new.mode), dir_fd=directory.fd())
     try:
         found = directory.tree.attributes_of(os.fstat(fd), None)
-        node = upper_node(state, parent, name, found)
+        node = _new_file(state, parent, name, found)
     except OSError:
         os.close(fd)
         raise
-    assert isinstance(node, FileNode)
     node.protection = 0
     keep_open(state, node, directory.tree, fd)
     return Seen(node, found)
+
+
+def _new_file(state: State, parent: DirectoryNode, name: bytes, found: Attributes) -> FileNode:
+    """The node of a file that was just made, and so is a copy of nothing."""
+    own, table = found.ino, state.table
+    if table.knows(own) or own in table.origins:
+        node = upper_node(state, parent, name, found)
+        assert isinstance(node, FileNode)
+        return node
+    return FileNode(own, found.mode, parent, name, own=own)
 
 
 def _make(directory: HostDirectory, name: bytes, new: Blueprint) -> None:

@@ -26,6 +26,9 @@ def names(node: DirectoryNode) -> list[bytes]:
 
     The writable directory's names come first, then those of the layers, topmost first.
     """
+    if node.upper is None and len(node.lowers) == 1 and not node.removed and not node.attached:
+        # As nearly always in a first walk: without steps, two thirds of the calls for each.
+        return [name for name, kind in node.lowers[0].directory.entries() if kind != WHITEOUT_TYPE]
     return list(finished(naming(node)))
 
 

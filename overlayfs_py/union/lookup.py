@@ -150,7 +150,9 @@ def _upper_file(
     if state.follows_metacopies and stat.S_ISREG(found.mode):
         file_there = HostFile(parent.require_upper(), name)
         below = _data_below(state, parent, file_there, name, state.above)
-    file = FileNode(found, parent, name, below=below, own=own, is_copy=origin is not None)
+    file = FileNode(
+        found.ino, found.mode, parent, name, below=below, own=own, is_copy=origin is not None
+    )
     if origin is not None and origin.entry is not None:
         state.keep_index(file, origin.entry)
     return file
@@ -207,7 +209,9 @@ def _copied_by_another_name(
         if state.follows_metacopies and stat.S_ISREG(copy.mode):
             below = _data_below(state, parent, entry, name, state.above)
         copy = copy._replace(ino=number)
-        node = FileNode(copy, parent, name, below=below, own=own, is_copy=upper.takes_xattrs)
+        node = FileNode(
+            copy.ino, copy.mode, parent, name, below=below, own=own, is_copy=upper.takes_xattrs
+        )
     state.table.add_name(node, parent, name)
     if node.index is None:
         entry.read_count(found.nlink)
@@ -236,7 +240,9 @@ def _copied_in_top_layer(
     below = None
     if state.follows_metacopies and stat.S_ISREG(copy.mode):
         below = _data_below(state, parent, entry, name, 0)
-    return Seen(FileNode(copy, parent, name, lower=entry, below=below), copy, in_upper=False)
+    return Seen(
+        FileNode(copy.ino, copy.mode, parent, name, lower=entry, below=below), copy, in_upper=False
+    )
 
 
 def _lower_node(
@@ -258,7 +264,7 @@ def _lower_node(
         below = None
         if state.follows_metacopies and stat.S_ISREG(found.mode):
             below = _data_below(state, parent, file, name, backing.position)
-        return FileNode(found, parent, name, lower=file, below=below, own=own)
+        return FileNode(found.ino, found.mode, parent, name, lower=file, below=below, own=own)
     directory = backing.directory.directory(name, found.ino)
     top = backing.position
     merged: tuple[Backing, ...] = ()

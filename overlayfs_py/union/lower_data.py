@@ -21,8 +21,9 @@ def open_data(node: FileNode) -> Reader:
         OSError: ESTALE, the layer is another user's, who has put another file in its place: the
             kernel decides who may read it by the owner and mode of the one that was there.
     """
-    reader = node.data.open_reader()
     lower = node.lower
+    place = node.data if lower is None or node.below is not None else lower
+    reader = place.open_reader()
     if not isinstance(lower, HostFile) or not lower.tree.is_others or node.below is not None:
         return reader
     if isinstance(reader, DescriptorReader):

@@ -150,6 +150,8 @@ def lists_long(node: DirectoryNode) -> bool:
 
 
 def _length_below(node: DirectoryNode) -> int:
+    if len(node.lowers) == 1:
+        return node.lowers[0].directory.length()
     return sum(backing.directory.length() for backing in node.lowers)
 
 

@@ -15,6 +15,7 @@ from overlayfs_py.layers.marks import FUSE_OVERLAYFS_PREFIXES
 from overlayfs_py.layers.reader import DescriptorReader
 from overlayfs_py.layers.reserved_xattrs import disk_name, seen_name
 from overlayfs_py.layers.skeleton import SkeletonDirectory
+from overlayfs_py.layers.values import Attributes
 from overlayfs_py.layers.xattrs import find_xattr
 from overlayfs_py.syscalls import files
 from overlayfs_py.union import acl, contents, inodes
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from overlayfs_py.layers.interface import LayerObject
-    from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.state import State
     from overlayfs_py.union.values import AttributeChange
@@ -46,7 +46,7 @@ def attributes(state: State, node: Node) -> Attributes:
 def as_shown(state: State, node: Node, found: Attributes) -> Attributes:
     """Turn what the place of a node says into what the union shows."""
     if found.ino != node.ino:
-        found = found._replace(ino=node.ino)
+        found = tuple.__new__(Attributes, (node.ino, *found[1:]))  # a third of `_replace`
     ids = state.spec.ids
     if ids.squash_uid is not None:
         found = found._replace(uid=ids.squash_uid)
@@ -70,7 +70,7 @@ def place_of(state: State, node: Node) -> LayerObject:
     if isinstance(node, DirectoryNode):
         return node.top
     assert isinstance(node, FileNode)
-    return opened(state, node) or node.place
+    return node.lower or opened(state, node) or node.place
 
 
 def _directory_links(state: State, node: DirectoryNode, on_disk: int) -> int:
@@ -85,7 +85,8 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
     """Set attributes, in the order that a single chown, chmod, truncate or utimens would."""
     if change.changes_nothing:
         return attributes(state, node)
-    require_changeable(state, node, times_are_now=change.only_sets_times_to_now)
+    if node.protection != 0:  # not read yet, or there is some
+        require_changeable(state, node, times_are_now=change.only_sets_times_to_now)
     if change.size is not None:
         contents.truncate(state, node, change.size)
     if change.kill_privileges is not None:
@@ -95,8 +96,11 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
     if change.uid is not None or change.gid is not None:
         uid = -1 if change.uid is None else ids.disk_uid(change.uid)
         gid = -1 if change.gid is None else ids.disk_gid(change.gid)
-        with owners_rules(state, node, gid=None if gid == -1 else gid):
+        if node.cacheable:
             inodes.set_owner(place, uid, gid)
+        else:
+            with owners_rules(state, node, gid=None if gid == -1 else gid):
+                inodes.set_owner(place, uid, gid)
     if change.mode is not None:
         _set_mode(state, node, place, stat.S_IMODE(change.mode))
     if change.atime_ns is not None or change.mtime_ns is not None:
@@ -106,25 +110,27 @@ def change_attributes(state: State, node: Node, change: AttributeChange) -> Attr
             atime_ns = known.st_atime_ns if atime_ns is None else atime_ns
             mtime_ns = known.st_mtime_ns if mtime_ns is None else mtime_ns
         _set_times(state, node, place, atime_ns, mtime_ns)
-    return attributes(state, node)
+    return as_shown(state, node, place.attributes())
 
 
 def _set_mode(state: State, node: Node, place: HostObject, mode: int) -> None:
-    gid = None
-    if mode & stat.S_ISGID and not node.cacheable:
-        gid = group_for_mode(state, place.status().st_gid)
+    if node.cacheable:
+        inodes.set_mode(place, mode)
+        return
+    gid = group_for_mode(state, place.status().st_gid) if mode & stat.S_ISGID else None
     with owners_rules(state, node, gid=gid):
         inodes.set_mode(place, mode)
 
 
 def _set_times(state: State, node: Node, place: HostObject, atime_ns: int, mtime_ns: int) -> None:
     """Set both times: in a volume who is not the owner may set the present time alone."""
+    if node.cacheable:
+        inodes.set_times(place, atime_ns, mtime_ns)
+        return
     try:
         with owners_rules(state, node):
             inodes.set_times(place, atime_ns, mtime_ns)
     except PermissionError:
-        if node.cacheable:
-            raise
         now_ns = time.time_ns()
         inodes.set_times(place, now_ns, now_ns)
 
@@ -193,16 +199,20 @@ def _flags_fd(state: State, node: Node) -> int:
 def list_xattrs(state: State, node: Node) -> list[bytes]:
     """Return the names that users may see: none of overlay's own, escaped ones as given."""
     listed = place_of(state, node).list_xattrs()
-    if not node.cacheable:
+    if not listed or not node.cacheable:
         return listed  # as the host has them
     return [name for name in map(seen_name, listed) if name is not None]
 
 
 def lacks_xattr(state: State, node: Node, name: bytes) -> bool:
     """Whether `get_xattr` surely raises ENODATA: what most are answered who ask, and cheaper."""
-    if _is_hidden(node, name) or (name in _ACLS and _hides_acls(state, node)):
-        return True
-    return place_of(state, node).lacks_xattr(_disk_name(node, name))
+    if node.cacheable:
+        if name.startswith(FUSE_OVERLAYFS_PREFIXES):
+            return True
+        if state.spec.xattr_permissions and name in _ACLS:  # `_hides_acls`
+            return True
+        name = disk_name(name)
+    return place_of(state, node).lacks_xattr(name)
 
 
 def get_xattr(state: State, node: Node, name: bytes) -> bytes:

@@ -17,7 +17,6 @@ from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from overlayfs_py.layers.interface import LayerDirectory, LayerFile
-    from overlayfs_py.layers.values import Attributes
     from overlayfs_py.union.index import IndexEntry
     from overlayfs_py.union.lowers import LowerIndex, LowerSearch
     from overlayfs_py.union.nameless import Removed
@@ -166,13 +165,17 @@ class DirectoryNode(Node):
 
 
 class FileNode(Node):
-    """Anything but a directory: in a layer (`lower`), writable, or held without a name."""
+    """Anything but a directory: in a layer (`lower`), writable, or held without a name.
+
+    Of `mode` the type alone counts.
+    """
 
     __slots__ = ("below", "held", "index", "is_copy", "lower", "own")
 
     def __init__(
         self,
-        attributes: Attributes,
+        ino: int,
+        mode: int,
         parent: DirectoryNode,
         name: bytes,
         *,
@@ -182,7 +185,7 @@ class FileNode(Node):
         index: IndexEntry | None = None,
         is_copy: bool = False,
     ) -> None:
-        super().__init__(attributes.ino, stat.S_IFMT(attributes.mode), parent, name)
+        super().__init__(ino, stat.S_IFMT(mode), parent, name)
         self.lower = lower
         self.own = own  # the number of its inode in the upper, whatever it is known by
         self.index = index  # of a copy that stands for several names of a layer's file

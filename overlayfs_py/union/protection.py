@@ -80,7 +80,7 @@ def require_openable(state: State, node: Node) -> None:
 
 def require_takes_names(state: State, parent: DirectoryNode, name: bytes) -> None:
     """Refuse a new name in an immutable directory."""
-    if protection(state, parent) & IMMUTABLE:
+    if parent.protection != 0 and protection(state, parent) & IMMUTABLE:
         raise _refusal(name)
 
 
@@ -97,12 +97,15 @@ def _refusal(name: bytes) -> PermissionError:
 # Carrying over.
 
 
-def flags_of(state: State, place: LayerObject, file_type: int) -> int:
-    """Return the flags that a copy of `place` gets, and those that its xattr is to say."""
+def flags_of(state: State, place: LayerObject, file_type: int, fd: int | None = None) -> int:
+    """Return the flags that a copy of `place` gets, and those that its xattr is to say.
+
+    `fd` is the place itself where somebody has it open.
+    """
     if not isinstance(place, HostObject) or file_type not in (stat.S_IFREG, stat.S_IFDIR):
         return 0
     try:
-        found = _inode_flags(place)
+        found = _inode_flags(place) if fd is None else files.get_flags(fd)
     except OSError as error:
         if error.errno not in _NO_FLAGS:
             raise

@@ -189,7 +189,7 @@ def _new_node(
         upper = VolumeDirectory(tree, parent.require_upper(), name, identity)
         node = DirectoryNode(found.ino, parent, name, upper, ())
     else:
-        node = FileNode(found, parent, name)
+        node = FileNode(found.ino, found.mode, parent, name)
         node.held = VolumeFile(tree, node, identity)
     node.cacheable = False
     return node

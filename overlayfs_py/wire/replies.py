@@ -23,6 +23,7 @@ _INVAL_ENTRY = struct.Struct("=QII")
 _NOTIFY_INVAL_ENTRY = 3
 _STATFS = struct.Struct("=QQQQQIIII24x")
 _DIRENT = struct.Struct("=QQII")
+_LISTED = struct.Struct("=QQQQII" + _ATTR + "QQII")
 _TYPE_MASK = 0o170000
 _PADDING = tuple(bytes(-length % 8) for length in range(8))  # by the length of what is padded
 _IOCTL = struct.Struct("=iIII")
@@ -104,6 +105,44 @@ def entry(node: int, found: Attributes, ttl_s: int) -> bytes:
         found.blksize,
         0,
     )
+
+
+def listed_entry(found: Attributes, ttl_s: int, cookie: int, name: bytes) -> bytes:
+    """One name of READDIRPLUS: `entry` and `directory_entry`, of a node that has its number.
+
+    In one piece, since a listing has one for each name.
+    """
+    ino, mode, nlink, uid, gid, rdev, size, blocks, blksize, atime_ns, mtime_ns, ctime_ns = found
+    length = len(name)
+    head = _LISTED.pack(
+        ino,
+        0,
+        ttl_s,
+        ttl_s,
+        0,
+        0,
+        ino,
+        size,
+        blocks,
+        atime_ns // _BILLION & _LONG_MASK,
+        mtime_ns // _BILLION & _LONG_MASK,
+        ctime_ns // _BILLION & _LONG_MASK,
+        atime_ns % _BILLION,
+        mtime_ns % _BILLION,
+        ctime_ns % _BILLION,
+        mode,
+        nlink,
+        uid,
+        gid,
+        encode_device(rdev) if rdev else 0,
+        blksize,
+        0,
+        ino,
+        cookie,
+        length,
+        (mode & _TYPE_MASK) >> 12,
+    )
+    return head + name + _PADDING[length & 7]
 
 
 def node_of(entry: bytes) -> int:

@@ -225,8 +225,7 @@ def parse_header(message: memoryview) -> Header:
     """Read the header of a whole message; WireError if it cannot be one."""
     if len(message) < HEADER_SIZE:
         raise WireError(f"a message of {len(message)} bytes is shorter than its header")
-    # Half of what Header(...) takes, for every message: a NamedTuple is made in Python otherwise.
-    header = tuple.__new__(Header, _HEADER.unpack_from(message))
+    header = _new(Header, _HEADER.unpack_from(message))
     if header.length != len(message):
         raise WireError(f"a message of {len(message)} bytes says it has {header.length}")
     return header
@@ -250,7 +249,7 @@ _WORD = struct.Struct("=I")
 _LONG = struct.Struct("=Q")
 _FORGET_ONE = struct.Struct("=QQ")
 _BATCH = struct.Struct("=II")
-_SETATTR = struct.Struct("=IIQQQQQQIIIIIIII")
+_SETATTR = struct.Struct("=IIQQQqqQIIIIIIII")  # times before 1970 are negative
 _MKNOD = struct.Struct("=IIII")
 _MKDIR = struct.Struct("=II")
 _RENAME2 = struct.Struct("=QII")
@@ -267,6 +266,8 @@ _IOCTL = struct.Struct("=QIIQII")
 _STATX = struct.Struct("=IIQII")
 
 _BILLION = 1_000_000_000
+# Half of what Named(...) takes, of what comes often: a NamedTuple is made in Python otherwise.
+_new = tuple.__new__
 
 
 def _strings(view: memoryview, count: int) -> list[bytes]:
@@ -288,12 +289,12 @@ def _named(view: memoryview, _: Features) -> Named:
     name, end, _rest = bytes(view).partition(b"\0")
     if not end:
         raise ValueError("a name without an end")
-    return Named(name)
+    return _new(Named, (name,))
 
 
 def _forget(view: memoryview, _: Features) -> Forgotten:
     # The node is in the header; the driver adds it.
-    return Forgotten([(0, _LONG.unpack_from(view)[0])])
+    return _new(Forgotten, ([(0, _LONG.unpack_from(view)[0])],))
 
 
 def _batch_forget(view: memoryview, _: Features) -> Forgotten:
@@ -308,29 +309,18 @@ def _setattr(view: memoryview, _: Features) -> Setattr:
     fields = _SETATTR.unpack_from(view)
     valid, size = fields[0], fields[3]
     atime, mtime, atime_nsec, mtime_nsec = fields[5], fields[6], fields[8], fields[9]
-    return Setattr(
-        valid,
-        size,
-        _signed(atime) * _BILLION + atime_nsec,
-        _signed(mtime) * _BILLION + mtime_nsec,
-        fields[11],
-        fields[13],
-        fields[14],
-    )
-
-
-def _signed(value: int) -> int:
-    """Times before 1970 travel as unsigned numbers."""
-    return value - (1 << 64) if value >> 63 else value
+    atime_ns, mtime_ns = atime * _BILLION + atime_nsec, mtime * _BILLION + mtime_nsec
+    return _new(Setattr, (valid, size, atime_ns, mtime_ns, fields[11], fields[13], fields[14]))
 
 
 def _symlink(view: memoryview, _: Features) -> Symlink:
     return Symlink._make(_strings(view, 2))
 
 
-def _mknod(view: memoryview, _: Features) -> Mknod:
+def _mknod(view: memoryview, _features: Features) -> Mknod:
     mode, rdev, umask, _padding = _MKNOD.unpack_from(view)
-    return Mknod(_strings(view[_MKNOD.size :], 1)[0], mode, _decode_device(rdev), umask)
+    name = _named(view[_MKNOD.size :], _features).name
+    return _new(Mknod, (name, mode, _decode_device(rdev) if rdev else 0, umask))
 
 
 def _decode_device(packed: int) -> int:
@@ -370,7 +360,7 @@ def _create(view: memoryview, _: Features) -> Create:
 
 
 def _read(view: memoryview, _: Features) -> Read:
-    return Read._make(_READ.unpack_from(view)[:3])
+    return _new(Read, _READ.unpack_from(view)[:3])
 
 
 def _write(view: memoryview, _: Features) -> Write:
@@ -378,7 +368,7 @@ def _write(view: memoryview, _: Features) -> Write:
     data = view[_READ.size :]
     if len(data) < size:
         raise ValueError(f"{len(data)} bytes of data where {size} belong")
-    return Write(handle, offset, flags, data[:size], open_flags)
+    return _new(Write, (handle, offset, flags, data[:size], open_flags))
 
 
 def _release(view: memoryview, _: Features) -> Release:
@@ -402,11 +392,14 @@ def _setxattr(view: memoryview, features: Features) -> Setxattr:
 
 def _getxattr(view: memoryview, _: Features) -> Getxattr:
     size, _padding = _GETXATTR.unpack_from(view)
-    return Getxattr(size, _strings(view[_GETXATTR.size :], 1)[0])
+    name, end, _rest = bytes(view[_GETXATTR.size :]).partition(b"\0")
+    if not end:
+        raise ValueError("a name without an end")
+    return _new(Getxattr, (size, name))
 
 
 def _listxattr(view: memoryview, _: Features) -> Getxattr:
-    return Getxattr(_GETXATTR.unpack_from(view)[0], b"")
+    return _new(Getxattr, (_GETXATTR.unpack_from(view)[0], b""))
 
 
 def _interrupt(view: memoryview, _: Features) -> Interrupt:

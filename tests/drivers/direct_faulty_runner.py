@@ -11,6 +11,8 @@ from overlayfs_py.union.core import Union
 from tests.drivers.runner import main
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from overlayfs_py.union.nodes import Node
     from overlayfs_py.union.values import Attributes
 
@@ -31,6 +33,12 @@ class FaultyUnion(Union):
         if name == b"unreadable":
             raise OSError(errno.EIO, os.strerror(errno.EIO), name)
         return super().look(parent, name)
+
+    def tell(
+        self, node: Node, names: Sequence[bytes], *, hold: bool
+    ) -> Iterator[Attributes | None]:
+        """A listing asks for each, as it does of what a layer cannot say at once."""
+        return iter([None] * len(names))
 
 
 if __name__ == "__main__":

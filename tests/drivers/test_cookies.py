@@ -24,38 +24,42 @@ LOWER, UPPER = 3_000, 300
 MANY = LOWER + UPPER
 
 
+def after(listing: Listing, cookie: int) -> list[tuple[int, bytes]]:
+    return list(zip(*listing.after(cookie, MANY), strict=True))
+
+
 def names_after(listing: Listing, cookie: int) -> list[bytes]:
-    return [name for _, name in listing.after(cookie)]
+    return [name for _, name in after(listing, cookie)]
 
 
 def test_names_come_in_order_behind_the_dots() -> None:
     listing = Listing([b"b", b"a", b"c"])
 
-    assert list(listing.after(PARENT_COOKIE)) == [(3, b"b"), (4, b"a"), (5, b"c")]
+    assert after(listing, PARENT_COOKIE) == [(3, b"b"), (4, b"a"), (5, b"c")]
     assert names_after(listing, 4) == [b"c"]
     assert names_after(listing, 5) == []
 
 
 def test_a_name_keeps_its_cookie_and_new_ones_come_last() -> None:
     listing = Listing([b"a", b"b", b"c"])
-    before = dict(map(reversed, listing.after(0)))
+    before = dict(map(reversed, after(listing, 0)))
 
     listing.refresh([b"new", b"c", b"a"])
 
     assert names_after(listing, 0) == [b"a", b"c", b"new"]
-    after = dict(map(reversed, listing.after(0)))
-    assert (after[b"a"], after[b"c"]) == (before[b"a"], before[b"c"])
-    assert after[b"new"] > max(before.values())
+    since = dict(map(reversed, after(listing, 0)))
+    assert (since[b"a"], since[b"c"]) == (before[b"a"], before[b"c"])
+    assert since[b"new"] > max(before.values())
 
 
 def test_a_cookie_is_never_used_again() -> None:
     listing = Listing([b"a", b"last"])
-    (_, last) = listing.after(0)
+    (_, last) = after(listing, 0)
 
     listing.refresh([b"a"])
     listing.refresh([b"a", b"another"])
 
-    assert [cookie for cookie, name in listing.after(0) if name == b"another"] > [last[0]]
+    assert [cookie for cookie, name in after(listing, 0) if name == b"another"] > [last[0]]
 
 
 class Change(NamedTuple):
@@ -74,12 +78,12 @@ def test_a_reader_sees_once_what_stays_and_nothing_twice(
     listing, position, seen = Listing(first), 0, []
     stay = set(first)
     for change in later:
-        for cookie, name in list(listing.after(position))[: change.page]:
+        for cookie, name in after(listing, position)[: change.page]:
             position = cookie
             seen.append((cookie, name))
         listing.refresh(change.names)
         stay &= set(change.names)
-    seen += listing.after(position)
+    seen += after(listing, position)
 
     assert len(seen) == len(set(seen))
     names = [name for _, name in seen]

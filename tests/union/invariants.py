@@ -39,6 +39,8 @@ def check_invariants(world: World, *, stage: bool = True) -> None:
 def check_forgotten(world: World) -> None:
     """With every reference given back only the root and the way to volumes is kept."""
     world.forget()
+    check_telling(world)
+    world.forget()
     state = world.union._state
     needed = {state.root.ino}
     for node in state.table:
@@ -76,6 +78,42 @@ def _check_listing(world: World, path: bytes, node: Node) -> None:
         assert looked is not None, (path, name)
         child, attributes = looked
         assert attributes == world.union.attributes(child), (path, name)
+
+
+def check_telling(world: World) -> int:
+    """What is told of many names at once is what looking each of them up tells; holds all.
+
+    Returns of how many something was told.
+    """
+    union, pending = world.union, [world.union.root]
+    count = 0
+    while pending:
+        directory = pending.pop()
+        names = union.names(directory)
+        before = [union.look(directory, name) for name in names]
+        in_plain = list(union.tell(directory, names, hold=False))
+        held = list(union.tell(directory, names, hold=True))
+        for at, (name, looked) in enumerate(zip(names, before, strict=True)):
+            assert looked is not None, name
+            node, attributes = looked
+            assert in_plain[at] in (None, attributes), name
+            if held[at] is None:
+                now = union.lookup(directory, name)  # what was held since may be the same
+                assert now is not None, name
+                node = world.hold(now)
+            else:
+                assert held[at] == attributes, name
+                world.count_hold(attributes.ino)
+                count += 1
+                if at % 2 and not node.is_directory:
+                    continue  # nobody ever asks for it
+                node = union.node(attributes.ino)
+                assert union.look(directory, name) == (node, attributes), name
+                assert union.attributes(node) == attributes, name
+            if node.is_directory:
+                pending.append(node)
+    _check_table(world)
+    return count
 
 
 def _check_table(world: World) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 
-from overlayfs_py.layers.values import Attributes
 from overlayfs_py.union.nodes import DirectoryNode, FileNode
 from overlayfs_py.union.table import NodeTable
 
@@ -12,7 +11,7 @@ _INO = 7
 
 
 def _node(root: DirectoryNode, file_type: int) -> FileNode:
-    return FileNode(Attributes(_INO, file_type, 1, *[0] * 9), root, b"name")
+    return FileNode(_INO, file_type, root, b"name")
 
 
 def test_who_takes_a_number_over_takes_its_references_over() -> None:

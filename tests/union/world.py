@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from overlayfs_py.union.core import open_union
+from overlayfs_py.union.opening import open_union
 from overlayfs_py.union.steps import finished
 from overlayfs_py.union.values import AttributeChange, Creator, StackSpec
 from tests.support.lowers import as_served
@@ -95,8 +95,12 @@ class World:
 
     def hold(self, node: Node) -> Node:
         self.union.hold(node)
-        self._holds[node.ino] += 1
+        self.count_hold(node.ino)
         return node
+
+    def count_hold(self, ino: int) -> None:
+        """Take note of a reference, to give it back."""
+        self._holds[ino] += 1
 
     def find(self, path: str | bytes) -> Node | None:
         """Return what a path shows, held; no link is followed."""
