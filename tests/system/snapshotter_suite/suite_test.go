@@ -49,7 +49,7 @@ func start(ctx context.Context, root string) (snapshots.Snapshotter, func() erro
 		return server.Wait()
 	}
 	client := api.NewSnapshotsClient(conn)
-	deadline, cancel := context.WithTimeout(ctx, 30*time.Second)
+	deadline, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	if _, err := client.Cleanup(deadline, &api.CleanupRequest{}, grpc.WaitForReady(true)); err != nil {
 		stop()
