@@ -36,7 +36,7 @@ def command(root: Path | None, *, verbose: bool, as_json: bool) -> None:
     from overlayfs_py.image.units import human_size
 
     store = open_store(root)
-    if store.containers.have_files:
+    if store.containers.have_files or store.builds.mounts.all():
         from overlayfs_py.containers import user_namespace
 
         if not user_namespace.may_mount():
@@ -61,6 +61,7 @@ def _amounts(usage: Usage) -> Iterator[tuple[str, Amount]]:
     yield "Containers", usage.containers
     yield "Volumes", usage.volumes
     yield "Snapshots", usage.snapshots
+    yield "Build cache", usage.builds
     yield "Downloads", usage.downloads
     yield "Leftovers", usage.leftovers
 
@@ -86,7 +87,7 @@ def _json(usage: Usage) -> str:
     import msgspec
 
     amounts = {
-        name: {
+        name.title().replace(" ", ""): {
             "Count": amount.count,
             "Active": amount.active,
             "Bytes": amount.total_bytes,

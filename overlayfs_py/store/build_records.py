@@ -71,13 +71,13 @@ def put(places: Places, record: StepRecord, table: bytes) -> None:
 
 def latest(places: Places, most: int) -> list[StepRecord]:
     """The undamaged records that were used last, the latest first."""
-    found = sorted(_all_paths(places), key=_used_ns, reverse=True)[:most]
+    found = sorted(paths(places), key=_used_ns, reverse=True)[:most]
     return [record for path in found if (record := _undamaged(path)) is not None]
 
 
 def all_used(places: Places) -> Iterator[UsedStep]:
     """Yield all undamaged records, the one used last first."""
-    for path in sorted(_all_paths(places), key=_used_ns, reverse=True):
+    for path in sorted(paths(places), key=_used_ns, reverse=True):
         record = _undamaged(path)
         if record is not None:
             size = layers.size_on_disk(places.layer(Digest(record.layer)))
@@ -86,14 +86,13 @@ def all_used(places: Places) -> Iterator[UsedStep]:
 
 def all_needed(places: Places) -> set[Kept]:
     """The layers that must stay for builds to come."""
-    paths = _all_paths(places)
-    known = (record for path in paths if (record := _undamaged(path)) is not None)
+    known = (record for path in paths(places) if (record := _undamaged(path)) is not None)
     return {Kept(Kind.LAYER, Digest(record.layer)) for record in known}
 
 
 def faults(places: Places) -> Iterator[tuple[Path, str]]:
     """Yield what is wrong with a record or a table, and where."""
-    for path in _all_paths(places):
+    for path in paths(places):
         fault = _fault(places, path)
         if fault is not None:
             yield path, fault
@@ -113,7 +112,7 @@ def remove(places: Places, used: UsedStep) -> int:
 
 def remove_unused_tables(places: Places) -> int:
     """Remove tables that no record refers to any more; returns their bytes."""
-    needed = {record.table for path in _all_paths(places) if (record := _undamaged(path))}
+    needed = {record.table for path in paths(places) if (record := _undamaged(path))}
     unused = [path for path in _tables(places) if digest_of_hex(path.name) not in needed]
     size = sum(map(layers.size_on_disk, unused))
     for path in unused:
@@ -142,7 +141,8 @@ def _undamaged(path: Path) -> StepRecord | None:
         return None
 
 
-def _all_paths(places: Places) -> list[Path]:
+def paths(places: Places) -> list[Path]:
+    """The files of all records."""
     return _hex_named(places.build_steps)
 
 

@@ -83,10 +83,15 @@ def collect(places: Places, *, rubbish: bool) -> Collected:
     return collected
 
 
-def needed_by_images(places: Places) -> set[Kept] | None:
-    """What images, containers and builds refer to; None where nobody can tell: one is damaged."""
+def needed_by_images(places: Places, *, with_builds: bool = True) -> set[Kept] | None:
+    """What images, containers and, if they count, builds refer to.
+
+    None where nobody can tell: one is damaged.
+    """
     try:
-        needed = containers.all_needed(places) | build_records.all_needed(places)
+        needed = containers.all_needed(places)
+        if with_builds:
+            needed |= build_records.all_needed(places)
         for entry in names.require_entries(places):
             needed |= _needed_by(places, entry)
     except OverlayError:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import digest_of_hex
 from overlayfs_py.store import (
+    build_records,
+    cache_mounts,
     collection,
     containers,
     images,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from overlayfs_py.image.digest import Digest
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.places import Places
 
@@ -65,13 +68,15 @@ class Usage:
     containers: Amount  # what they have changed, and their output; nobody needs what does not run
     volumes: Amount
     snapshots: Amount  # uppers of before that containers have
+    builds: Amount  # steps and cache mounts, and the layers that nothing else needs
     downloads: Amount
     leftovers: Amount  # of killed processes, and what `fsck --repair` put into quarantine
 
     @property
     def total_bytes(self) -> int:
         amounts = (self.layers, self.blobs, self.containers, self.volumes, self.snapshots)
-        return sum(each.total_bytes for each in (*amounts, self.downloads, self.leftovers))
+        others = (self.builds, self.downloads, self.leftovers)
+        return sum(each.total_bytes for each in (*amounts, *others))
 
 
 def usage(places: Places) -> Usage:
@@ -80,13 +85,15 @@ def usage(places: Places) -> Usage:
     needed = collection.needed_by_images(places)
     kept = None if needed is None else needed | leases.all_kept(places.staging)
     used = _used_volumes(places, is_known=needed is not None)
+    of_builds = _layers_of_builds(places)
     return Usage(
         _images(places, found),
-        _layers(places, kept),
+        _layers(places, kept, of_builds),
         _blobs(places, kept),
         _amount(_below(places.containers), lambda path: containers.is_running(places, path.name)),
         _amount(_below(places.volumes), lambda path: path.name in used),
         _snapshots(places, is_known=needed is not None),
+        _builds(places, of_builds),
         _downloads(places),
         _leftovers(places),
     )
@@ -110,8 +117,31 @@ def _images(places: Places, found: Iterable[StoredImage]) -> tuple[ImageUsage, .
     )
 
 
-def _layers(places: Places, kept: set[Kept] | None) -> Amount:
-    ids = layers.all_ids(places)
+def _layers_of_builds(places: Places) -> set[Digest]:
+    """Those that nothing but the cache of builds needs; none where nobody can tell."""
+    needed = collection.needed_by_images(places, with_builds=False)
+    if needed is None:
+        return set()
+    needed |= leases.all_kept(places.staging)
+    return {
+        kept.digest
+        for kept in build_records.all_needed(places) - needed
+        if not collection.is_used(places, kept.digest)
+    }
+
+
+def _builds(places: Places, of_builds: set[Digest]) -> Amount:
+    """Of the cache of builds nobody needs but what a step has just now."""
+    mounts = cache_mounts.paths(places)
+    held = [path for path in mounts if locks.is_held(path / cache_mounts.LOCK)]
+    total = sum(layers.size_on_disk(places.layer(diff_id)) for diff_id in of_builds)
+    total += layers.size_on_disk(places.builds) if places.builds.exists() else 0
+    count = len(build_records.paths(places)) + len(mounts)
+    return Amount(count, len(held), total, total - sum(map(layers.size_on_disk, held)))
+
+
+def _layers(places: Places, kept: set[Kept] | None, of_builds: set[Digest]) -> Amount:
+    ids = [diff_id for diff_id in layers.all_ids(places) if diff_id not in of_builds]
     sizes = {diff_id: layers.size_on_disk(places.layer(diff_id)) for diff_id in ids}
     used = {diff_id for diff_id in ids if collection.is_used(places, diff_id)}
     free = [
