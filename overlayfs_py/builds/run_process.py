@@ -24,6 +24,7 @@ from overlayfs_py.containers import (
     name_files,
     network_namespace,
     signals,
+    user_namespace,
 )
 from overlayfs_py.containers.changed_layer import pack_changes
 from overlayfs_py.containers.changes import ContainerFiles
@@ -37,7 +38,7 @@ from overlayfs_py.mounts import children, daemon
 from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.mounts.uppers import throwaway_upper
 from overlayfs_py.store.stacks import Placed
-from overlayfs_py.syscalls import mounts, namespaces
+from overlayfs_py.syscalls import mounts
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
 from overlayfs_py.transfer.made_layers import add_packed
 from overlayfs_py.union.values import Volume
@@ -94,9 +95,7 @@ class _Places(NamedTuple):
 
 
 def _do(spec: RunSpec, addition: Addition, scratch: bytes) -> RunResult:
-    namespaces.unshare(namespaces.CLONE_NEWNS)
-    # Ours are not seen outside, and what is unmounted outside goes away here.
-    mounts.mount(None, b"/", None, mounts.MS_REC | mounts.MS_SLAVE)
+    user_namespace.part_mounts()
     places = _lay_out(spec, scratch)
     step = _Step(spec, places, scratch)
     status = step.run()
