@@ -21,7 +21,6 @@ from overlayfs_py.drivers.uses import Uses
 from overlayfs_py.union.opening import open_union
 from overlayfs_py.wire.protocol import Opcode
 from tests.drivers.serving import Stack
-from tests.support.lowers import as_served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +35,7 @@ class CountingServer:
     """A server that is handed messages, and whose answers go nowhere."""
 
     def __init__(self, stack: Stack) -> None:
-        lower = (os.fsencode(as_served(stack.lower)),)
-        self.union = open_union(stack.spec._replace(lower=lower))
+        self.union = open_union(stack.spec)  # over directories, whatever others are tested over
         self._fd = os.open(os.devnull, os.O_RDWR)
         mounted = Mounted(self._fd, b"/", None, by_ourselves=True, denies_others=False, uses=Uses())
         self._server = Server(self.union, mounted)
