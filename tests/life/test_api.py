@@ -52,6 +52,7 @@ def test_a_program_runs_a_container(engine: Engine) -> None:
         env = {"WORD": "big world"}
         with overlayfs_py.run("small:1", line, env=env, volumes={"data": "/data"}) as c:
             c.wait_for("big world", timeout=20)
+            c.wait_for("can't open", timeout=20)
             print(c.status, c.pid > 0, c.exit_code, len(c.id), repr(c).startswith("<Container "))
             c.stop(timeout=0)
             print(c.status, c.pid, c.exit_code, c.wait(), c.wait(timeout=1))
