@@ -76,7 +76,12 @@ def letters(lines: list[str]) -> str:
                 made.setdefault(number, "H")
             elif rest.startswith(("not cached", "DONE")):
                 made.setdefault(number, "M")
-    return "".join(made.get(number, "?") for number, _ in sorted(places.items(), key=_by_place))
+    found = {
+        place: made.get(number, "?") for number, place in sorted(places.items(), key=_by_place)
+    }
+    return "".join(
+        found.values()
+    )  # what BuildKit downloads has the place of the step that wants it
 
 
 def _by_place(item: tuple[str, tuple[int, str, int]]) -> tuple[str, int]:

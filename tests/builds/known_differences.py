@@ -46,6 +46,9 @@ KNOWN = (
         "buildkit", "target-number", "error: none .*", "a stage has a number in --from alone there"
     ),
     Known("buildkit", "run-environment", "/env: .*TRACEPARENT.*", "commands are traced there"),
+    Known(
+        "buildkit", "stage-by-number", "error: none .*", "only COPY knows a stage by number there"
+    ),
     Known("buildah", ".*", _BUILDAH_MOUNTS, "its own mount points stay in the layer"),
     Known("buildah", ".*", r"config\.Labels: .*io\.buildah\.version.*", "its own label"),
     Known("buildah", ".*", r"config\.ArgsEscaped: True .*", "BuildKit says so of every CMD"),

@@ -1,4 +1,4 @@
 FROM base
-RUN rm /etc/group && mkdir /etc/group && touch /etc/group/x; rm -rf /tmp /home
-RUN mv /usr /usr.moved && mkdir /usr && cp -r /usr.moved/share /usr/
+RUN rm -rf /tmp /home && mkdir /home && touch /home/x
+RUN mv /usr /usr.moved && mkdir -p /usr/share && touch /usr/share/new
 RUN rm -r /usr.moved
