@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("user", "ways"), [("root", ("kill", "full")), ("ordinary", ("kill one of two",))]
+    ("user", "ways"), [("root", ("kill when full",)), ("ordinary", ("kill one of two",))]
 )
 def test_the_next_build_is_right(small_root: Path, user: str, ways: tuple[str, ...]) -> None:
     with small_engine(small_root, is_user=user != "root") as engine:
