@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from overlayfs_py.image.digest import DigestMismatch, digest_of
 from overlayfs_py.registry.blob_stream import WrongSize
@@ -80,7 +80,7 @@ async def test_a_blob_that_is_all_there_is_only_checked(serve: Serve) -> None:
 
     assert await fetch(server, start=len(DATA)) == b""
     with pytest.raises(DigestMismatch):
-        await fetch(server, replace(WANTED, digest=digest_of(b"")), start=len(DATA))
+        await fetch(server, structs.replace(WANTED, digest=digest_of(b"")), start=len(DATA))
     assert server.requests == []
 
 
