@@ -52,7 +52,11 @@ def test_without_root_what_needs_it_is_skipped_with_the_reason() -> None:
     both = ["tests/wire/test_inode_flags.py", "tests/layers/test_conformance.py"]
 
     told = subprocess.run(
-        [*pytest_as_user, *both], cwd=Path(__file__).parent.parent, capture_output=True, text=True
+        [*pytest_as_user, *both],
+        cwd=Path(__file__).parent.parent,
+        env={},  # without CI, in which what is skipped has failed
+        capture_output=True,
+        text=True,
     ).stdout
 
     assert " passed" in told
