@@ -169,8 +169,8 @@ class Worker:
 
     def end(self) -> int:
         """Wait until it has ended; returns its exit status."""
+        self.sock.close()  # it may wait for an answer
         status = self._child.wait()
-        self.sock.close()
         os.close(self.output_fd)
         return status
 
@@ -193,7 +193,13 @@ def start(index: int, work: Work) -> Worker:
             link.end(_broken(error))
         return 0
 
-    child = children.start(run)
+    # One that comes before the worker hears it waits: Python forgets those of a fork, and what the
+    # build does at one is not what a worker does.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        child = children.start(run)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     os.close(write_fd)
     os.close(parent_fd)
@@ -205,6 +211,7 @@ def _detach(output_fd: int, parent_fd: int) -> None:
     os.setsid()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     children.die_with(os.dup(parent_fd), signal.SIGTERM)
     null_fd = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null_fd, 0)
