@@ -108,7 +108,10 @@ class Link:
 
     def _send(self, message: Message) -> None:
         data = pickle.dumps(message)
-        self._sock.sendall(_LENGTH.pack(len(data)) + data)
+        try:
+            self._sock.sendall(_LENGTH.pack(len(data)) + data)
+        except BrokenPipeError:
+            raise KeyboardInterrupt from None  # the build has ended: so does this
 
 
 class Worker:
@@ -169,7 +172,9 @@ class Worker:
 
     def end(self) -> int:
         """Wait until it has ended; returns its exit status."""
-        self.sock.close()  # it may wait for an answer
+        # It may wait for an answer. Other workers have copies of this end: closing says nothing.
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
         status = self._child.wait()
         os.close(self.output_fd)
         return status

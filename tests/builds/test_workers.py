@@ -56,9 +56,11 @@ def test_a_signal_that_comes_during_the_fork_ends_it() -> None:
 
 def test_one_that_waits_for_an_answer_ends_with_the_build() -> None:
     worker = _waiting()
+    other = _waiting()  # which has a copy of the build's end
     assert worker.messages()  # it asks
 
     assert worker.end() == _INTERRUPTED
+    assert other.end() == _INTERRUPTED
 
 
 def test_the_builds_own_handling_of_signals_is_what_it_was(heard: list[int]) -> None:
