@@ -1,4 +1,4 @@
-"""A build of 20 steps, each on the mount of all before it, and work on a container that runs."""
+"""A build of 35 steps, each on the mount of all before it, and work on a container that runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from tests.system.engine import Engine
 
-_STEPS = 20
+_STEPS = 35
 _LONG_S = 400  # half a minute where nothing else runs
 # Step N makes N, appends to a file of all layers, deletes what step N - 2 made, and moves the one
 # directory on: a name is whited out, made again, and found through as many redirects as steps.
