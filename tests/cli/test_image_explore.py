@@ -40,6 +40,8 @@ class Screen:
         if not self._pid:
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             variables = {**os.environ, "TERM": "linux", "LC_ALL": "C.UTF-8", **environment}
+            for name in ("COLUMNS", "LINES"):  # pytest-xdist's; they go before the terminal's size
+                variables.pop(name, None)
             os.execve(_OVERLAYFS_PY, ["overlayfs-py", *words], variables)
 
     def resize(self, columns: int, rows: int) -> None:
