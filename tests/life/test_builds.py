@@ -91,6 +91,7 @@ def test_steps_are_made_once(project: Project, engine: Engine) -> None:
     project.write("Dockerfile", SEEDS)
     project.write("app.py", "print(1)\n")
     project.write("data/x", "x\n")
+    engine("builder", "prune", "--all", "--force")  # what other tests have built
 
     first = project.build("-t", "seed:1")
     ident = engine("images", "-q", "--no-trunc", "seed:1")
