@@ -202,7 +202,7 @@ class SnapshotBooks:
         """Change labels: those that `field_paths` names, or all.
 
         Raises:
-            Refused: a path is none of labels.
+            Refused: a path that does not name labels.
         """
         record = self.get(name)
         changed = dict(record.labels)

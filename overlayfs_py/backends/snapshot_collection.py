@@ -40,7 +40,7 @@ def collect(places: SnapshotPlaces) -> None:
             while ident in gone and ident not in needed:
                 needed.add(ident)
                 ident = parents[ident]
-    # What lies on others goes before them: whoever is killed here leaves all that is needed to
+    # What lies on others goes before them: a process killed here leaves all that is needed to
     # see this again.
     for ident in sorted(gone.keys() - needed, reverse=True):
         durable.remove(gone[ident])

@@ -51,7 +51,7 @@ class Snapshotter:
         self._committing: set[int] = set()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Delete what is left by whoever was killed, then what is removed; never ends.
+        """Delete what is left by processes that were killed, then what is removed; never ends.
 
         It has started once requests may come.
         """
