@@ -57,7 +57,8 @@ def find_base(text: str, find_image: Callable[[str], BaseStack | None]) -> BaseS
         is_told = part.startswith(_IMAGE)
         name = ":".join(parts[at:]).removeprefix(_IMAGE)
         found = None if not part or is_path(part) else find_image(name)
-        if found is not None:
+        # `1` of `debian:1` may be the beginning of some image's ID.
+        if found is not None and not (_DIGITS.fullmatch(name) and _is_missing(parts[:at])):
             return found._replace(layers=(*map(_existing, parts[:at]), *found.layers))
         if is_told:
             raise NotHere(name)
@@ -89,6 +90,10 @@ def _is_named(image: StoredImage, name: str) -> bool:
     from overlayfs_py.image.reference import parse_reference
 
     return any(parse_reference(text).path.endswith(name) for text in image.references)
+
+
+def _is_missing(parts: list[str]) -> bool:
+    return not all(map(os.path.lexists, parts))
 
 
 def _existing(part: str) -> bytes:

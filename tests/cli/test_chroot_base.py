@@ -104,6 +104,21 @@ def test_what_is_not_here_is_told_how_to_get(chroot: Chroot, base: str, name: st
     )
 
 
+def test_a_tag_is_not_the_beginning_of_an_id(
+    chroot: Chroot, overlayfs_py: Path, store: Path
+) -> None:
+    tag = run([overlayfs_py, "images", "--root", store, "-q", "base:2"]).strip()
+    name = f"nothing:{tag}"
+
+    done = chroot(f"patch:{name}", "true")
+
+    assert done.returncode == 125
+    assert (
+        done.stderr == f'overlayfs-py: {name}: not here: pull it with "overlayfs-py pull {name}"\n'
+    )
+    assert chroot(f"patch:{tag}", "cat", "/patched", "/home/data/kept").stdout == "patched\nkept\n"
+
+
 def test_what_stands_before_an_image_is_a_path(chroot: Chroot) -> None:
     done = chroot("ptch:base", "true")
 

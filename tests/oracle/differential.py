@@ -217,11 +217,11 @@ class Differential:
         where = OURS_ELSEWHERE if writer is self.tested else KERNELS_HERE
         # The kernel has to have layers in its own form. An index goes with one copy of the layers,
         # whose file handles it keeps.
-        lowers = writer.trees.lowers
+        lowers, mounter = writer.trees.lowers, reader.party.mounter
         if reader.party.dialect is Dialect.KERNEL is not writer.party.dialect:
-            lowers = reader.trees.lowers
+            lowers, mounter = reader.trees.lowers, reader.party.elsewhere or mounter
         swapped = replace(writer.trees, lowers=lowers)
-        with self._reporting(where), reader.party.mounter(swapped):
+        with self._reporting(where), mounter(swapped):
             # The kernel keeps d_ino by the origin marks of its own copy-ups, which we do not write.
             seen = snapshot(swapped.root, mtime=True, private=(), check_inodes=False)
         if reader.trees.commits:

@@ -19,7 +19,14 @@ FEATURES = {"redirect_dir": "on", "index": "on", "xino": "auto", "metacopy": "of
 
 
 def kernel(**changed: str) -> Party:
-    return Party("kernel", kernel_overlay(**{**FEATURES, **changed}))
+    """Kernel overlayfs.
+
+    With its index it refuses a file without data (ESTALE) whose origin is in another copy of the
+    layers, if it can have an index: over several layers that takes a filesystem with a UUID.
+    """
+    features = {**FEATURES, **changed}
+    elsewhere = kernel_overlay(**{**features, "index": "off"})
+    return Party("kernel", kernel_overlay(**features), elsewhere=elsewhere)
 
 
 def our_driver(daemons: WarmDaemons, driver: str, **options: bool) -> Party:

@@ -26,6 +26,8 @@ class Party:
     # atime of lower symlinks, keeps whiteouts and its index in the workdir, and lists hard links
     # that it holds together by its index with the inode numbers of the upper.
     tidy: bool = False
+    # For an upper that was written over another copy of the layers, where that takes more.
+    elsewhere: Mounter | None = None
 
 
 class Side:
