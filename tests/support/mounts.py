@@ -205,9 +205,14 @@ def _end(daemon: _Daemon, root: Path) -> str:
 
 
 def _namespaces_with(root: Path) -> set[str]:
-    """The mount namespaces, of all processes, that have a mount at `root`."""
+    """The mount namespaces, of all processes and of our threads, that have a mount at `root`.
+
+    Of our threads since the one that pytest's faulthandler starts for each test is where the test
+    is, in a module whose mounts are its own, until after the test: at the end of a session that is
+    after all mounts.
+    """
     found = set()
-    for process in Path("/proc").glob("[0-9]*"):
+    for process in (*Path("/proc").glob("[0-9]*"), *Path("/proc/self/task").iterdir()):
         try:
             if f" {root} " in (process / "mountinfo").read_text(errors="surrogateescape"):
                 found.add(os.readlink(process / "ns/mnt"))
