@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from overlayfs_py.builds.cache import now_ns
 from overlayfs_py.builds.events import BegunAnew
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """What came of a build."""
 
     image: StoredImage
@@ -43,8 +41,7 @@ class Built:
     target: StageState
 
 
-@dataclass(frozen=True, slots=True)
-class ImageOptions:
+class ImageOptions(Struct, frozen=True):
     """What the image is called, and says of itself besides."""
 
     references: Sequence[Reference] = ()

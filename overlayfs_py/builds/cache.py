@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.builds.misses import Earlier, Miss, explain
 from overlayfs_py.image.digest import Digest
@@ -29,8 +30,7 @@ _MOST_LOOKED_AT = 500  # records, the latest: 20 ms
 _LAYER_GONE = "its layer has gone from the store"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """A step that has a key."""
 
     instruction: str  # as the Dockerfile has it, on one line
@@ -40,8 +40,7 @@ class Step:
     table_digest: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a cache has for a step."""
 
     diff_id: Digest
@@ -50,8 +49,7 @@ class Found:
     source: str = ""  # the cache elsewhere that has it: its layer need not be in the store
 
 
-@dataclass(frozen=True, slots=True)
-class NotFound:
+class NotFound(Struct, frozen=True):
     """Why the cache has nothing for a step."""
 
     why: str

@@ -7,9 +7,10 @@ make layers of cache mounts; then everything goes out under trio, layers first, 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from overlayfs_py.builds import keys, mount_layers
 from overlayfs_py.builds.cache_document import (
@@ -54,8 +55,7 @@ class Mode(Enum):
     MAX = "max"  # those of all stages
 
 
-@dataclass(frozen=True, slots=True)
-class ExportWanted:
+class ExportWanted(Struct, frozen=True):
     """One `--cache-to`."""
 
     place: ArtifactPlace
@@ -70,8 +70,7 @@ class ExportWanted:
         return self.all_mounts or ident in self.mounts
 
 
-@dataclass(slots=True)
-class _Gathered:
+class _Gathered(Struct):
     steps: list[StepForm] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)  # compressed
     layers: dict[str, StoredLayer] = field(default_factory=dict)  # those that are here
@@ -80,8 +79,7 @@ class _Gathered:
     mounts: dict[str, str] = field(default_factory=dict)  # diff IDs, by the mounts' IDs
 
 
-@dataclass(slots=True)
-class _Out:
+class _Out(Struct):
     """What is at the place, and what of that is new there."""
 
     layers: dict[str, Descriptor] = field(default_factory=dict)

@@ -6,9 +6,10 @@ cache elsewhere may know it: then nobody has to have the layers here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.builds.fingerprint import fingerprint
 from overlayfs_py.builds.keys import key_of
@@ -25,16 +26,14 @@ if TYPE_CHECKING:
     from overlayfs_py.image.digest import Digest
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """Where files are taken from."""
 
     open: Callable[[], BuildContext]
     stack: str = ""  # the chain ID of its layers; empty for what may change
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(Struct, frozen=True, dict=True):
     """Files that were asked for."""
 
     select: Callable[[], tuple[Selected, ...]]

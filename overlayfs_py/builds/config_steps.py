@@ -6,7 +6,6 @@ the same for images of both builders.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -70,10 +69,10 @@ def apply(instruction: Instruction, state: StageState, *, has_cmd: bool) -> Stag
             return state.with_config(structs.replace(run, stop_signal=instruction.signal), text)
         case Maintainer():
             changed = state.with_config(run, f"MAINTAINER {instruction.author}")
-            return replace(changed, author=instruction.author)
+            return structs.replace(changed, author=instruction.author)
         case Onbuild():
             triggers = (*(run.on_build or ()), instruction.expression)
-            return replace(
+            return structs.replace(
                 state, run=structs.replace(run, on_build=triggers)
             )  # no history, as BuildKit
         case _:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.packs.values import Hole
 
 if TYPE_CHECKING:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from overlayfs_py.builds.archive_context import HEAD_BYTES, archive_context, is_archive_head
 from overlayfs_py.builds.failures import BadContext, SourceNotFound
 from overlayfs_py.builds.host_context import HostContext
 from overlayfs_py.builds.repositories import Repository, is_bare, parse_repository
 from overlayfs_py.builds.selection import select
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.packs.values import Hole
 
 if TYPE_CHECKING:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import posixpath
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.builds.cache import now_ns
 from overlayfs_py.builds.chosen import Chosen
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.layers import StoredLayer
 
 
-@dataclass(frozen=True, slots=True)
-class LayerStep:
+class LayerStep(Struct, frozen=True):
     """A step as the cache and the history see it, and how to make its layer."""
 
     key: CacheKey

@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from overlayfs_py.builds.draft import Content, Draft, Node
 from overlayfs_py.builds.failures import CannotPlace
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.layers import StoredLayer
 
 
-@dataclass(frozen=True, slots=True)
-class CopyOptions:
+class CopyOptions(Struct, frozen=True):
     """How a COPY or ADD puts its files."""
 
     owner: str = ""  # USER[:GROUP] of `--chown`; empty: as the context has it
@@ -161,7 +161,7 @@ class _Copy:
         elif not before.is_directory:
             raise CannotPlace(shown(path), "cannot copy a directory to what is none")
         elif entry.is_implied:
-            draft.describe(before, replace(before, mode=entry.item.mode))
+            draft.describe(before, structs.replace(before, mode=entry.item.mode))
         elif entry.below:  # the source itself only lends what is in it
             draft.describe(before, self._node(entry.item, context))
 

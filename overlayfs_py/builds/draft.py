@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import stat
 import time
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field, structs
 
 from overlayfs_py import link_walk
 from overlayfs_py.builds.failures import CannotPlace
 from overlayfs_py.layers.reserved_xattrs import disk_name
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.packs.values import Hole, Metadata, shown
 
 if TYPE_CHECKING:
@@ -35,8 +37,7 @@ class Content(NamedTuple):
     data: Callable[[], Iterable[DataOrHole]]
 
 
-@dataclass(slots=True, eq=False)
-class Node:
+class Node(Struct, eq=False):
     """One object of the image."""
 
     mode: int  # type and permission bits
@@ -176,7 +177,7 @@ class Draft:
         if node.below is not None:
             node = self._copied_up(node, node.below)
             self.put(self.directory_at(target[:-1]), target[-1], node)
-        self.put(self.directory_at(path[:-1]), path[-1], replace(node, covers=False))
+        self.put(self.directory_at(path[:-1]), path[-1], structs.replace(node, covers=False))
 
     def _copied_up(self, node: Node, file: ImageFile) -> Node:
         base = self._base
@@ -184,7 +185,7 @@ class Draft:
         content = None
         if stat.S_ISREG(node.mode):
             content = Content(file.attributes.size, partial(_pieces, base, file))
-        return replace(node, xattrs=base.xattrs(file), content=content, below=None)
+        return structs.replace(node, xattrs=base.xattrs(file), content=content, below=None)
 
     def describe(self, directory: Node, like: Node) -> None:
         """Give a directory the metadata of another."""

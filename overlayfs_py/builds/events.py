@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from overlayfs_py.builds.misses import Miss
 
 
-@dataclass(frozen=True, slots=True)
-class StepName:
+class StepName(Struct, frozen=True):
     """Which step it is, as people see it: `[build 2/5] RUN make`."""
 
     stage: int
@@ -25,8 +25,7 @@ class StepName:
         return f"[{self.title + ' ' if self.title else ''}{place}] {self.text}"
 
 
-@dataclass(frozen=True, slots=True)
-class StepBegun:
+class StepBegun(Struct, frozen=True):
     """A step is about to run, since it is not in the cache; or would, in a dry run."""
 
     name: StepName
@@ -35,8 +34,7 @@ class StepBegun:
     parts: tuple[tuple[str, str], ...]  # of its key
 
 
-@dataclass(frozen=True, slots=True)
-class StepCached:
+class StepCached(Struct, frozen=True):
     """A step need not run."""
 
     name: StepName
@@ -44,8 +42,7 @@ class StepCached:
     source: str = ""  # the cache elsewhere that knew it
 
 
-@dataclass(frozen=True, slots=True)
-class StepDone:
+class StepDone(Struct, frozen=True):
     """A step that was begun has ended well."""
 
     name: StepName
@@ -53,8 +50,7 @@ class StepDone:
     layer: str = ""  # its diff ID
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """What a command has written; both its streams, in their order."""
 
     stage: int
@@ -62,15 +58,13 @@ class Output:
     name: StepName | None = field(default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """Something that people may want to know; no failure."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class BegunAnew:
+class BegunAnew(Struct, frozen=True):
     """All stages begin again: steps that were begun have not ended, and never will."""
 
     why: str
@@ -84,8 +78,7 @@ class Way(Enum):
     EXPORT = "export"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheMoved:
+class CacheMoved(Struct, frozen=True):
     """Something of a cache has come from elsewhere, or gone there."""
 
     way: Way

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from overlayfs_py.builds.contents import digest_of_content, digest_of_xattrs
 from overlayfs_py.builds.context import shown
@@ -50,8 +50,7 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     linked: int  # which row has the same file, counted from 1; 0: none before
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(Struct, frozen=True, dict=True):
     """All selected paths, in the order in which they are copied."""
 
     rows: tuple[Row, ...]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-_WILD = re.compile(r"[*?\[]")
+from overlayfs_py.late_import import late_pattern
+
+_WILD = late_pattern(r"[*?\[]")
 
 
 class BadPattern(ValueError):

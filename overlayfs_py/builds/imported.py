@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from overlayfs_py.builds.apart import apart
 from overlayfs_py.builds.cache_document import TABLE_TYPE, decode
@@ -48,8 +48,7 @@ class LayersGone(BuildFailure):
         self.gone = tuple(gone)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CacheSource:
+class CacheSource(Struct, frozen=True, eq=False):
     """One cache that was read."""
 
     place: ArtifactPlace
@@ -63,8 +62,7 @@ class CacheSource:
         return self.place.name
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedStep:
+class ImportedStep(Struct, frozen=True):
     """A step that a cache knows."""
 
     form: StepForm

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.image.digest import digest_of_hex
 
@@ -21,13 +23,12 @@ INSTRUCTION = "instruction"
 FILES = "files"
 
 
-@dataclass(frozen=True, slots=True)
-class CacheKey:
+class CacheKey(Struct, frozen=True, dict=True):
     """The parts of a key, in their order; a part that a step does not depend on is left out."""
 
     parts: tuple[tuple[str, str], ...]
 
-    @property
+    @cached_property
     def digest(self) -> Digest:
         """The digest of all parts, each with its length: none can be taken for another's part."""
         hashed = hashlib.sha256()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.builds.keys import FILES, INSTRUCTION, PARENT
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.terminal_text import shortened
 
 if TYPE_CHECKING:
@@ -23,16 +25,14 @@ _WIDEST = 60
 _COMMON = 12  # characters that are shown of what two texts have in common
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One part of a key that differs."""
 
     part: str
     text: str  # for people: `ENV B is 2, was 1`
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
+class Miss(Struct, frozen=True):
     """What a step was compared with, and what differs; nothing where there was nothing like it."""
 
     nearest: str = ""  # the earlier one's key

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.builds.failures import BadOption
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _LARGEST = 0o7777
 DIRECTORY_MODE = 0o755  # of what no source has a mode for
-_CLAUSE = re.compile(r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)")
-_ACTION = re.compile(r"([-+=])([rwxXstugo]*)")
+_CLAUSE = late_pattern(r"([ugoa]*)((?:[-+=][rwxXstugo]*)+)")
+_ACTION = late_pattern(r"([-+=])([rwxXstugo]*)")
 _ALL = 0o6777  # what no class is: all but the sticky bit
 _CLASSES = {"u": 0o4700, "g": 0o2070, "o": 0o007, "a": _ALL}
 _SHIFTS = {"u": 6, "g": 3, "o": 0}
@@ -33,8 +36,7 @@ class _Step(NamedTuple):
     operator: str = ""  # with which bits of a class are copied
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(Struct, frozen=True):
     """What becomes of the modes of all that is copied."""
 
     octal: int | None = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.containers.image_files import ImageFiles
 
@@ -28,8 +29,7 @@ class OutputType(Enum):
     LOCAL = "local"  # the same in a directory
 
 
-@dataclass(frozen=True, slots=True)
-class OutputWanted:
+class OutputWanted(Struct, frozen=True):
     """One `--output`."""
 
     type: OutputType

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.builds.state import SCRATCH
 from overlayfs_py.dockerfile.errors import DockerfileError, did_you_mean
@@ -22,22 +23,19 @@ if TYPE_CHECKING:
     from overlayfs_py.image.platform import Platform
 
 
-@dataclass(frozen=True, slots=True)
-class StageOrigin:
+class StageOrigin(Struct, frozen=True):
     """An earlier stage of the same Dockerfile, by its place."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class ContextOrigin:
+class ContextOrigin(Struct, frozen=True):
     """A `--build-context`, by its name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImageOrigin:
+class ImageOrigin(Struct, frozen=True):
     """An image, by a reference; `scratch` is none."""
 
     reference: str
@@ -46,8 +44,7 @@ class ImageOrigin:
 Origin = StageOrigin | ContextOrigin | ImageOrigin
 
 
-@dataclass(frozen=True, slots=True)
-class StagePlan:
+class StagePlan(Struct, frozen=True):
     """One stage."""
 
     index: int
@@ -63,8 +60,7 @@ class StagePlan:
         return 1 + sum(map(makes_layer, self.stage.instructions))
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """All stages, in the order of the Dockerfile."""
 
     stages: tuple[StagePlan, ...]

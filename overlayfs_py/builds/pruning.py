@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.containers import user_namespace
 from overlayfs_py.errors import Failure
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is to go."""
 
     all: bool = False  # layers that images have, too, and cache mounts
@@ -31,8 +31,7 @@ class Wanted:
     kept_bytes: int = 0  # what may stay of layers, those that were used last
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(Struct, frozen=True):
     """What has gone."""
 
     steps: tuple[str, ...]  # the instructions

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-import re
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -19,6 +18,7 @@ import trio
 from overlayfs_py.builds.failures import BadOption, SourceNotFound
 from overlayfs_py.builds.loose_files import LooseFile, LooseFiles
 from overlayfs_py.builds.spool import Spool
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.registry.answers import ConnectionLost
 from overlayfs_py.registry.errors import BadAnswer, NotThere, Unavailable
 from overlayfs_py.registry.httpx_library import httpx
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _MODE = 0o600
 _NAMELESS = "__unnamed__"
 _LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
-_CHECKSUM = re.compile(r"([a-z0-9]+):([0-9a-f]+)")
+_CHECKSUM = late_pattern(r"([a-z0-9]+):([0-9a-f]+)")
 
 
 def require_checksum(text: str) -> str:

@@ -9,20 +9,22 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from overlayfs_py.builds.failures import BadContext, SourceNotFound
+from overlayfs_py.late_import import late_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_SCHEMES = re.compile(r"(?:git|ssh|https?|file)://", re.ASCII)
-_SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:(?!//)", re.ASCII)
+_SCHEMES = late_pattern(r"(?:git|ssh|https?|file)://", re.ASCII)
+_SCP = late_pattern(r"[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:(?!//)", re.ASCII)
 _HOSTS_KNOWN = ("github.com/", "gitlab.com/", "bitbucket.org/")
-_FULL_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SAFE_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*", re.ASCII)
+_FULL_COMMIT = late_pattern(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SAFE_REF = late_pattern(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*", re.ASCII)
 _LONGEST_FETCH_S = 1800
 _SETTINGS = (
     "-c",
@@ -42,8 +44,7 @@ _SETTINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(Struct, frozen=True):
     """Where a repository is, and what of it is meant."""
 
     remote: str

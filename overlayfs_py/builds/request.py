@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from overlayfs_py.builds.imported import Imported
 
@@ -32,23 +33,20 @@ class Isolation(Enum):
     CHROOT = "chroot"  # in a copy of the files, with the rights of who builds
 
 
-@dataclass(frozen=True, slots=True)
-class BuildContext:
+class BuildContext(Struct, frozen=True):
     """A tree of files, and what of it is not to be seen."""
 
     tree: Context
     ignore: IgnoreRules | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NamedImage:
+class NamedImage(Struct, frozen=True):
     """A `--build-context` that is an image."""
 
     reference: str
 
 
-@dataclass(frozen=True, slots=True)
-class NoCache:
+class NoCache(Struct, frozen=True):
     """Which stages are built anew, whatever the cache has."""
 
     all: bool = False
@@ -58,8 +56,7 @@ class NoCache:
         return self.all or str(index) in self.stages or (name or "").lower() in self.stages
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """All that a build depends on, but for the store."""
 
     dockerfile: Dockerfile

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from overlayfs_py.containers.image_files import ImageFiles, Path
@@ -12,8 +13,7 @@ if TYPE_CHECKING:
 _PLACE_MODE = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class HostMount:
+class HostMount(Struct, frozen=True):
     """A directory or a file of the host: a cache mount's."""
 
     target: bytes  # absolute, inside
@@ -21,8 +21,7 @@ class HostMount:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TreeMount:
+class TreeMount(Struct, frozen=True):
     """A part of what layers show together; changes to it are thrown away."""
 
     target: bytes
@@ -31,16 +30,14 @@ class TreeMount:
     read_only: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryMount:
+class MemoryMount(Struct, frozen=True):
     """An empty directory in memory."""
 
     target: bytes
     size: str = ""  # as mount(8) takes it; empty: half of the memory
 
 
-@dataclass(frozen=True, slots=True)
-class FileMount:
+class FileMount(Struct, frozen=True):
     """A file that the build itself has made: a secret, or a heredoc that is a program."""
 
     target: bytes

@@ -10,9 +10,10 @@ import os
 import secrets
 import signal
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.builds import step_process
 from overlayfs_py.builds.run_mounts import FileMount, HostMount, MemoryMount, MountPoints, TreeMount
@@ -37,6 +38,7 @@ from overlayfs_py.drivers.mounting import MountPlan
 from overlayfs_py.mounts import children, daemon
 from overlayfs_py.mounts.stored_stack import stack_of
 from overlayfs_py.mounts.uppers import throwaway_upper
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.store.stacks import Placed
 from overlayfs_py.syscalls import mounts
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
@@ -61,8 +63,7 @@ HOSTNAME = "buildkitsandbox"  # BuildKit's, which programs write into what they 
 _PLAIN_MODE = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpec:
+class RunSpec(Struct, frozen=True):
     """A command, and what it runs on."""
 
     layers: tuple[StoredLayer, ...]  # lowest first

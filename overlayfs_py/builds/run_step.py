@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from overlayfs_py.builds.chosen import Chosen
 from overlayfs_py.builds.config_steps import command_words, shell_of
@@ -49,8 +50,7 @@ class CommandFailed(Failure):
         self.layers = layers  # what it ran on, topmost first
 
 
-@dataclass(frozen=True, slots=True)
-class RunTools:
+class RunTools(Struct, frozen=True):
     """What a stage lends to a RUN."""
 
     request: Request
@@ -130,7 +130,7 @@ class RunStep:
 
     def _mount_part(self, mount: Mount) -> tuple[str, str]:
         """What of a mount counts: where it is and what it holds, unless that is meant to vary."""
-        part = asdict(mount)
+        part = structs.asdict(mount)
         where = part.pop("target") or part.get("env") or ""
         if isinstance(mount, BindMount):
             part["content"] = self._chosen[mount].digest

@@ -6,7 +6,7 @@ Sources: moby/buildkit, frontend/dockerfile/dockerfile2llb/convert_copy.go; toni
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py import link_walk
 from overlayfs_py.builds.context import shown
@@ -14,6 +14,7 @@ from overlayfs_py.builds.context_view import ContextView, text_of
 from overlayfs_py.builds.failures import SourceNotFound
 from overlayfs_py.builds.globs import BadPattern, has_wildcards, matches
 from overlayfs_py.builds.missing_sources import why_missing
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

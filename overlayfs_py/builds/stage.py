@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec import structs
@@ -160,7 +159,7 @@ class StageBuild:
         """A state to build on, and the instructions that it has for that."""
         triggers = state.run.on_build or ()
         found = [parse_trigger(text, f"ONBUILD of {name}") for text in triggers]
-        return replace(state, run=structs.replace(state.run, on_build=None)), found
+        return structs.replace(state, run=structs.replace(state.run, on_build=None)), found
 
     def _scratch(self) -> StageState:
         run = RunConfig(env=(f"PATH={DEFAULT_PATH}",), working_dir="/")
@@ -206,7 +205,7 @@ class StageBuild:
             path = resolved.path
             if not path.startswith("/"):
                 path = joined(state, path)
-            state = replace(state, run=structs.replace(state.run, working_dir=path))
+            state = structs.replace(state, run=structs.replace(state.run, working_dir=path))
             if path == "/":  # which is always there
                 self._tell(StepCached(name))
                 return state.with_config(state.run, f"WORKDIR {path}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field, structs
 
 from overlayfs_py.image.config import HistoryEntry, RunConfig, chain_ids
 from overlayfs_py.image.descriptor import Descriptor
@@ -19,8 +20,7 @@ COMMENT = "buildkit.dockerfile.v0"  # what tools know a Dockerfile's steps by
 SCRATCH = "scratch"
 
 
-@dataclass(frozen=True, slots=True)
-class StageState:
+class StageState(Struct, frozen=True):
     """An image in the making. Its layers are in the store, kept by the build's addition."""
 
     platform: Platform
@@ -50,7 +50,7 @@ class StageState:
     ) -> StageState:
         """The state after a step that made a layer; it need not be in the store yet."""
         media_type = self.kind.layer(Compression.NONE)
-        return replace(
+        return structs.replace(
             self,
             diff_ids=(*self.diff_ids, diff_id),
             descriptors=(*self.descriptors, Descriptor(media_type, diff_id, tar_size)),
@@ -64,7 +64,7 @@ class StageState:
         cache_mounts: Sequence[str],
     ) -> StageState:
         """The state that remembers a step, and what it has used."""
-        return replace(
+        return structs.replace(
             self,
             steps=(*self.steps, step),
             selections=(*self.selections, *selections),
@@ -73,12 +73,12 @@ class StageState:
 
     def with_variables(self, values: Mapping[str, str]) -> StageState:
         """The state where some variables have other values."""
-        return replace(self, variables={**self.variables, **values})
+        return structs.replace(self, variables={**self.variables, **values})
 
     def with_config(self, run: RunConfig, created_by: str) -> StageState:
         """The state after a step that changed the config alone; when is known at the end."""
         entry = HistoryEntry(created_by=created_by, comment=COMMENT, empty_layer=True)
-        return replace(self, run=run, history=(*self.history, entry))
+        return structs.replace(self, run=run, history=(*self.history, entry))
 
 
 def pairs_of(entries: Sequence[str] | None) -> dict[str, str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from overlayfs_py.mounts import children
 from overlayfs_py.mounts.scratch import scratch_directory
+from overlayfs_py.named_tuple import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

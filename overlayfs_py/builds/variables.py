@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from overlayfs_py.dockerfile.expanding import expand_at
 from overlayfs_py.dockerfile.instructions import Arg
@@ -22,8 +23,7 @@ SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-@dataclass(frozen=True, slots=True)
-class Variables:
+class Variables(Struct, frozen=True):
     """The values of a build: what its caller gave, and what an ARG before FROM says."""
 
     given: Mapping[str, str]  # --build-arg
@@ -43,7 +43,7 @@ class Variables:
             if value is not None:
                 state = state.with_variables({name: value})
             names = dict.fromkeys((*state.arguments, name))
-            state = replace(state, arguments=tuple(names))
+            state = structs.replace(state, arguments=tuple(names))
             told.append(name if value is None else f"{name}={value}")
         return state.with_config(state.run, " ".join(told))
 

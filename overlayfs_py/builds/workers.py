@@ -13,8 +13,9 @@ import pickle
 import signal
 import socket
 import struct
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.errors import describe, exit_code_of
 from overlayfs_py.mounts import children
@@ -34,29 +35,25 @@ _LENGTH = struct.Struct("=I")
 _CHUNK_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """An event of the stage."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """The worker waits for another stage."""
 
     stage: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """The stage is built."""
 
     state: StageState
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """The stage cannot be built."""
 
     text: str

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from msgspec import Struct
 
-_LINE = re.compile(
+from overlayfs_py.late_import import late_pattern
+
+_LINE = late_pattern(
     r"#[\t\n\v\f\r ]*([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*(.+?)[\t\n\f\r ]*"
 )
 _KNOWN = ("syntax", "escape", "check")
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(Struct, frozen=True):
     """What `# check=` says to those who advise."""
 
     skip: frozenset[str] = frozenset()  # names of rules; `all` is among them for all
     error: bool = False  # findings end the build
 
 
-@dataclass(frozen=True, slots=True)
-class Directives:
+class Directives(Struct, frozen=True):
     """What the directives say; what none says is the default."""
 
     syntax: str | None = None  # the image of a frontend: told, never fetched

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.terminal_text import for_terminal, shortened
@@ -11,8 +11,7 @@ _WIDEST_EXCERPT = 160
 _BEFORE_THE_PLACE = 60
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
+class Position(Struct, frozen=True, order=True):
     """A character of a file; lines and columns count from 1."""
 
     file: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from msgspec import Struct, structs
 
 from overlayfs_py.dockerfile.errors import DockerfileError, ExpansionError
 from overlayfs_py.dockerfile.expansion import Expanded, expand, expand_body, expand_words
@@ -41,8 +42,7 @@ _ONE_WORD: Mapping[type[Instruction], tuple[str, ...]] = {
 _SEVERAL_WORDS: Mapping[type[Instruction], str] = {Copy: "sources", Add: "sources", Volume: "paths"}
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved(Generic[_Any]):
+class Resolved(Struct, Generic[_Any], frozen=True):
     """An instruction without variables, and the names of those that it had."""
 
     instruction: _Any
@@ -66,7 +66,7 @@ def expanded(instruction: _Any, values: Mapping[str, str], escape: str = "\\") -
     if not changes:
         return Resolved(instruction)
     return Resolved(
-        replace(instruction, **changes),  # type: ignore[arg-type]
+        structs.replace(instruction, **changes),
         frozenset(words.used),
         frozenset(words.missing),
     )
@@ -153,13 +153,15 @@ class _Words:
         return found.words
 
     def _pair(self, pair: Pair) -> Pair:
-        return replace(pair, name=self.text(pair.name), value=self.text(pair.value))
+        return structs.replace(pair, name=self.text(pair.name), value=self.text(pair.value))
 
     def _file(self, heredoc: Heredoc) -> Heredoc:
         if not heredoc.mark.expand:
             return heredoc
         content = self._noted(expand_body(heredoc.body, self._values))
         # Its tabs are gone already, and those that values brought along stay.
-        return replace(
-            heredoc, content=content, mark=replace(heredoc.mark, expand=False, strip_tabs=False)
+        return structs.replace(
+            heredoc,
+            content=content,
+            mark=structs.replace(heredoc.mark, expand=False, strip_tabs=False),
         )

@@ -7,13 +7,14 @@ tells which variables a word has used, so that no other belongs into a cache key
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from overlayfs_py.dockerfile.errors import ExpansionError
 from overlayfs_py.dockerfile.shell_patterns import ShellPattern
 from overlayfs_py.dockerfile.spaces import SPACES
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.terminal_text import quoted
 
 if TYPE_CHECKING:
@@ -23,14 +24,13 @@ LONGEST_RESULT = 1 << 24  # characters: each variable may hold many times the on
 _LONGEST_BODY = 1 << 20
 _DEEPEST = 100
 _SPECIAL_PARAMETERS = "@*#?-$!"
-_QUOTED_PLAIN = re.compile(r"[^\\`$\"]+")
-_PLAIN = {stop: re.compile(rf"[^\\`$'\"<{stop}]+") for stop in ("", "}", "/")}
-_GAP_AFTER_HEREDOC = re.compile(r"[\t\r ]*")
-_SPLITTING = re.compile(f"[{SPACES}]+")
+_QUOTED_PLAIN = late_pattern(r"[^\\`$\"]+")
+_PLAIN = {stop: late_pattern(rf"[^\\`$'\"<{stop}]+") for stop in ("", "}", "/")}
+_GAP_AFTER_HEREDOC = late_pattern(r"[\t\r ]*")
+_SPLITTING = late_pattern(f"[{SPACES}]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Expanded:
+class Expanded(Struct, frozen=True):
     """What a word has become, and the names of the variables that it took its text from."""
 
     text: str
@@ -38,8 +38,7 @@ class Expanded:
     missing: frozenset[str] = frozenset()  # those asked for that have no value
 
 
-@dataclass(frozen=True, slots=True)
-class ExpandedWords:
+class ExpandedWords(Struct, frozen=True):
     """What a text has become that is split at unquoted white space."""
 
     words: tuple[str, ...]
@@ -47,8 +46,7 @@ class ExpandedWords:
     missing: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """Characters that stand for themselves."""
 
     text: str
@@ -56,8 +54,7 @@ class Text:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Struct, frozen=True):
     """`$name`, or `${name}` with an operator."""
 
     name: str
@@ -68,8 +65,7 @@ class Variable:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A word, read."""
 
     parts: tuple[Text | Variable, ...]
@@ -109,8 +105,7 @@ class Template:
         return text
 
 
-@dataclass(slots=True)
-class _Usage:
+class _Usage(Struct):
     used: set[str]
     missing: set[str]
 
@@ -214,8 +209,7 @@ def _takes_operand(operator: str, value: str | None) -> bool:
             return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Escapes:
+class _Escapes(Struct, frozen=True):
     """What becomes of escape characters: patterns are read twice, and need some of them."""
 
     kept: bool = False

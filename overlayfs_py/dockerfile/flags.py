@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.dockerfile.errors import did_you_mean
 from overlayfs_py.dockerfile.words import Word
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 _SWITCHES = {"": True, "true": True, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
-class FlagNames:
+class FlagNames(Struct, frozen=True):
     """The flags that an instruction has."""
 
     switches: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from overlayfs_py.dockerfile.instructions import Healthcheck
 from overlayfs_py.dockerfile.spaces import SPACES
 from overlayfs_py.dockerfile.words import Word, stripped
 from overlayfs_py.durations import parse_duration
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.terminal_text import quoted
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _FLAGS = FlagNames(single=(*_TIMES, "retries"))
 _SHORTEST_NS = 1_000_000
 _MOST_RETRIES = 2**31 - 1
 _FORMS = "HEALTHCHECK [FLAGS] CMD COMMAND, or HEALTHCHECK NONE"
-_KIND = re.compile(f"[^{SPACES}]*")
+_KIND = late_pattern(f"[^{SPACES}]*")
 
 
 def read_healthcheck(call: Call) -> Healthcheck:

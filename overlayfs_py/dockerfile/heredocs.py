@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from overlayfs_py.dockerfile.errors import ExpansionError
 from overlayfs_py.dockerfile.expansion import Text, Variable, template
 from overlayfs_py.dockerfile.spaces import SPACES
+from overlayfs_py.late_import import late_pattern
 
-_MARK = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)", re.DOTALL)
-_LEADING_TABS = re.compile(r"^\t+", re.MULTILINE)
-_SPLITTING = re.compile(f"[{SPACES}]+")
+_MARK = late_pattern(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)", re.DOTALL)
+_LEADING_TABS = late_pattern(r"^\t+", re.MULTILINE)
+_SPLITTING = late_pattern(f"[{SPACES}]+")
 
 
-@dataclass(frozen=True, slots=True)
-class HeredocMark:
+class HeredocMark(Struct, frozen=True):
     """What announces a heredoc."""
 
     name: str  # the line that ends it, and for COPY the name of the file
@@ -24,8 +25,7 @@ class HeredocMark:
     descriptor: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Heredoc:
+class Heredoc(Struct, frozen=True):
     """A mark and the lines below it.
 
     Bytes of the file that are not UTF-8 are lone surrogates in `content` (PEP 383).

@@ -7,8 +7,9 @@ decides, `!` takes back, and what is below a directory that matches, matches.
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from overlayfs_py.dockerfile.errors import DockerfileError, Position
 from overlayfs_py.dockerfile.ignore_patterns import BadPattern, compile_pattern
@@ -23,19 +24,17 @@ _BOM = "\ufeff"
 _WILD = frozenset("*?[\\^")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True, eq=False):
     """A line of the file."""
 
     text: str  # as written, without white space around it
     position: Position
     pattern: str  # cleaned, without `!` and without `/` before it
     negated: bool  # `!`: what it matches is seen after all
-    matches: Callable[[str], bool] = field(repr=False, compare=False)
+    matches: Callable[[str], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Struct, frozen=True):
     """What the rules say of one path; `below` tells of what is in it if it is a directory."""
 
     rules: tuple[Rule, ...]

@@ -8,8 +8,9 @@ beginning. This does the same steps, with what Python's dialect writes different
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,8 +47,7 @@ class BadPattern(ValueError):
     """A pattern that cannot be read; the argument says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
+class _Piece(Struct, frozen=True):
     """A part of a pattern: an expression that matches one character, or a free part."""
 
     expression: str

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
+
+from msgspec import Struct, structs
 
 from overlayfs_py.dockerfile.heredocs import parse_mark
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 Network = Literal["default", "none", "host"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
+class Instruction(Struct, frozen=True, kw_only=True):
     """What every instruction has."""
 
     NAME: ClassVar[str]
@@ -38,11 +38,10 @@ class Instruction:
         """Where the character at `offset` of `source` is in the file."""
         at = bisect_right(self.starts, (offset, 1 << 62, 0)) - 1
         start, line, column = self.starts[at]
-        return replace(self.position, line=line, column=column + offset - start)
+        return structs.replace(self.position, line=line, column=column + offset - start)
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(Struct, frozen=True):
     """A command: `words` as they are, or one text for the shell."""
 
     words: tuple[str, ...]
@@ -54,16 +53,14 @@ class CommandLine:
         return " ".join(self.words)
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Struct, frozen=True):
     """What a RUN in shell form runs: a text for the shell, or a file to execute."""
 
     text: str
     file: Heredoc | None = None  # one that begins with `#!`: executed, whatever the shell is
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Struct, frozen=True):
     """`name=value` of ENV and LABEL."""
 
     name: str
@@ -71,8 +68,7 @@ class Pair:
     old_form: bool = False  # `name value`
 
 
-@dataclass(frozen=True, slots=True)
-class MountWords:
+class MountWords(Struct, frozen=True):
     """The value of a `--mount`; `mounts.parse_mount` reads it once its variables are known."""
 
     text: str
@@ -80,8 +76,7 @@ class MountWords:
     origin: str | None  # what `from=` names: a stage, a build context or an image
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run(Instruction):
+class Run(Instruction, frozen=True, kw_only=True):
     """RUN: a command whose changes become a layer. Only values of mounts have variables."""
 
     NAME = "RUN"
@@ -108,8 +103,7 @@ class Run(Instruction):
         return Script(line + below)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CopyingInstruction(Instruction):
+class CopyingInstruction(Instruction, frozen=True, kw_only=True):
     """What COPY and ADD have in common. Everything but `exclude` may have variables."""
 
     sources: tuple[str, ...]
@@ -121,8 +115,7 @@ class CopyingInstruction(Instruction):
     exclude: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy(CopyingInstruction):
+class Copy(CopyingInstruction, frozen=True, kw_only=True):
     """COPY: files of the context, a stage or an image become a layer."""
 
     NAME = "COPY"
@@ -130,8 +123,7 @@ class Copy(CopyingInstruction):
     parents: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Add(CopyingInstruction):
+class Add(CopyingInstruction, frozen=True, kw_only=True):
     """ADD: as COPY, and URLs, git repositories and archives."""
 
     NAME = "ADD"
@@ -140,104 +132,91 @@ class Add(CopyingInstruction):
     unpack: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Env(Instruction):
+class Env(Instruction, frozen=True, kw_only=True):
     """ENV. All values are those of before the instruction: `ENV a=1 b=$a` takes the old `a`."""
 
     NAME = "ENV"
     pairs: tuple[Pair, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label(Instruction):
+class Label(Instruction, frozen=True, kw_only=True):
     """LABEL; names and values may have variables."""
 
     NAME = "LABEL"
     pairs: tuple[Pair, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Struct, frozen=True):
     """A name of an ARG, and its default."""
 
     name: str
     default: str | None = None  # may have variables
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arg(Instruction):
+class Arg(Instruction, frozen=True, kw_only=True):
     """ARG. One after the other: `ARG a=1 b=$a` takes the new `a`."""
 
     NAME = "ARG"
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workdir(Instruction):
+class Workdir(Instruction, frozen=True, kw_only=True):
     """WORKDIR; may have variables, may be relative to the one before."""
 
     NAME = "WORKDIR"
     path: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User(Instruction):
+class User(Instruction, frozen=True, kw_only=True):
     """USER: `name`, `uid`, with `:group`; may have variables."""
 
     NAME = "USER"
     user: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expose(Instruction):
+class Expose(Instruction, frozen=True, kw_only=True):
     """EXPOSE: words that `ports.parse_ports` reads once their variables are known."""
 
     NAME = "EXPOSE"
     ports: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume(Instruction):
+class Volume(Instruction, frozen=True, kw_only=True):
     """VOLUME; paths may have variables."""
 
     NAME = "VOLUME"
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrypoint(Instruction):
+class Entrypoint(Instruction, frozen=True, kw_only=True):
     """ENTRYPOINT; no variables of the build."""
 
     NAME = "ENTRYPOINT"
     command: CommandLine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cmd(Instruction):
+class Cmd(Instruction, frozen=True, kw_only=True):
     """CMD; no variables of the build."""
 
     NAME = "CMD"
     command: CommandLine
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shell(Instruction):
+class Shell(Instruction, frozen=True, kw_only=True):
     """SHELL: what runs commands in shell form from here on."""
 
     NAME = "SHELL"
     words: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopSignal(Instruction):
+class StopSignal(Instruction, frozen=True, kw_only=True):
     """STOPSIGNAL: a name or number, which nobody has looked at yet; may have variables."""
 
     NAME = "STOPSIGNAL"
     signal: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthcheck(Instruction):
+class Healthcheck(Instruction, frozen=True, kw_only=True):
     """HEALTHCHECK: `test` as in a config, `("NONE",)` takes away what the base has."""
 
     NAME = "HEALTHCHECK"
@@ -249,8 +228,7 @@ class Healthcheck(Instruction):
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Onbuild(Instruction):
+class Onbuild(Instruction, frozen=True, kw_only=True):
     """ONBUILD: an instruction for whoever builds on this image."""
 
     NAME = "ONBUILD"
@@ -258,16 +236,14 @@ class Onbuild(Instruction):
     trigger: Instruction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maintainer(Instruction):
+class Maintainer(Instruction, frozen=True, kw_only=True):
     """MAINTAINER, which is deprecated."""
 
     NAME = "MAINTAINER"
     author: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage(Instruction):
+class Stage(Instruction, frozen=True, kw_only=True):
     """FROM, and the instructions up to the next one."""
 
     NAME = "FROM"
@@ -279,8 +255,7 @@ class Stage(Instruction):
     instructions: tuple[Instruction, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Dockerfile:
+class Dockerfile(Struct, frozen=True):
     """A Dockerfile, read."""
 
     name: str

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, structs
 
 from overlayfs_py.dockerfile.directives import Directives, read_check, read_directive
 from overlayfs_py.dockerfile.errors import DockerfileError, Position
 from overlayfs_py.dockerfile.heredocs import Heredoc, HeredocMark
 from overlayfs_py.dockerfile.spaces import SPACES
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.terminal_text import quoted
 
 if TYPE_CHECKING:
@@ -21,12 +23,11 @@ LONGEST_LINE = (1 << 16) - 1  # characters; BuildKit has the same limit
 # One argument of execve(2) has 2**17 at most, so no longer RUN could run.
 LONGEST_STATEMENT = 1 << 20
 _BOM = "\ufeff"
-_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+_NOT_UTF8 = late_pattern("[\udc80-\udcff]")
 _ESCAPES = "\\`"
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """A logical line: physical ones put together where the escape character ends them."""
 
     text: str
@@ -195,7 +196,7 @@ class Source:
 
 def with_last_line(statement: Statement) -> Statement:
     """The statement, after its heredocs have been read."""
-    return replace(statement, last_line=statement.source.last_line)
+    return structs.replace(statement, last_line=statement.source.last_line)
 
 
 def _add_comment(comments: list[str], line: str, *, is_directive: bool) -> None:

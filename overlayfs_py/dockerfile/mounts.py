@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
+
 from overlayfs_py.dockerfile.errors import ExpansionError, did_you_mean
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.terminal_text import quoted
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ _EVERY_KEY = tuple(sorted(set().union(*_KEYS.values()) | _ALIASES.keys()))
 _BOOLEANS = dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True) | dict.fromkeys(
     ("0", "f", "F", "false", "FALSE", "False"), False
 )
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{0,9})?) ?(?:([kmgtp])?(?:i?b)?)", re.IGNORECASE)
+_SIZE = late_pattern(r"([0-9]{1,15}(?:\.[0-9]{0,9})?) ?(?:([kmgtp])?(?:i?b)?)", re.IGNORECASE)
 _LARGEST_ID = 2**32 - 1
 _NEEDED_FIELD = "type="
 
@@ -44,8 +46,7 @@ class BadMount(ExpansionError):
     """A mount that is none, or that is not offered."""
 
 
-@dataclass(frozen=True, slots=True)
-class BindMount:
+class BindMount(Struct, frozen=True):
     """Files of the build context, a stage, a context or an image; what is written is dropped."""
 
     target: str  # relative to the working directory
@@ -54,8 +55,7 @@ class BindMount:
     read_only: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class CacheMount:
+class CacheMount(Struct, frozen=True):
     """A directory that outlives the build."""
 
     target: str
@@ -69,8 +69,7 @@ class CacheMount:
     gid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TmpfsMount:
+class TmpfsMount(Struct, frozen=True):
     """A directory in memory."""
 
     target: str
@@ -78,8 +77,7 @@ class TmpfsMount:
     read_only: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SecretMount:
+class SecretMount(Struct, frozen=True):
     """A secret as a file, as a variable, or both."""
 
     id: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from overlayfs_py.dockerfile.call import Call
 from overlayfs_py.dockerfile.errors import DockerfileError, Position, did_you_mean
@@ -14,6 +15,7 @@ from overlayfs_py.dockerfile.lines import Source, with_last_line
 from overlayfs_py.dockerfile.readers import READERS
 from overlayfs_py.dockerfile.spaces import SPACES
 from overlayfs_py.dockerfile.words import Word, split_first, stripped
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.terminal_text import quoted
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ _NO_TRIGGERS = {
     "FROM": "FROM cannot be an ONBUILD trigger",
     "MAINTAINER": "MAINTAINER cannot be an ONBUILD trigger: use LABEL",
 }
-_ONBUILD = re.compile(rf"[{SPACES}]*onbuild[\t\n\f\r ]*", re.IGNORECASE)
+_ONBUILD = late_pattern(rf"[{SPACES}]*onbuild[\t\n\f\r ]*", re.IGNORECASE)
 
 
 def parse(text: bytes, name: str) -> Dockerfile:
@@ -59,7 +61,7 @@ def parse(text: bytes, name: str) -> Dockerfile:
     if not stages:
         what = "only ARG, no FROM" if arguments else "no instructions"
         raise source.error(Position(name, 1), f"{what}: a Dockerfile needs FROM")
-    whole = tuple(replace(stage, instructions=tuple(below)) for stage, below in stages)
+    whole = tuple(structs.replace(stage, instructions=tuple(below)) for stage, below in stages)
     return Dockerfile(name, source.directives, tuple(arguments), whole)
 
 

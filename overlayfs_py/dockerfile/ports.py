@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 
 from overlayfs_py.dockerfile.errors import ExpansionError
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.terminal_text import quoted
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 _LARGEST = 65535
-_NUMBER = re.compile("[+]?[0-9]{1,9}")
+_NUMBER = late_pattern("[+]?[0-9]{1,9}")
 
 
 def parse_ports(word: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from overlayfs_py.dockerfile.copy_readers import read_add, read_copy
@@ -30,6 +29,7 @@ from overlayfs_py.dockerfile.instructions import (
 from overlayfs_py.dockerfile.run_reader import read_run
 from overlayfs_py.dockerfile.spaces import SPACES
 from overlayfs_py.dockerfile.words import Word, split_first, split_list, split_quoted
+from overlayfs_py.late_import import late_pattern
 from overlayfs_py.terminal_text import quoted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.dockerfile.call import Call
 
-_STAGE_NAME = re.compile("[a-z][a-z0-9_.-]*")
+_STAGE_NAME = late_pattern("[a-z][a-z0-9_.-]*")
 
 
 def _read_from(call: Call) -> Stage:

@@ -8,7 +8,8 @@ piece fits is as good as any later one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from overlayfs_py.dockerfile.errors import ExpansionError
 
@@ -16,8 +17,7 @@ _ESCAPABLE = "*?\\"
 _DELIMITERS = "}/"  # they are escaped for the substitution that the pattern stands in
 
 
-@dataclass(frozen=True, slots=True)
-class ShellPattern:
+class ShellPattern(Struct, frozen=True):
     """A pattern, ready to be held against values."""
 
     pieces: tuple[tuple[str | None, ...], ...]  # characters, None is any one but a newline

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from overlayfs_py.dockerfile.spaces import BETWEEN_WORDS, SPACES
+from overlayfs_py.late_import import late_pattern
+from overlayfs_py.named_tuple import NamedTuple
 
 _QUOTES = ("'", '"')
-_NON_SPACE = re.compile(f"[^{SPACES}]")
+_NON_SPACE = late_pattern(f"[^{SPACES}]")
 
 
 class Word(NamedTuple):
