@@ -6,7 +6,6 @@ import os
 import stat
 from typing import TYPE_CHECKING, TypeVar
 
-from overlayfs_py.builds.archive_context import HEAD_BYTES, archive_context, is_archive_head
 from overlayfs_py.builds.failures import BadContext, SourceNotFound
 from overlayfs_py.builds.host_context import HostContext
 from overlayfs_py.builds.repositories import Repository, is_bare, parse_repository
@@ -93,6 +92,8 @@ class ContextOpening:
         return self._of_blocks(_blocks(stream), name)
 
     def _of_blocks(self, blocks: Iterator[bytes], name: str) -> Opened:
+        from overlayfs_py.builds.archive_context import HEAD_BYTES, is_archive_head
+
         head = b""
         for block in blocks:
             head += block
@@ -106,6 +107,8 @@ class ContextOpening:
         return Opened(None, text)
 
     def _of_archive(self, blocks: Iterator[bytes], name: str) -> Context:
+        from overlayfs_py.builds.archive_context import archive_context  # loads archives' readers
+
         return self._closing(archive_context(self._addition, blocks, name))
 
     def _of_repository(self, repository: Repository) -> Context:

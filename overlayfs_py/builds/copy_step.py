@@ -1,4 +1,7 @@
-"""COPY, ADD and WORKDIR: their keys, and the layers that they make."""
+"""COPY, ADD and WORKDIR: their keys, and the layers that they make.
+
+What makes a layer is loaded when one is made: most steps of most builds are in the cache.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,9 @@ from msgspec import Struct
 
 from overlayfs_py.builds.cache import now_ns
 from overlayfs_py.builds.chosen import Chosen
-from overlayfs_py.builds.copying import CopyOptions, write_copy, write_directory
 from overlayfs_py.builds.keys import FILES, INSTRUCTION, PARENT, key_of
-from overlayfs_py.builds.loose_files import heredocs
 from overlayfs_py.builds.modes import AS_IT_IS, parse_mode
-from overlayfs_py.builds.remote_sources import is_remote, require_remote_for_checksum
 from overlayfs_py.builds.selection import select, select_all
-from overlayfs_py.dockerfile.ignore import IgnoreRules
 from overlayfs_py.dockerfile.instructions import Add, Copy
 
 if TYPE_CHECKING:
@@ -60,9 +59,10 @@ def copy_step(
         SourceNotFound, BadOption, BadContext: it cannot be done.
     """
     if isinstance(instruction, Add):
+        from overlayfs_py.builds.remote_sources import require_remote_for_checksum
+
         require_remote_for_checksum(instruction)
     mode = parse_mode(instruction.chmod) if instruction.chmod else AS_IT_IS
-    options = CopyOptions(instruction.chown, mode, latest_ns=latest_ns)
     destination = _destination(state, instruction.destination)
     chosen = Chosen(
         partial(_selected, instruction, origin, sources, latest_ns),
@@ -88,6 +88,9 @@ def copy_step(
     )
 
     def make(addition: Addition) -> StoredLayer:
+        from overlayfs_py.builds.copying import CopyOptions, write_copy
+
+        options = CopyOptions(instruction.chown, mode, latest_ns=latest_ns)
         base = () if instruction.link else sources.layers(state.diff_ids)
         return write_copy(addition, chosen.selected, base, destination, options)
 
@@ -111,6 +114,8 @@ def workdir_step(
     )
 
     def make(addition: Addition) -> StoredLayer:
+        from overlayfs_py.builds.copying import write_directory
+
         base = sources.layers(state.diff_ids)
         return write_directory(addition, base, path, user, latest_ns)
 
@@ -147,6 +152,8 @@ def _selected(
         if not remote and origin is not None:
             selected += _of_context(instruction, origin.open(), list(names))
     if instruction.files:
+        from overlayfs_py.builds.loose_files import heredocs
+
         bodies = {
             file.name: file.body.encode("utf-8", "surrogateescape") for file in instruction.files
         }
@@ -160,7 +167,11 @@ def needs_context(instruction: Copy | Add) -> bool:
 
 
 def _is_remote(instruction: Copy | Add, name: str) -> bool:
-    return isinstance(instruction, Add) and is_remote(name)
+    if not isinstance(instruction, Add):
+        return False
+    from overlayfs_py.builds.remote_sources import is_remote
+
+    return is_remote(name)
 
 
 def _of_context(
@@ -168,6 +179,8 @@ def _of_context(
 ) -> tuple[Selected, ...]:
     exclude = None
     if instruction.exclude:
+        from overlayfs_py.dockerfile.ignore import IgnoreRules
+
         exclude = IgnoreRules.of(instruction.exclude, instruction.position)
     return select(
         context.tree,

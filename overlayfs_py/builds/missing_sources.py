@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING
 
 from overlayfs_py.builds.context import shown
@@ -55,5 +54,7 @@ def _why_absent(view: ContextView, directory: Item, path: Path, at: int) -> str:
 
 
 def _near(name: str, names: list[str]) -> list[str]:
+    import difflib  # only errors need it
+
     same = [each for each in names if each.casefold() == name.casefold()]
     return same or difflib.get_close_matches(name, names, n=_MOST_NAMED, cutoff=0.6)

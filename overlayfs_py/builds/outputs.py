@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from overlayfs_py.containers.image_files import ImageFiles
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import BinaryIO
@@ -43,6 +41,7 @@ def write_directory(image: StoredImage, target: str) -> None:
         OSError: naming what cannot be written.
     """
     from overlayfs_py.builds.local_output import write_files
+    from overlayfs_py.containers.image_files import ImageFiles
 
     with ImageFiles(image.layers) as files:
         write_files(files, os.fsencode(target))
@@ -62,6 +61,7 @@ def write_stream(
         OSError: from writing.
     """
     from overlayfs_py.containers.exported import write_tar
+    from overlayfs_py.containers.image_files import ImageFiles
     from overlayfs_py.transfer.save import Wanted, save_docker, save_oci
     from overlayfs_py.transfer.sinks import TarSink
 

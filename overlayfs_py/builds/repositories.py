@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -17,6 +15,7 @@ from overlayfs_py.builds.failures import BadContext, SourceNotFound
 from overlayfs_py.late_import import late_pattern
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
     from pathlib import Path
 
@@ -127,6 +126,8 @@ class _Git:
     def __init__(
         self, repository: Repository, target: Path, environment: Mapping[str, str]
     ) -> None:
+        import shutil
+
         program = shutil.which("git", path=environment.get("PATH", os.defpath))
         if program is None:
             why = "a git repository needs the git program, which is not installed"
@@ -156,6 +157,8 @@ class _Git:
         self.run("fetch", "--quiet", ".", ref)
 
     def _run(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        import subprocess
+
         try:
             return subprocess.run(
                 [*self._words, *words],
@@ -179,6 +182,8 @@ def _reason(stderr: bytes) -> str:
 
 def _remove_git(root: bytes) -> None:
     """Remove `.git` of the repository, and the files of that name that its submodules have."""
+    import shutil
+
     shutil.rmtree(os.path.join(root, b".git"))
     for directory, names, files in os.walk(root):
         if b".git" in files:

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from overlayfs_py.builds.failures import BadContext
-from overlayfs_py.builds.layers_context import LayersContext
 from overlayfs_py.builds.plan import ContextOrigin, ImageOrigin, StageOrigin, is_scratch
 from overlayfs_py.builds.request import BuildContext, NamedImage
 from overlayfs_py.builds.stat_cache import StatCache
@@ -115,6 +114,8 @@ class Sources:
         found = self._opened.get(origin)
         if found is None:
             layers = self.layers_of(origin, platform)
+            from overlayfs_py.builds.layers_context import LayersContext  # loads the union
+
             tree = LayersContext(layers, _name(origin))
             self._stack.callback(tree.close)
             found = self._opened[origin] = BuildContext(tree)

@@ -8,7 +8,6 @@ The cache may be lost, or damaged, at any time: then files are read again.
 
 from __future__ import annotations
 
-import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -58,6 +57,8 @@ class StatCache:
             return
         if len(self._known) > 2 * len(self._used) + _SPARE:  # most are of files that have gone
             self._known = {key: self._known[key] for key in self._used}
+        import secrets  # a build of which nothing has changed writes nothing
+
         temporary = self._path.with_name(f"{secrets.token_hex(8)}.tmp")
         with suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

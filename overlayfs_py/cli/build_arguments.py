@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from overlayfs_py.backends.mount_options import OptionError
+from overlayfs_py.backends.option_values import OptionError
 from overlayfs_py.builds.outputs import OutputType, OutputWanted
 from overlayfs_py.builds.request import NoCache
 
@@ -142,6 +141,8 @@ def fields_of(option: str, value: str) -> dict[str, str]:
     Raises:
         OptionError: it cannot be read.
     """
+    import csv
+
     try:
         (row,) = csv.reader([value], strict=True)
     except (csv.Error, ValueError):

@@ -8,10 +8,10 @@ store's lock exclusively, every other one shared.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest, digest_of, digest_of_hex
+from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.store import durable, layers, records
 from overlayfs_py.store.failures import CorruptStore
 from overlayfs_py.store.leases import Kept, Kind
@@ -37,8 +37,7 @@ class StepRecord(Record, frozen=True, kw_only=True):
     seconds: float  # that it took
 
 
-@dataclass(frozen=True, slots=True)
-class UsedStep:
+class UsedStep(NamedTuple):
     """A record, and when it was used last."""
 
     record: StepRecord
