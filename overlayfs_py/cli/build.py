@@ -262,7 +262,6 @@ def _caches(
 def _failures(shown: Progress) -> Iterator[None]:
     """Show what there is to see of a build that fails; a dry run ends well."""
     from overlayfs_py.builds.schedule import BuildBroken
-    from overlayfs_py.cli import build_failure
 
     try:
         yield
@@ -271,6 +270,8 @@ def _failures(shown: Progress) -> Iterator[None]:
         if broken.is_dry:
             return
         if broken.kept:
+            from overlayfs_py.cli import build_failure
+
             build_failure.look_into(broken)
         raise
     except BaseException:
@@ -321,6 +322,8 @@ def _export(
     references: Sequence[Reference],
     store: Store,
 ) -> None:
+    if not outputs:
+        return
     from overlayfs_py.builds.outputs import OutputType, write_directory, write_stream
     from overlayfs_py.cli.outputs import output_file
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from overlayfs_py.builds.context_opening import ContextOpening, file_in
 from overlayfs_py.builds.repositories import check_out, is_bare
 from overlayfs_py.builds.request import BuildContext, NamedImage
-from overlayfs_py.cli import build_arguments, pulling
-from overlayfs_py.dockerfile.ignore import LARGEST_BYTES, IgnoreRules
+from overlayfs_py.cli import build_arguments
 from overlayfs_py.errors import Failure
 from overlayfs_py.image.platform import runs_on
 from overlayfs_py.store.failures import NotInStore
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.loose_files import LooseFiles
     from overlayfs_py.builds.request import Bring
     from overlayfs_py.cli.registries import RegistryArguments
+    from overlayfs_py.dockerfile.ignore import IgnoreRules
     from overlayfs_py.image.platform import Platform
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.images import StoredImage
@@ -110,7 +110,7 @@ def _rules(dockerfile: str, context: str, tree: Context) -> IgnoreRules | None:
     """The rules of the Dockerfile's own .dockerignore, or else of the context's."""
     with suppress(FileNotFoundError, NotADirectoryError):
         path = Path(f"{dockerfile}{_IGNORE}")
-        return IgnoreRules.parse(_read(path)[: LARGEST_BYTES + 1], str(path))
+        return _parsed(_read(path), str(path))
     return _rules_in(context, tree, f"{os.path.basename(dockerfile)}{_IGNORE}", _IGNORE)
 
 
@@ -119,8 +119,14 @@ def _rules_in(context: str, tree: Context, *names: str) -> IgnoreRules | None:
     for name in names:
         text = file_in(tree, name)
         if text is not None:
-            return IgnoreRules.parse(text, os.path.join(context, name))
+            return _parsed(text, os.path.join(context, name))
     return None
+
+
+def _parsed(text: bytes, name: str) -> IgnoreRules:
+    from overlayfs_py.dockerfile.ignore import IgnoreRules  # most contexts have none
+
+    return IgnoreRules.parse(text, name)
 
 
 def named_context(value: str, opened: ContextOpening) -> BuildContext | NamedImage:
@@ -140,18 +146,23 @@ def bringing(
     """What finds an image in the store, or pulls it."""
     options = arguments.words
 
+    def pull(*words: str) -> None:
+        from overlayfs_py.cli import pulling
+
+        pulling.pull(words[0], root, *words[1:], options=options)
+
     def bring(name: str, platform: Platform) -> tuple[StoredImage, LayersInUse]:
         if always:
-            pulling.pull(name, root, options=options)
+            pull(name)
         try:
             image, layers = store.use_image(name)
         except NotInStore:
-            pulling.pull(name, root, options=options)
+            pull(name)
             return store.use_image(name)
         if runs_on(image.config.platform, platform):
             return image, layers
         layers.close()
-        pulling.pull(name, root, str(platform), options=options)
+        pull(name, str(platform))
         return store.use_image(name)
 
     return bring

@@ -7,14 +7,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from overlayfs_py.image.digest import Digest
-from overlayfs_py.store import build_records, collection, durable
-from overlayfs_py.store.cache_mounts import CacheMounts
+from overlayfs_py.store import build_records, durable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from overlayfs_py.store.build_records import StepRecord, UsedStep
+    from overlayfs_py.store.cache_mounts import CacheMounts
     from overlayfs_py.store.locks import StoreLock
     from overlayfs_py.store.places import Places
 
@@ -34,6 +34,8 @@ class Builds:
     @property
     def mounts(self) -> CacheMounts:
         """The directories that RUN --mount=type=cache shows."""
+        from overlayfs_py.store.cache_mounts import CacheMounts
+
         return CacheMounts(self._places, self._lock)
 
     def find(self, key: Digest) -> StepRecord | None:
@@ -73,6 +75,8 @@ class Builds:
 
         Returns the bytes that this has freed.
         """
+        from overlayfs_py.store import collection  # a build that is cached has no need of it
+
         with self._lock.exclusive():
             unwanted = filter(fits, list(build_records.all_used(self._places)))
             freed = sum(build_records.remove(self._places, used) for used in unwanted)
