@@ -18,7 +18,7 @@ from overlayfs_py.drivers.callers import is_being_killed
 from overlayfs_py.drivers.direct_device import TELL_AFTER_MS, AnswerRefused, Device
 from overlayfs_py.drivers.direct_handlers import handlers_of
 from overlayfs_py.drivers.direct_operations import OPENED, DirectOperations
-from overlayfs_py.drivers.direct_start import Announcement, Door, answer_first, noted_signals
+from overlayfs_py.drivers.direct_start import Announcement, Door, answer_first
 from overlayfs_py.drivers.errnos import BugLog, errno_of
 from overlayfs_py.drivers.idle_polling import IdlePolling, Wakefulness
 from overlayfs_py.drivers.mounting import IoMode
@@ -34,7 +34,7 @@ from overlayfs_py.wire.requests import HEADER_SIZE, Features
 from overlayfs_py.wire.session import LATCHES, Session, Wishes, negotiate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     import trio
 
@@ -75,22 +75,26 @@ _OF_OPEN_FILES = frozenset(
 )
 
 
-def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
-    """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`."""
+def run(
+    union: Union, mounted: Mounted, on_ready: Callable[[], None], noted: Collection[int]
+) -> None:
+    """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`.
+
+    Signals in `noted` have come already, or come before they can be heard.
+    """
     server = _server_kind()(union, mounted)
-    with noted_signals() as noted:
-        announcement = Announcement(mounted, on_ready)
-        try:
-            postponed = answer_first(server, mounted.fd, noted)
-        except BaseException:
-            os.close(mounted.fd)  # which ends the wait of that thread
-            raise
-        if server.has_ended and not postponed:
-            server.wakefulness.rest()
-            os.close(mounted.fd)
-            announcement.finish()
-        else:
-            trio.run(_serve, server, mounted, announcement, postponed, noted)
+    announcement = Announcement(mounted, on_ready)
+    try:
+        postponed = answer_first(server, mounted.fd, noted)
+    except BaseException:
+        os.close(mounted.fd)  # which ends the wait of that thread
+        raise
+    if server.has_ended and not postponed:
+        server.wakefulness.rest()
+        os.close(mounted.fd)
+        announcement.finish()
+    else:
+        trio.run(_serve, server, mounted, announcement, postponed, noted)
     if server.broken is not None:
         raise server.broken
 
@@ -108,7 +112,7 @@ async def _serve(
     mounted: Mounted,
     announcement: Announcement,
     postponed: PostponedTasks,
-    noted: list[int],
+    noted: Collection[int],
 ) -> None:
     # Here, since it asks something of trio already when it is loaded.
     from overlayfs_py.drivers import inquiries

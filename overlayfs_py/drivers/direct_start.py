@@ -10,16 +10,14 @@ from __future__ import annotations
 import importlib
 import os
 import select
-import signal
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from overlayfs_py.drivers.direct_device import QUIET_MS, TELL_AFTER_MS
 from overlayfs_py.wire.errors import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from overlayfs_py.drivers.direct_driver import Server
     from overlayfs_py.drivers.mounting import Mounted
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 _MOMENT_MS = 125
 _QUIET_MOMENTS = 8
 _NEEDED_LATER = ("overlayfs_py.drivers.supervision", "overlayfs_py.drivers.inquiries", "json")
-_HEARD_LATER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 
 class Tasks(Protocol):
@@ -173,18 +170,3 @@ def answer_first(server: Server, fd: int, noted: Collection[int]) -> PostponedTa
     finally:
         loading.leave()
     return postponed
-
-
-@contextmanager
-def noted_signals() -> Iterator[list[int]]:
-    """Meanwhile only take note of signals that end or ask a daemon: nobody can heed them yet."""
-    noted: list[int] = []
-    before = {
-        number: signal.signal(number, lambda number, _: noted.append(number))
-        for number in _HEARD_LATER
-    }
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from overlayfs_py.drivers.pyfuse3_operations import UnionOperations
 from overlayfs_py.drivers.supervision import announce, unmount_on_signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from overlayfs_py.drivers.mounting import Mounted
     from overlayfs_py.union.core import Union
@@ -31,8 +32,13 @@ _MOST_TASKS = 1000
 log = logging.getLogger(__name__)
 
 
-def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
-    """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`."""
+def run(
+    union: Union, mounted: Mounted, on_ready: Callable[[], None], noted: Collection[int]
+) -> None:
+    """Answer requests until the mount is gone or a signal says so; closes `mounted.fd`.
+
+    Signals in `noted` have come already, or come before they can be heard.
+    """
     try:
         offer = Offer(mounted.fd)
     except BaseException:
@@ -61,7 +67,7 @@ def run(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
         pyfuse3_complaints.of_what_matters(),
         pyfuse3_wakeups.possible(),
     ):
-        trio.run(_Session(mounted, has_lanes=has_lanes).serve, on_ready)
+        trio.run(_Session(mounted, has_lanes=has_lanes).serve, on_ready, noted)
 
 
 def _operations_of(union: Union) -> type[UnionOperations]:
@@ -82,10 +88,12 @@ class _Session:
         self._loop = trio.CancelScope()
         self._is_open = True
 
-    async def serve(self, on_ready: Callable[[], None]) -> None:
+    async def serve(self, on_ready: Callable[[], None], noted: Collection[int]) -> None:
         async with trio.open_nursery() as nursery:
             try:
                 await nursery.start(unmount_on_signal, self._mounted, self._terminate)
+                for number in noted:
+                    signal.raise_signal(number)
                 nursery.start_soon(announce, self._mounted, on_ready)
                 nursery.start_soon(inquiries.heed, self._mounted, None, lambda _: None)
                 if self._has_lanes:

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
 from overlayfs_py.drivers import mountinfo, mounting
+from overlayfs_py.drivers.early_signals import noted_signals
 from overlayfs_py.drivers.garbage import collected_briefly
 from overlayfs_py.drivers.idle_polling import Wakefulness
 from overlayfs_py.errors import UpperInUse
@@ -21,7 +22,7 @@ from overlayfs_py.union.opening import open_union
 from overlayfs_py.union.values import view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from overlayfs_py.drivers.mounting import Mounted, MountPlan
     from overlayfs_py.union.values import StackSpec
@@ -45,11 +46,14 @@ log = logging.getLogger(__name__)
 class Driver(Protocol):
     """The module of a driver."""
 
-    def run(self, union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
+    def run(
+        self, union: Union, mounted: Mounted, on_ready: Callable[[], None], noted: Collection[int]
+    ) -> None:
         """Answer requests on `mounted.fd`, then close it.
 
-        Returns once the mount is gone, or a signal asked to leave and it is unmounted. Calls
-        `on_ready` from a thread, once the mount answers.
+        Returns once the mount is gone, or a signal asked to leave and it is unmounted: those in
+        `noted` came before it could be heard. Calls `on_ready` from a thread, once the mount
+        answers.
         """
 
 
@@ -75,12 +79,13 @@ def serve(
         _quick_turns(),
         closing(_open(spec, mount)) as union,
         closing(Wakefulness(mount.idle_polling)) as wakefulness,
+        noted_signals() as noted,
     ):
         mounted = mounting.mount(_enforce_read_only(mount, union.spec), wakefulness)
         try:
             _require_apart(union.spec, mounted)
             union.tell_reads(mounted.uses.read)
-            chosen.run(union, mounted, on_ready)
+            chosen.run(union, mounted, on_ready, noted)
         except BaseException:
             # After a return it is gone already, and the kernel may have given the number that
             # it had to another mount at the same place.

@@ -20,7 +20,7 @@ from overlayfs_py.errors import BUG, Failure, describe, exit_code_of
 from overlayfs_py.syscalls import namespaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 log = logging.getLogger(__name__)
 
@@ -144,17 +144,23 @@ def start(work: Callable[[Report], int | None], fork: Callable[[], int] = os.for
     Only to be called while there is one thread. What `work` raises is reported.
     """
     read_fd, write_fd = os.pipe()
-    pid = fork()
-    if not pid:
-        os.close(read_fd)
-        _run(work, Report(write_fd))
+    # Until then the child is not one of Python's, which forgets what came to it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = fork()
+        if not pid:
+            os.close(read_fd)
+            _run(work, Report(write_fd), mask)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(write_fd)
     return Child(pid, read_fd)
 
 
-def _run(work: Callable[[Report], int | None], report: Report) -> NoReturn:
+def _run(work: Callable[[Report], int | None], report: Report, mask: Collection[int]) -> NoReturn:
     code: int | None = BUG
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         code = work(report)
     except OSError as error:
         report.failed(error)

@@ -162,7 +162,8 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_a_filter_against_user_namespaces_is_named(overlayfs_py: Path) -> None:
-    told = told_to_a_user(overlayfs_py, "/usr/bin/python3", "-c", _DENY_USER_NAMESPACES)
+    with device_for_everybody():
+        told = told_to_a_user(overlayfs_py, "/usr/bin/python3", "-c", _DENY_USER_NAMESPACES)
 
     assert told["mount-in-user-namespace"]["state"] == "missing"
     assert "Operation not permitted" in told["mount-in-user-namespace"]["words"]

@@ -10,7 +10,7 @@ from overlayfs_py.drivers import direct_driver, pyfuse3_driver
 from tests.drivers.runner import main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from types import ModuleType
 
     from overlayfs_py.drivers.mounting import Mounted
@@ -22,8 +22,10 @@ _DEADLINE_S = 30
 def end_late(driver: ModuleType) -> None:
     run = driver.run
 
-    def run_and_linger(union: Union, mounted: Mounted, on_ready: Callable[[], None]) -> None:
-        run(union, mounted, on_ready)
+    def run_and_linger(
+        union: Union, mounted: Mounted, on_ready: Callable[[], None], noted: Collection[int]
+    ) -> None:
+        run(union, mounted, on_ready, noted)
         deadline = time.monotonic() + _DEADLINE_S
         while not os.path.exists(os.environ["GO"]):
             assert time.monotonic() < deadline, "nobody said go"

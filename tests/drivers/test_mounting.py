@@ -102,6 +102,16 @@ def test_a_signal_unmounts(stack: Stack, number: signal.Signals) -> None:
     assert not mounted
 
 
+def test_a_signal_that_comes_before_the_driver_unmounts(stack: Stack) -> None:
+    daemon = start(stack.spec, stack.plan, runner="early_signal_runner")
+    status = daemon.wait()
+    mounted = daemon.is_mounted
+
+    assert stop(daemon) == ""
+    assert status == 0
+    assert not mounted
+
+
 def test_a_signal_unmounts_what_is_in_use(stack: Stack) -> None:
     with serving(stack.spec, stack.plan) as daemon:
         fd = os.open(stack.target, os.O_RDONLY)

@@ -52,10 +52,11 @@ class Mount:
     def restore(self, *layers: str) -> None:
         self._ask({"do": "reset", "kept": [], "layers": list(layers), **self._places()})
 
-    def used_ns(self) -> int:
-        """How long the daemon's threads have been on a processor."""
-        files = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
-        return sum(int(file.read_text().split()[0]) for file in files)
+    def messages(self) -> int:
+        """How many calls of read(2) and write(2) the daemon has made, those by iovecs too."""
+        lines = Path(f"/proc/{self.pid}/io").read_text().splitlines()
+        told = dict(line.split(": ") for line in lines)
+        return int(told["syscr"]) + int(told["syscw"])
 
 
 @pytest.fixture
@@ -211,27 +212,21 @@ def test_what_cannot_be_used_changes_nothing(mount: Mount) -> None:
     assert (mount.uppers[0] / "made").read_text() == "again"
 
 
-@pytest.mark.alone
-def test_a_thousand_changed_files_take_a_few_milliseconds(mount: Mount) -> None:
-    """The daemon's time on a processor, which does not count what others do.
-
-    5 ms measured for a snapshot. The way back 40 to 60: files that were truncated and written take
-    ext4 20 ms to close, and the kernel drops 1,000 inodes.
-    """
+def test_a_changed_name_takes_a_message_or_two(mount: Mount) -> None:
     snapshots, restores, layers = [], [], []
-    for round_ in range(5):
+    for round_ in range(2):
         directory = mount.target / f"many{round_}"
         directory.mkdir()
         for n in range(1000):
             (directory / f"file{n}").write_text("x")
-        began = mount.used_ns()
+        before = mount.messages()
         layers.insert(0, mount.snapshot())
-        snapshots.append((mount.used_ns() - began) / 1e6)
+        snapshots.append(mount.messages() - before)
         for n in range(1000):
             (directory / f"file{n}").write_text("y")
-        began = mount.used_ns()
+        before = mount.messages()
         mount.restore(*layers)
-        restores.append((mount.used_ns() - began) / 1e6)
+        restores.append(mount.messages() - before)
     print(snapshots, restores)
     assert min(snapshots) < 15
-    assert min(restores) < 100
+    assert min(restores) < 1200

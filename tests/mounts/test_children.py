@@ -138,3 +138,32 @@ def test_a_child_of_a_dead_parent_dies_at_once() -> None:
 
     assert child.wait() == 128 + signal.SIGTERM
     os.close(dead_fd)
+
+
+_sent_at_birth: list[int] = []  # what a child gets before it is one of Python's
+
+
+def _send() -> None:
+    for number in _sent_at_birth:
+        os.kill(os.getpid(), number)
+
+
+# Where it forgets what a handler raises, as it forgets what comes before its own work in a child.
+os.register_at_fork(after_in_child=_send)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_comes_during_the_fork_is_heard(number: signal.Signals) -> None:
+    heard = signal.signal(number, signal.default_int_handler)
+    _sent_at_birth.append(number)
+    try:
+        child = children.start(lambda report: report.ready() and signal.pause())
+        ended = child.ends_within(10)
+    finally:
+        _sent_at_birth.clear()
+        signal.signal(number, heard)
+        child.kill(signal.SIGKILL)
+
+    assert ended
+    assert child.wait() == 128 + signal.SIGINT
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
