@@ -17,7 +17,8 @@ from overlayfs_py.builds import step_process, tree_stamps
 from overlayfs_py.builds.failures import BuildFailure
 from overlayfs_py.builds.private_tree import PrivateTree
 from overlayfs_py.builds.run_mounts import FileMount, MountPoints, TreeMount
-from overlayfs_py.builds.run_process import HOSTNAME, is_plain, take_no_input
+from overlayfs_py.builds.run_process import HOSTNAME, take_no_input
+from overlayfs_py.builds.step_layer import add_step_layer
 from overlayfs_py.builds.step_process import RunResult
 from overlayfs_py.builds.tree_changes import TreeFiles
 from overlayfs_py.containers import (
@@ -28,7 +29,6 @@ from overlayfs_py.containers import (
     process,
     signals,
 )
-from overlayfs_py.containers.changed_layer import pack_changes
 from overlayfs_py.containers.image_files import ImageFiles, shown
 from overlayfs_py.containers.name_files import Names
 from overlayfs_py.containers.rights import Rights
@@ -36,7 +36,6 @@ from overlayfs_py.errors import ReservedName
 from overlayfs_py.layers.marks import is_reserved
 from overlayfs_py.mounts import children
 from overlayfs_py.syscalls import capabilities as capability_calls
-from overlayfs_py.transfer.made_layers import add_packed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -102,12 +101,7 @@ def _require_names(stamps: Stamps, covered: Collection[Path]) -> None:
 
 
 def _commit(changed: TreeFiles, spec: RunSpec, addition: Addition) -> Digest:
-    layer = add_packed(
-        addition,
-        lambda writer: pack_changes(changed, writer, spec.latest_ns),
-        with_root=not is_plain(changed, changed.root()),
-    )
-    return layer.diff_id
+    return add_step_layer(addition, changed, spec.latest_ns).diff_id
 
 
 def _run_command(spec: RunSpec, root: bytes) -> int:

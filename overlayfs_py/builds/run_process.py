@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from overlayfs_py.builds import step_process
 from overlayfs_py.builds.run_mounts import FileMount, HostMount, MemoryMount, MountPoints, TreeMount
+from overlayfs_py.builds.step_layer import add_step_layer
 from overlayfs_py.builds.step_process import RunResult
 from overlayfs_py.containers import (
     capabilities,
@@ -27,7 +28,6 @@ from overlayfs_py.containers import (
     signals,
     user_namespace,
 )
-from overlayfs_py.containers.changed_layer import pack_changes
 from overlayfs_py.containers.changes import ContainerFiles
 from overlayfs_py.containers.image_files import ImageFiles
 from overlayfs_py.containers.init import Container
@@ -42,14 +42,12 @@ from overlayfs_py.named_tuple import NamedTuple
 from overlayfs_py.store.stacks import Placed
 from overlayfs_py.syscalls import mounts
 from overlayfs_py.syscalls.processes import fork_in_new_pid_namespace
-from overlayfs_py.transfer.made_layers import add_packed
 from overlayfs_py.union.values import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from overlayfs_py.builds.run_mounts import RunMount
-    from overlayfs_py.containers.changes import Change, ComparedFiles
     from overlayfs_py.containers.image_files import Path as ImagePath
     from overlayfs_py.containers.keep_directory import UpperPlace
     from overlayfs_py.containers.process import Process
@@ -60,7 +58,6 @@ if TYPE_CHECKING:
     from overlayfs_py.union.values import StackSpec
 
 HOSTNAME = "buildkitsandbox"  # BuildKit's, which programs write into what they build
-_PLAIN_MODE = 0o755
 
 
 class RunSpec(Struct, frozen=True):
@@ -144,14 +141,8 @@ class _Step:
         directory = Path(os.fsdecode(self._places.home))
         placed = Placed(directory / "upper", ())
         with ContainerFiles(directory, placed, self._spec.layers) as files:
-            layer = add_packed(
-                addition,
-                lambda writer: pack_changes(
-                    files, writer, self._spec.latest_ns, left_out=self._targets
-                ),
-                with_root=not is_plain(files, files.root()),
-            )
-        return layer.diff_id
+            latest_ns, left_out = self._spec.latest_ns, self._targets
+            return add_step_layer(addition, files, latest_ns, left_out=left_out).diff_id
 
     def _stack(self) -> StackSpec:
         # Nobody mounts it again: a crash of the machine may take what was never synced.
@@ -270,14 +261,6 @@ def _write_file(path: bytes, mount: FileMount) -> bytes:
         os.fchown(fd, mount.uid, mount.gid)
         os.fchmod(fd, mount.mode)
     return file
-
-
-def is_plain(files: ComparedFiles, root: Change) -> bool:
-    """Whether the root is what a layer shows that says nothing of it."""
-    assert root.after is not None
-    found = root.after.attributes
-    told = (found.mode & 0o7777, found.uid, found.gid)
-    return told == (_PLAIN_MODE, 0, 0) and not files.after.xattrs(root.after)
 
 
 def failed_place(builds: Path) -> Path:

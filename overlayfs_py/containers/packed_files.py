@@ -44,7 +44,7 @@ class FilePacker:
                 writer.add_link(path, first)
                 return
         if kind == stat.S_IFREG:
-            writer.add_file(path, metadata, self._data(file))
+            writer.add_file(path, metadata, pieces_of(self._files, file))
         elif kind == stat.S_IFLNK:
             writer.add_symlink(path, metadata, self._files.read_link(file))
         else:
@@ -52,19 +52,21 @@ class FilePacker:
 
     def metadata_of(self, file: ImageFile) -> Metadata:
         """All that a file is but its data."""
-        found = file.attributes
-        return Metadata(
-            stat.S_IMODE(found.mode),
-            found.uid,
-            found.gid,
-            found.mtime_ns,
-            None,
-            tuple((disk_name(name), value) for name, value in self._files.xattrs(file).items()),
-        )
+        return metadata_of(self._files, file)
 
-    def _data(self, file: ImageFile) -> Iterator[DataOrHole]:
-        for piece in self._files.pieces(file):
-            yield Hole(piece) if isinstance(piece, int) else piece
+
+def metadata_of(files: ImageFiles, file: ImageFile) -> Metadata:
+    """All that a file of these is but its data."""
+    found = file.attributes
+    xattrs = tuple((disk_name(name), value) for name, value in files.xattrs(file).items())
+    mode = stat.S_IMODE(found.mode)
+    return Metadata(mode, found.uid, found.gid, found.mtime_ns, None, xattrs)
+
+
+def pieces_of(files: ImageFiles, file: ImageFile) -> Iterator[DataOrHole]:
+    """The data of a file of these."""
+    for piece in files.pieces(file):
+        yield Hole(piece) if isinstance(piece, int) else piece
 
 
 @contextmanager

@@ -96,6 +96,11 @@ class LayerWriter:
         self._pack.add_special(path, kind, meta, rdev)
         self._tar.add(_member(path, _SPECIAL[kind], meta)._replace(rdev=rdev))
 
+    def add_whiteout(self, path: Path, mtime_ns: int) -> None:
+        """Delete a name from the layers below; `mtime_ns` is its directory's."""
+        self._pack.add_whiteout(path)
+        self._tar.add(Member(path, Kind.WHITEOUT, 0, mtime_ns=mtime_ns))
+
     def finish(self) -> MadeLayer:
         """End the tar, and let the pack know it."""
         self._tar.finish()
