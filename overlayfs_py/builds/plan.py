@@ -105,7 +105,7 @@ def make(
         dockerfile: what to build.
         variables: what is put into FROM.
         platforms: what is built for, and what this machine is.
-        target: the stage to build, by name or number; empty for the last one.
+        target: the stage to build, by name; empty for the last one.
         contexts: the names of `--build-context`, which go before stages and images.
 
     Raises:
@@ -189,7 +189,9 @@ def _find_stage(stages: Sequence[Stage], text: str, *, by_number: bool = True) -
 def _target(stages: Sequence[Stage], text: str) -> int:
     if not text:
         return len(stages) - 1
-    found = _find_stage(stages, text)
+    found = _find_stage(stages, text, by_number=False)
+    if found is None and _find_stage(stages, text) is not None:
+        raise Failure(f"--target {text}: a stage is meant by its name; numbers are for --from")
     if found is None:
         names = [stage.name for stage in stages if stage.name]
         raise Failure(f"--target {text}: there is no such stage{did_you_mean(text, names)}")

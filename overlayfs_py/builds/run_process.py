@@ -20,7 +20,6 @@ from overlayfs_py.builds.run_mounts import FileMount, HostMount, MemoryMount, Mo
 from overlayfs_py.builds.step_layer import add_step_layer
 from overlayfs_py.builds.step_process import RunResult
 from overlayfs_py.containers import (
-    capabilities,
     init,
     keep_directory,
     name_files,
@@ -208,7 +207,7 @@ class _Step:
             self._places.files,
             self._spec.process,
             HOSTNAME,
-            Rights(capabilities.kept((), ())),
+            Rights.of_step(),
             files=tuple(volumes),
             is_first=True,  # as in a container: `$$` is 1
             network_fd=network_fd,

@@ -81,6 +81,19 @@ class Rights(NamedTuple):
         kept = capabilities.kept(record.cap_add, record.cap_drop)
         return cls(kept, record.new_privileges, limits, _filter(record))
 
+    @classmethod
+    def of_step(cls) -> Rights:
+        """Those of a build's command: docker's default."""
+        kept = capabilities.kept((), ())
+        filter_ = None
+        from overlayfs_py.containers import seccomp_profile
+
+        if seccomp_profile.is_known_here():
+            from overlayfs_py.containers import seccomp_default, seccomp_program
+
+            filter_ = seccomp_program.compiled(seccomp_default.default_profile(kept))
+        return cls(kept, filter=filter_)
+
     def take(self) -> None:
         """Let them be this process's, for good; its user comes after that, then `confine`.
 

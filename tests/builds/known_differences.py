@@ -42,9 +42,6 @@ KNOWN = (
     ),
     Known("buildkit", "error-chown-unknown", "error: .*", "a name that nobody has means nobody"),
     Known("buildkit", "network-host", "error: none .*", "its daemon has to allow it"),
-    Known(
-        "buildkit", "target-number", "error: none .*", "a stage has a number in --from alone there"
-    ),
     Known("buildkit", "run-environment", "/env: .*TRACEPARENT.*", "commands are traced there"),
     Known(
         "buildkit", "stage-by-number", "error: none .*", "only COPY knows a stage by number there"
@@ -55,5 +52,6 @@ KNOWN = (
     Known("buildah", ".*", r"config\.WorkingDir: '/' .*", "BuildKit says so of scratch"),
     Known("buildah", ".*", r"config\.Env: .*", "scratch has a PATH; the last ARG counts"),
     Known("buildah", "arg-.*|env-then-.*", "/.*", "an ARG after ENV counts, and is inherited"),
+    Known("buildah", "target-number", "error: .*", "as BuildKit: numbers are for --from"),
     Known("buildah", ".*", "error: none .*", "1.28 is too old for it"),
 )

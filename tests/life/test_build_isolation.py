@@ -83,6 +83,7 @@ def _members(data: bytes) -> Iterator[tuple[str, tuple[object, ...]]]:
             content = hashlib.sha256(file.read()).hexdigest() if file else member.linkname
             xattrs = {n: v for n, v in member.pax_headers.items() if n.startswith("SCHILY")}
             owner = (member.uid, member.gid)
+            assert member.mtime % 1 == 0, member.name  # as in every layer of docker's
             yield member.name, (member.type, oct(member.mode), *owner, content, str(xattrs))
 
 

@@ -201,7 +201,8 @@ COPY <<one <<"two" /docs/
 one
 2 $PATH
 two
-RUN --network=none wc -l < /proc/net/dev > /devices
+RUN --network=none wc -l < /proc/net/dev > /devices && \
+    busybox grep Seccomp: /proc/self/status >> /devices
 """
 
 
@@ -222,7 +223,7 @@ def test_stages_mounts_and_heredocs(project: Project, engine: Engine) -> None:
     }
     assert added == {"/seen", "/docs", "/docs/one", "/docs/two", "/devices"}
     assert engine("run", "--rm", "stages:1", "cat", "/seen", "/devices") == (
-        "built\nsecretmodule\nsecret\n3\n"
+        "built\nsecretmodule\nsecret\n3\nSeccomp:\t2\n"
     )
     log = ["run", "--rm", "log:1", "cat", "/log"]
     project.build("--target", "build", "--no-cache=build", "-t", "log:1")

@@ -1,4 +1,5 @@
 # options: --target 1
+# fails
 FROM base
 RUN echo 0 > /0
 FROM base
