@@ -40,7 +40,7 @@ def run(
     Signals in `noted` have come already, or come before they can be heard.
     """
     try:
-        offer = Offer(mounted.fd)
+        offer = Offer(mounted.fd, foreign_changes=union.has_volumes)
     except BaseException:
         os.close(mounted.fd)
         raise

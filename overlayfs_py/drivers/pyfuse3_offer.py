@@ -17,7 +17,7 @@ from overlayfs_py.wire.session import harmless
 class Offer:
     """The kernel's first message on `fd`, which is a pipe until `taken` is called."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, foreign_changes: bool) -> None:
         self._fd = fd
         self._device: int | None = None
         try:
@@ -27,7 +27,7 @@ class Offer:
                 raise
             return  # unmounted already, as libfuse will find out
         reader, writer = os.pipe2(os.O_CLOEXEC)
-        os.write(writer, harmless(offer))
+        os.write(writer, harmless(offer, foreign_changes=foreign_changes))
         os.close(writer)
         self._device = os.dup(fd)
         os.dup2(reader, fd, inheritable=False)

@@ -148,13 +148,20 @@ def start(work: Callable[[Report], int | None], fork: Callable[[], int] = os.for
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = fork()
-        if not pid:
-            os.close(read_fd)
-            _run(work, Report(write_fd), mask)
-    finally:
+    except BaseException:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+    if not pid:
+        os.close(read_fd)
+        _run(work, Report(write_fd), mask)
     os.close(write_fd)
-    return Child(pid, read_fd)
+    child = Child(pid, read_fd)
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    except BaseException:  # one of those that have waited
+        child.stop()
+        raise
+    return child
 
 
 def _run(work: Callable[[Report], int | None], report: Report, mask: Collection[int]) -> NoReturn:

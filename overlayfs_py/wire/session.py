@@ -128,13 +128,16 @@ def negotiate(offer: Init, wishes: Wishes) -> Agreement:
     return Agreement(payload, session)
 
 
-def harmless(offer: bytes) -> bytes:
+def harmless(offer: bytes, *, foreign_changes: bool) -> bytes:
     """Return a message with an offer, INIT, without the flags that cost data.
 
     For a library that would agree to them by itself.
     """
+    # Where a file's time has changed, by our own writes too, the kernel drops its pages, also one
+    # of which a WRITE is under way: a READ that overtakes it brings the old data back, to stay.
+    harmful = _HARMFUL if foreign_changes else _HARMFUL | InitFlag.AUTO_INVAL_DATA
     (flags,) = struct.unpack_from("=I", offer, _FLAGS_AT)
-    kept = struct.pack("=I", flags & ~_HARMFUL)
+    kept = struct.pack("=I", flags & ~harmful)
     return offer[:_FLAGS_AT] + kept + offer[_FLAGS_AT + len(kept) :]
 
 

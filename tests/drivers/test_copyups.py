@@ -6,6 +6,7 @@ import errno
 import filecmp
 import os
 import signal
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -305,3 +306,25 @@ def test_a_metacopy_that_is_killed_on_its_way_to_data_has_all_or_none(stack: Sta
     assert isinstance(failure, OSError)
     assert same
     assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o600, 2)
+
+
+def test_what_is_being_written_is_what_others_read(stack: Stack) -> None:
+    """Nothing drops the pages of which a WRITE is under way: what is read instead would stay."""
+    file, layers = stack.target / "file", stack.lower / "file"
+    fill(layers, LARGE_BYTES)
+    with (
+        serving(stack.spec, stack.plan),
+        file.open("r+b", buffering=0) as opened,
+        ThreadPoolExecutor() as pool,
+    ):
+        os.pread(opened.fileno(), 4, 0)
+        writing = pool.submit(os.pwrite, opened.fileno(), b"new!", 0)
+        wait_until(lambda: is_copying_up(stack))
+        os.utime(layers, (5, 5))  # as a write that is done would change it
+        subprocess.run(["stat", "--cached=never", file], check=True, stdout=subprocess.DEVNULL)
+        seen = os.pread(opened.fileno(), 4, 0)
+        was_early = not writing.done()
+        writing.result()
+
+    assert was_early
+    assert seen == b"new!"

@@ -167,3 +167,23 @@ def test_a_signal_that_comes_during_the_fork_is_heard(number: signal.Signals) ->
     assert ended
     assert child.wait() == 128 + signal.SIGINT
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_an_interruption_during_the_fork_ends_the_child() -> None:
+    """It was sent to the parent alone, and raises there before anybody has the child."""
+    ended, not_yet = os.pipe()
+
+    def work(_: Report) -> None:
+        os.close(ended)
+        signal.pause()
+
+    def fork_interrupted() -> int:
+        signal.raise_signal(signal.SIGINT)
+        return os.fork()
+
+    with pytest.raises(KeyboardInterrupt):
+        children.start(work, fork_interrupted)
+    os.close(not_yet)
+
+    assert select.select([ended], [], [], 10)[0], "the child still has the other end"
+    os.close(ended)

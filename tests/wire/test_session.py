@@ -47,8 +47,9 @@ def test_an_offer_loses_what_costs_data_and_nothing_else() -> None:
     rest = bytes(range(48))
     offer = header + struct.pack("=IIII", 7, 45, 131072, 0xFFFFFFFF) + rest
 
-    kept = struct.pack("=IIII", 7, 45, 131072, 0xFFFFFFFF & ~int(HARMFUL))
-    assert harmless(offer) == header + kept + rest
+    for foreign_changes, harmful in ((True, HARMFUL), (False, HARMFUL | InitFlag.AUTO_INVAL_DATA)):
+        kept = struct.pack("=IIII", 7, 45, 131072, 0xFFFFFFFF & ~int(harmful))
+        assert harmless(offer, foreign_changes=foreign_changes) == header + kept + rest
 
 
 @pytest.mark.parametrize("minor", [46, 60])
