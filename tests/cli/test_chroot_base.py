@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.system.engine import make_root_filesystem
 from tests.system.processes import attempt, run
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     Chroot = Callable[..., subprocess.CompletedProcess[str]]
 
 LONG_NAME = "localhost:5000/team/app:1"
 
 
-@pytest.fixture
-def store(overlayfs_py: Path, root: Path, scratch: Path) -> Path:
-    """A store with the root under several names."""
-    store = scratch / "store"
-    (root / "etc/passwd").write_text(
-        "root:x:0:0::/:\napp:x:1000:1001::/home/app:\nbad:x:99999999999:0:::\n"
-    )
-    (root / "etc/group").write_text("root:x:0:\napps:x:1001:\nextra:x:1002:other,app\n")
-    for name in ("base", "base:2", LONG_NAME):
-        run([overlayfs_py, "import", "--root", store, root, name])
-    return store
+@pytest.fixture(scope="module")
+def store(overlayfs_py: Path) -> Iterator[Path]:
+    """A store with a root under several names."""
+    with TemporaryDirectory(prefix="overlayfs-cli-") as name:
+        root, store = Path(name, "root"), Path(name, "store")
+        make_root_filesystem(root)
+        (root / "etc/passwd").write_text(
+            "root:x:0:0::/:\napp:x:1000:1001::/home/app:\nbad:x:99999999999:0:::\n"
+        )
+        (root / "etc/group").write_text("root:x:0:\napps:x:1001:\nextra:x:1002:other,app\n")
+        run([overlayfs_py, "import", "--root", store, root, "base"])
+        for other in ("base:2", LONG_NAME):
+            run([overlayfs_py, "tag", "--root", store, "base", other])
+        yield store
 
 
 @pytest.fixture
@@ -214,6 +219,7 @@ def test_an_image_has_its_user_and_directory(
     chroot: Chroot, overlayfs_py: Path, store: Path, root: Path
 ) -> None:
     changes = ["-c", "USER app", "-c", "WORKDIR /made/for/it", "-c", "ENV A=1"]
+    (root / "etc/passwd").write_text("app:x:1000:1001::/home/app:\n")
     run([overlayfs_py, "import", "--root", store, *changes, root, "own:1"])
     steps = ["sh", "-c", "busybox id -u; pwd; stat -c '%u %a' .; echo $A; umask"]
     done = chroot("own:1", *steps)
