@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from overlayfs_py.builds.misses import Earlier, Miss, explain
-from overlayfs_py.image.digest import Digest
+from overlayfs_py.image.digest import Digest, hex_of
 from overlayfs_py.image.times import rfc3339
 from overlayfs_py.store.build_records import StepRecord
 
@@ -89,6 +91,30 @@ class StepCache:
             return found
         miss = explain(self._earlier(), step.key, step.place, step.table, self._compare)
         return NotFound(self._words(miss, missed), miss)
+
+    @contextmanager
+    def making(self, step: Step) -> Iterator[Found | None]:
+        """Let no other stage of this build make the same step meanwhile.
+
+        Yields what one has made while this one waited for it. Who makes a step waits for no other
+        stage, so there is always one that goes on.
+        """
+        if self._is_off:
+            yield None
+            return
+        path = self._addition.directory / f"making-{hex_of(step.key.digest)}"
+        with path.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                found = self._find(step)
+                if isinstance(found, Found):
+                    self._missed = ""
+                    yield found
+                else:
+                    yield None
+            finally:
+                # By word: a command may have left a process with a copy of the descriptor.
+                fcntl.flock(file, fcntl.LOCK_UN)
 
     def put(self, step: Step, layer: StoredLayer, created_ns: int, seconds: float) -> None:
         """Remember what a step has made."""

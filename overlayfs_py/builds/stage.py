@@ -258,15 +258,25 @@ class StageBuild:
         step = Step(instruction.source, place, made.key, made.table, made.table_digest)
         found = self._cache.look(step, _short(name))
         if isinstance(found, NotFound):
-            self._tell(StepBegun(name, found.why, found.miss, made.key.parts))
-            if self._request.dry_run:
-                raise NotBuilt
-            found = self._make(name, step, made)
+            found = self._made(name, step, made, found)
         else:
             self._tell(StepCached(name, made.key.parts, found.source))
         created = self._created(found.created_ns)
         state = state.with_layer(found.diff_id, found.tar_size, made.created_by, created)
         return state.after(step.key.digest, made.selections, made.cache_mounts)
+
+    def _made(self, name: StepName, step: Step, made: LayerStep, missed: NotFound) -> Found:
+        """Make a step, unless another stage is just doing so."""
+        begun = StepBegun(name, missed.why, missed.miss, made.key.parts)
+        if self._request.dry_run:
+            self._tell(begun)
+            raise NotBuilt
+        with self._cache.making(step) as found:
+            if found is not None:
+                self._tell(StepCached(name, made.key.parts, found.source))
+                return found
+            self._tell(begun)
+            return self._make(name, step, made)
 
     def _make(self, name: StepName, step: Step, made: LayerStep) -> Found:
         started = time.monotonic()

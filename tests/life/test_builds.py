@@ -230,6 +230,25 @@ def test_stages_mounts_and_heredocs(project: Project, engine: Engine) -> None:
     assert engine(*log) == "more\nmore\n"
 
 
+TWINS = """FROM small:1 AS one
+RUN head -c 16 /dev/urandom > /random
+FROM small:1 AS two
+RUN head -c 16 /dev/urandom > /random
+FROM small:1
+COPY --from=one /random /1
+COPY --from=two /random /2
+"""
+
+
+def test_a_step_that_another_stage_is_making_is_waited_for(project: Project) -> None:
+    project.write("Dockerfile", TWINS)
+
+    made = outcomes(project.build("--jobs", "3"))
+
+    twins = sorted(told for name, told in made.items() if "RUN head" in name)
+    assert twins == ["CACHED", "not cached: nothing like it was built before"]
+
+
 def test_a_command_after_large_files_of_another_stage(project: Project, engine: Engine) -> None:
     """An ordinary user enters a namespace for it, in which a process has to be alone."""
     project.write(

@@ -1,0 +1,3 @@
+# fails
+FROM base
+ADD --keep-git-dir=true a.txt /x

@@ -1,0 +1,4 @@
+FROM base
+RUN ln -s /nowhere/deep /link
+COPY a.txt /link/
+COPY dir /link/dir

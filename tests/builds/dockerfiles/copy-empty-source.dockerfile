@@ -1,0 +1,5 @@
+# options: --build-arg S=
+# fails
+FROM base
+ARG S
+COPY "$S" /x

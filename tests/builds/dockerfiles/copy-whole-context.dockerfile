@@ -1,0 +1,7 @@
+# ignore: Dockerfile\n.dockerignore\narchive*
+FROM scratch
+COPY . .
+COPY ./ /two
+COPY / /three
+COPY ./dir/.. /four
+COPY /dir/./sub// /five/

@@ -1,0 +1,4 @@
+FROM base
+ENV P=80 Q=90-92/udp
+EXPOSE $P ${Q} 8080/TCP 53/udp 53 100-101 $P/sctp
+EXPOSE 443

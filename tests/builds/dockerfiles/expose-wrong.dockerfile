@@ -1,0 +1,3 @@
+# fails
+FROM base
+EXPOSE 80/foo

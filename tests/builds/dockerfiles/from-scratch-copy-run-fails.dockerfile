@@ -1,0 +1,4 @@
+# fails
+FROM scratch
+COPY a.txt /
+RUN echo no

@@ -1,0 +1,3 @@
+# fails
+FROM base
+RNU true

@@ -1,0 +1,3 @@
+# fails
+FROM base
+RUN --mount=type=bind,from=nothing.invalid/x,target=/m true

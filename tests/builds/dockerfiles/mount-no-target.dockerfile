@@ -1,0 +1,3 @@
+# fails
+FROM base
+RUN --mount=type=cache true

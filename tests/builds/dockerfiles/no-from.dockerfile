@@ -1,0 +1,2 @@
+# fails
+RUN true

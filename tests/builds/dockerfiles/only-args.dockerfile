@@ -1,0 +1,2 @@
+# fails
+ARG A=1

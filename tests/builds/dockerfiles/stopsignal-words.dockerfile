@@ -1,0 +1,3 @@
+FROM base
+ENV S=INT
+STOPSIGNAL SIG${S}

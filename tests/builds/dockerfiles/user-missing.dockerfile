@@ -1,0 +1,4 @@
+# fails
+FROM base
+USER nobody-here:nogroup-here
+RUN true
