@@ -36,7 +36,7 @@ _REFUSED = {
     "actions/cache, or use type=registry",
     "s3": f"there is no S3 client here: {_LOCAL_AND_COPY} one, or use type=registry",
     "azblob": f"there is no client for it here: {_LOCAL_AND_COPY} one, or use type=registry",
-    "inline": "an image has no place for records and cache mounts: use type=registry and a tag",
+    "inline": "it would hold digests of BuildKit's own operations: use type=registry and a tag",
 }
 _WITHOUT_EFFECT = {"oci-mediatypes": "true", "image-manifest": "true", "compression": "gzip"}
 _COMMON = {"type", "ref", "tag"}

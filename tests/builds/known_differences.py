@@ -46,6 +46,10 @@ KNOWN = (
     Known(
         "buildkit", "stage-by-number", "error: none .*", "only COPY knows a stage by number there"
     ),
+    Known(
+        "buildkit", "workdir-variables", "/a/b: .*", "its runtime makes what a path passes through"
+    ),
+    Known("buildkit", "from-as-case", "error: none .*", "FROM alone minds case there"),
     Known("buildah", ".*", _BUILDAH_MOUNTS, "its own mount points stay in the layer"),
     Known("buildah", ".*", r"config\.Labels: .*io\.buildah\.version.*", "its own label"),
     Known("buildah", ".*", r"config\.ArgsEscaped: True .*", "BuildKit says so of every CMD"),

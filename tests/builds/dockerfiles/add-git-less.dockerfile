@@ -1,3 +1,2 @@
-# fails
 FROM base
 ADD --keep-git-dir=true a.txt /x

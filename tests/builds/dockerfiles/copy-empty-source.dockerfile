@@ -1,5 +1,4 @@
 # options: --build-arg S=
-# fails
 FROM base
 ARG S
 COPY "$S" /x

@@ -5,7 +5,6 @@ COPY g/t* /t/
 COPY g/o?e /o/
 COPY g/t[[]r] /br/
 COPY g/t\[r\] /br2/
-COPY g/\* /star
 COPY g/[a-s]* /range/
 COPY g/*/in /in/
 COPY g/to* /link/

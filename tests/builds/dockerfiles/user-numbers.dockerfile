@@ -1,6 +1,6 @@
 FROM base
 RUN mkdir -m 777 /o
-USER 4294967294
+USER 2147483646
 RUN id -u > /o/1
 USER 0:33
 RUN id > /o/2
