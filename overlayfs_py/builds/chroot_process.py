@@ -67,7 +67,8 @@ def run(spec: RunSpec, addition: Addition) -> RunResult:
 
 def _do(spec: RunSpec, addition: Addition, scratch: bytes) -> RunResult:
     root, files = os.path.join(scratch, b"root"), os.path.join(scratch, b"files")
-    for path in (root, files):
+    old_caches = os.path.join(scratch, b"caches")
+    for path in (root, files, old_caches):
         os.mkdir(path, 0o700)
     bottom = name_files.write(files, HOSTNAME, Names(is_hosts_own=False))
     with ImageFiles(spec.layers, below=[bottom]) as image:
@@ -80,12 +81,15 @@ def _do(spec: RunSpec, addition: Addition, scratch: bytes) -> RunResult:
         tells = tree_stamps.settle(scratch, stamps)
         status = _run_command(spec, root)
         if status:
+            tree.give_back(old_caches)
             return RunResult(status, None)
         now = tree_stamps.read(root)
         _require_names(now, tree.covered)
         touched = tree_stamps.touched(stamps, now) if tells else None
         with TreeFiles(before, root, touched, tree.covered) as changed:
-            return RunResult(0, _commit(changed, spec, addition))
+            layer = _commit(changed, spec, addition)
+        tree.give_back(old_caches)  # which changes the tree
+        return RunResult(0, layer)
 
 
 def _is_file(mount: RunMount) -> bool:

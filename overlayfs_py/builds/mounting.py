@@ -45,6 +45,7 @@ class Mounting:
         self._addition = addition
         self._state = state
         self._stack = stack
+        self._held: dict[CacheMount, Path] = {}
 
     def bind(self, mount: BindMount, selected: Sequence[Selected]) -> TreeMount:
         """Files of a context or of layers: as a layer of their own, so that nothing else shows."""
@@ -52,20 +53,40 @@ class Mounting:
         return TreeMount(self._target(mount.target), lower, source, mount.read_only)
 
     def cache(self, mount: CacheMount) -> HostMount:
-        """A directory that outlives the build; where it cannot be mounted, one for this step."""
+        """A directory that outlives the build."""
+        data = self._held[mount]
+        return HostMount(self._target(mount.target), os.fsencode(data), mount.read_only)
+
+    def hold(self, mounts: Sequence[CacheMount]) -> None:
+        """Have the directories of cache mounts, as long as the command runs.
+
+        Where they cannot be mounted, a step has them to itself, since they lie in its tree then.
+        By their names, so that no two steps have what the other one waits for.
+
+        Raises:
+            BuildFailure: they cannot be had.
+        """
+        is_chroot = self._tools.request.isolation is Isolation.CHROOT
+        if is_chroot and len({mount.id for mount in mounts}) < len(mounts):
+            ident = next(m.id for m in mounts if [n.id for n in mounts].count(m.id) > 1)
+            why = "with --isolation chroot it can be in one place of a step alone"
+            raise BuildFailure(f"cache mount {ident}", why)
+        for mount in sorted(mounts, key=lambda each: each.id) if is_chroot else mounts:
+            sharing = Sharing(mount.sharing)
+            if is_chroot and sharing is Sharing.SHARED:
+                sharing = Sharing.LOCKED
+            self._hold(mount, sharing)
+
+    def _hold(self, mount: CacheMount, sharing: Sharing) -> None:
         layer = self._imported(mount.id)
-        if self._tools.request.isolation is Isolation.CHROOT:
-            path = self._stack.enter_context(self._addition.scratch_directory()) / "cache"
-            self._make_cache(mount, path, layer)
-            return HostMount(self._target(mount.target), os.fsencode(path), mount.read_only)
         held = self._tools.store.builds.mounts.hold(
             mount.id,
-            Sharing(mount.sharing),
+            sharing,
             lambda path: self._make_cache(mount, path, layer),
             self._addition.directory,
         )
         self._stack.callback(held.close)
-        return HostMount(self._target(mount.target), os.fsencode(held.data), mount.read_only)
+        self._held[mount] = held.data
 
     def memory(self, mount: TmpfsMount) -> MemoryMount:
         """A directory in memory."""

@@ -14,6 +14,8 @@ from overlayfs_py.builds.exact_files import ExactWriting, write_file
 from overlayfs_py.builds.failures import BuildFailure
 from overlayfs_py.builds.run_mounts import FileMount, HostMount, MemoryMount, TreeMount
 from overlayfs_py.containers.image_files import ImageFiles, shown
+from overlayfs_py.containers.tree import DIRECTORY, Tree
+from overlayfs_py.syscalls import files as file_calls
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -70,6 +72,24 @@ class PrivateTree:
             self._make(writing)
         finally:
             writing.close()
+
+    def give_back(self, scratch: bytes) -> None:
+        """Let cache mounts be what the command has made of them; it has ended, and all it left.
+
+        Each by one rename: whoever looks, and whatever kills us, finds the one of before or this.
+        `scratch` is an empty directory, which has what they were then.
+
+        Raises:
+            OSError: naming what cannot be given back.
+        """
+        root_fd = os.open(self._root, DIRECTORY)
+        try:
+            with Tree(root_fd) as tree:
+                for number, (path, mount) in enumerate(self._mounts.items()):
+                    if isinstance(mount, HostMount) and not mount.read_only:
+                        _give_back(tree, path, mount.source, os.path.join(scratch, b"%d" % number))
+        finally:
+            os.close(root_fd)
 
     def _make(self, writing: ExactWriting) -> None:
         writing.write_all()
@@ -129,7 +149,8 @@ class PrivateTree:
         place = self._host_path(path)
         match mount:
             case HostMount():
-                os.rename(mount.source, place)  # it is this step's own: see `mounting`
+                with ImageFiles.of_directory(mount.source) as files:
+                    _copy(files, b"/", place)
             case TreeMount():
                 with ImageFiles((), below=mount.lower) as files:
                     _copy(files, mount.source, place)
@@ -139,6 +160,16 @@ class PrivateTree:
             case FileMount():
                 os.makedirs(os.path.dirname(place), exist_ok=True)
                 _write_file(place, mount.content, mount.mode, mount.uid, mount.gid)
+
+
+def _give_back(tree: Tree, path: Path, data: bytes, spare: bytes) -> None:
+    try:
+        os.rename(path[-1], spare, src_dir_fd=tree.fd(path[:-1]))  # which follows no link
+        if not stat.S_ISDIR(os.lstat(spare).st_mode):
+            return  # something that the command has put there instead
+    except (FileNotFoundError, NotADirectoryError):
+        return  # the command has removed it, or moved it away: what was there stays
+    file_calls.exchange(spare, data)
 
 
 def _copy(files: ImageFiles, source: bytes, place: bytes) -> None:

@@ -213,6 +213,7 @@ class RunStep:
         from overlayfs_py.builds.mounting import Mounting
 
         mounting = Mounting(self._tools, addition, self._state, stack)
+        mounting.hold([mount for mount in self._mounts if isinstance(mount, CacheMount)])
         mounts: list[RunMount] = []
         variables: dict[str, str] = {}
         for mount in self._mounts:

@@ -56,6 +56,11 @@ def rename(old_fd: int, old: bytes, new_fd: int, new: bytes, flags: int) -> None
     _renameat2(old_fd, old, new_fd, new, flags)
 
 
+def exchange(one: bytes, two: bytes) -> None:
+    """Let what two paths name change places, at once: renameat2(2)."""
+    _renameat2(_AT_FDCWD, one, _AT_FDCWD, two, RENAME_EXCHANGE)
+
+
 def chmod(dir_fd: int, name: bytes, mode: int) -> None:
     """Set the permission bits of `name`, which must not be a symbolic link.
 

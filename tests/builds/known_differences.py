@@ -28,7 +28,6 @@ KNOWN = (
     Known("buildkit", "syntax-directive", "error: .*", "the frontend is never fetched"),
     Known("chroot", "hostname", "/h: .*", "nobody can give the container another name"),
     Known("chroot", "proc", "error: .*", "there is no /proc"),
-    Known("chroot", "run-mount-cache", "error: .*", "a cache is empty each time"),
     Known("chroot", "run-network-none", "error: .*", "the network is the container's"),
     Known(
         "buildkit", "context-as-base", r"history.*", "the first layer has no entry of its own there"

@@ -102,6 +102,29 @@ def test_each_layer_is_the_same(project: Project) -> None:
     assert not processes_naming("8600417")
 
 
+_CACHING = r"""FROM small:1
+ARG N
+RUN --mount=type=cache,target=/a/c,id=kept,uid=33 echo $N >> /a/c/log; \
+    busybox cat /a/c/log > /seen; busybox stat -c %u /a/c >> /seen; \
+    busybox test $N != 2 || exit 1; \
+    busybox test $N != 3 || { rm -r /a/c && busybox ln -s /etc /a/c; } ; \
+    busybox test $N != 4 || { busybox mv /a /b && busybox ln -s /etc /a; }
+"""
+
+
+def test_cache_mounts_outlive_a_build(project: Project) -> None:
+    """Also a failed one; and no command leads anything out of its tree by a link."""
+    project.write("Dockerfile", _CACHING)
+
+    done = [
+        project.attempt("--isolation", "chroot", "--build-arg", f"N={n}").returncode for n in "1234"
+    ]
+    project.build("-t", "seen:1", "--build-arg", "N=5")
+
+    assert done == [0, 1, 0, 0]
+    assert project.engine("run", "--rm", "seen:1", "cat", "/seen") == "1\n2\n5\n33\n"
+
+
 _FORBIDDEN = "unshare,setns,mount,umount2,pivot_root,open_tree,move_mount,mount_setattr,fsopen"
 
 
