@@ -59,7 +59,8 @@ def test_a_cache_goes_from_machine_to_machine(
     home = str(engine.directory)  # where an ordinary user has logins, and no other user
     project.build(*options, out, XDG_RUNTIME_DIR=home)
     again = project.build(*options, out, XDG_RUNTIME_DIR=home)
-    assert f"cache to {ref}: 5 steps, 5 layers, 1 cache mount; 0B written" in "\n".join(again)
+    # RUN and COPY have made the same layer of /made.
+    assert f"cache to {ref}: 5 steps, 4 layers, 1 cache mount; 0B written" in "\n".join(again)
 
     before = registry.bytes_of_blobs()
     fresh = (*options, "--root", elsewhere)
