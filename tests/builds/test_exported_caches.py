@@ -300,7 +300,7 @@ def test_what_cannot_be_exported_fails_the_build_unless_that_is_allowed(machine:
         ("--cache-to=type=gha", "type=gha is not offered: GitHub gives access"),
         ("--cache-from=type=s3,bucket=x", "type=s3 is not offered: there is no S3 client here"),
         ("--cache-to=type=azblob", "type=azblob is not offered"),
-        ("--cache-to=type=inline", "type=inline is not offered: an image has no place"),
+        ("--cache-to=type=inline", "type=inline is not offered: it would hold"),
         ("--cache-to=type=local", "dest= is needed"),
         ("--cache-from=type=registry", "ref= is needed"),
         ("--cache-to=type=registry,ref=x,mode=all", "mode is min or max"),
