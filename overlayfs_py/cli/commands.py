@@ -29,7 +29,7 @@ _MODULES = {
         name: name
         for name in (
             *("build", "builder", "chroot", "completion", "container", "doctor", "image"),
-            *("layer", "lint", "mount", "snapshotter", "store", "umount", "volume"),
+            *("layer", "lint", "mount", "snapshotter", "store", "umount", "volume", "warm"),
         )
     },
     # Where docker has them, too.

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from overlayfs_py.cli import version
+from overlayfs_py.cli import version, warm_place
+
+_WARM = "warm"
 
 
 def main() -> None:
     """Run `overlayfs-py COMMAND ...`."""
-    if version.was_shown(sys.argv[1:], version.OVERLAYFS_PY):
+    words = sys.argv[1:]
+    if version.was_shown(words, version.OVERLAYFS_PY):
         return
+    if words[:2] == [_WARM, "serve"]:
+        from overlayfs_py.cli import warm_serve
+
+        warm_serve.serve(words[2:])  # returns in processes whose words are a client's
+    elif words[:1] != [_WARM] and (path := warm_place.socket_path()) is not None:
+        from overlayfs_py.warm import client
+
+        client.hand_over(path, os.environb)  # returns where nobody has taken it
+    _run()
+
+
+def _run() -> None:
     from overlayfs_py.cli.errors import ending, leave
 
     def command() -> int:

@@ -59,7 +59,7 @@ def _has_shorter(spelling: str, spellings: Sequence[str]) -> bool:
 
 def _spellings() -> dict[str, dict[str, list[str]]]:
     """For each group, by the words that call it, its commands and how each is called."""
-    from overlayfs_py.cli import commands, container, image, layer, store, volume
+    from overlayfs_py.cli import commands, container, image, layer, store, volume, warm
 
     groups = {
         commands.NAME: commands.command_line,
@@ -68,6 +68,7 @@ def _spellings() -> dict[str, dict[str, list[str]]]:
         f"{commands.NAME} layer": layer.command,
         f"{commands.NAME} store": store.command,
         f"{commands.NAME} volume": volume.command,
+        f"{commands.NAME} warm": warm.command,
     }
     return {
         path: {name: [f"{path} {name}"] for name in group.list_commands(None)}

@@ -88,4 +88,8 @@ SUMMARIES = {
     "volume_prune": "Remove volumes that no container has.",
     "volume_rm": "Remove volumes.",
     "wait": "Wait until containers have ended.",
+    "warm": "Keep a process that has all code loaded, for quick starts.",
+    "warm_start": "Start the process, unless it is there.",
+    "warm_status": "Say whether it is there, and what it has run.",
+    "warm_stop": "End it.",
 }

@@ -1,0 +1,117 @@
+"""A command that a template's child becomes: nothing in it is left of the template but its code."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+from overlayfs_py.named_tuple import NamedTuple
+from overlayfs_py.syscalls import namespaces, process_title
+from overlayfs_py.warm import client
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping, Sequence
+
+_FIRST_OTHER_FD = 3
+# What Python itself ignores, at its start.
+_IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
+_UNTOUCHABLE = (signal.SIGKILL, signal.SIGSTOP)
+
+
+class Errand(NamedTuple):
+    """What a client has handed over, and what /proc has shown of it."""
+
+    words: Sequence[bytes]
+    environment: Sequence[bytes]  # NAME=VALUE
+    streams: tuple[int, int, int]
+    directory: int  # O_PATH
+    umask: int
+
+
+def become(
+    errand: Errand,
+    connection: socket.socket,
+    template_pid: int,
+    environ: MutableMapping[bytes, bytes],
+    words_shown: Sequence[bytes],
+) -> None:
+    """Be the process of that command, in a child that has just been forked; say that it has begun.
+
+    It ends with the template, at once, and so does whoever waits for it. Closes all other
+    descriptors: whoever owns a number must have let go of it.
+
+    Raises:
+        OSError: something cannot be had, and nothing has begun.
+    """
+    # Until `release` nothing interrupts this, and no handler of the template's runs here.
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
+    namespaces.signal_when_parent_dies(signal.SIGKILL)
+    if os.getppid() != template_pid:
+        os._exit(client.LOST)
+    # In the template's session, so that SIGTSTP stops it (setpgid(2), "orphaned").
+    os.setpgid(0, 0)
+    _usual_handlers()
+    os.fchdir(errand.directory)
+    os.umask(errand.umask)
+    for number, fd in enumerate(errand.streams):
+        os.dup2(fd, number)
+    _renew_streams()
+    environ.clear()
+    for pair in errand.environment:
+        name, _, value = pair.partition(b"=")
+        environ[name] = value
+    sys.argv[:] = [os.fsdecode(word) for word in errand.words]
+    sys.orig_argv[:] = [os.fsdecode(word) for word in words_shown]
+    process_title.show_words(words_shown)
+    own = os.pidfd_open(os.getpid())
+    socket.send_fds(connection, [client.BEGUN], [own])
+    connection.detach()
+    os.closerange(_FIRST_OTHER_FD, os.sysconf("SC_OPEN_MAX"))
+
+
+def release() -> None:
+    """Let signals come to what has been a template's child until now."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def usual_signals() -> None:
+    """Have each signal do what it does to a Python program whose caller ignores none."""
+    _usual_handlers()
+    release()
+
+
+def _usual_handlers() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals() - set(_UNTOUCHABLE):
+        signal.signal(number, signal.SIG_IGN if number in _IGNORED else signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _renew_streams() -> None:
+    """Make new text streams: each knows of its file whether it can seek, and what it takes at once.
+
+    As Python makes them at its start (Python/pylifecycle.c, create_stdio).
+    """
+    for fd, (name, mode) in enumerate((("stdin", "rb"), ("stdout", "wb"), ("stderr", "wb"))):
+        like = getattr(sys, name)
+        assert isinstance(like, io.TextIOWrapper)
+        stream = _stream(fd, f"<{name}>", mode, like)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def _stream(fd: int, name: str, mode: str, like: io.TextIOWrapper) -> io.TextIOWrapper:
+    buffer = open(fd, mode, 0 if like.write_through else -1, closefd=False)  # noqa: SIM115
+    setattr(getattr(buffer, "raw", buffer), "name", name)  # noqa: B010 - the types forbid it
+    return io.TextIOWrapper(
+        buffer,
+        like.encoding,
+        like.errors,
+        newline="\n",
+        line_buffering=like.line_buffering,
+        write_through=like.write_through,
+    )
