@@ -21,8 +21,8 @@ _FIRST_OTHER_FD = 3
 _LEFT_OUT = tuple(
     f"overlayfs_py.{name}"
     for name in (
-        *("api", "pytest_plugin", "__main__", "warm", "backends.snapshot", "registry"),
-        *("cli.build_terminal", "cli.explore", "cli.warm", "drivers.pyfuse3"),
+        *("api", "pytest_plugin", "__main__", "warm", "backends.snapshot", "registry", "transfer"),
+        *("advice", "cli.build_terminal", "cli.explore", "cli.warm", "drivers.pyfuse3"),
     )
 )
 # What modules load at their first use of it, in most commands.
@@ -61,7 +61,7 @@ def _ready(path: str, idle_s: float) -> Template:
     os.chdir("/")
     _load()
     template = Template(path, idle_s, os.environb)
-    process_title.show_words([b"overlayfs-py", b"warm", b"serve"])
+    process_title.show([b"overlayfs-py", b"warm", b"serve"], b"overlayfs-py")
     return template
 
 

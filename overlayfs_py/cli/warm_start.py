@@ -93,6 +93,7 @@ def _start(path: str, idle_s: float) -> None:
             str(idle_s),
             "-" * _ROOM_FOR_WORDS,
         ],
+        env=_first_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -104,6 +105,13 @@ def _start(path: str, idle_s: float) -> None:
         started.kill()
         started.wait()
         raise Failure(f"warm: {_last_line(answer)}")
+
+
+def _first_environment() -> dict[bytes, bytes]:
+    """The environment that this process began with: Python may have put LC_CTYPE into its own."""
+    with open("/proc/self/environ", "rb") as file:
+        pairs = (pair.partition(b"=") for pair in file.read().split(b"\0"))
+        return {name: value for name, equals, value in pairs if equals}
 
 
 def _interpreters_words() -> Sequence[str]:

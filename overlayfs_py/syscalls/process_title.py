@@ -17,8 +17,13 @@ _ARG_START, _ARG_END = 45, 46  # proc_pid_stat(5), less 3
 _ONE_TEXT = b"\0."  # at the end
 
 
-def show_words(words: Sequence[bytes]) -> None:
-    """Have ps(1) show these words, as many as there is room for: what was there at the start."""
+def show(words: Sequence[bytes], name: bytes) -> None:
+    """Have ps(1) show this name (15 bytes) and these words, as many as there is room for.
+
+    There is as much room as the words had that this process was started with.
+    """
+    with open("/proc/self/comm", "wb", 0) as file:
+        file.write(name)
     with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
     start, end = int(fields[_ARG_START]), int(fields[_ARG_END])

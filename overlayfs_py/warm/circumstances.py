@@ -7,6 +7,7 @@ docs/design/0012-starts.md.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,8 @@ _ITS_OWN = frozenset(
         *("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"),
     }
 )
+# 32 and 33, which posix_spawn(3) leaves ignored, and libc sets as it needs them.
+_LIBCS_SIGNALS = 0b11 << 31
 # With any other value nothing is compared: two filters, or two tracers, may differ in anything.
 _NEVER = {"TracerPid": b"0", "NoNewPrivs": b"0", "Seccomp": b"0"}
 # Of the fields of /proc/PID/stat from the third on, as proc_pid_stat(5) counts them less 3.
@@ -111,8 +114,15 @@ class Process:
         }
 
     def umask(self) -> int:
-        """Its file mode creation mask."""
-        return int(_fields(self.read("status"))["Umask"], 8)
+        """Its file mode creation mask.
+
+        Raises:
+            OSError: it has ended.
+        """
+        mask = _fields(self.read("status")).get("Umask")
+        if mask is None:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        return int(mask, 8)
 
     def require_only(self, descriptors: Collection[int]) -> None:
         """Require that these descriptors are open, and no others.
@@ -129,7 +139,8 @@ class Process:
         for name, value in _NEVER.items():
             if fields.get(name, value) != value:
                 raise Unlike(name)
-        return {name: value for name, value in fields.items() if name not in _ITS_OWN}
+        found: Facts = {name: value for name, value in fields.items() if name not in _ITS_OWN}
+        return {**found, "SigIgn": int(fields.get("SigIgn", b"0"), 16) & ~_LIBCS_SIGNALS}
 
     def _schedule(self) -> Facts:
         # The name before it, in parentheses, may have any byte in it.

@@ -42,7 +42,7 @@ STOPPED = b"S"
 ENDED = b"E"  # the wait status
 
 LOST = 125  # docker's: what failed is ours
-_PATIENCE_S = 2.0  # a guess: longer than the fifty before us take; the slow way takes no longer
+_PATIENCE_S = 5.0  # a guess: fifty before us take a second or two on a busy machine
 _END_S = 5.0
 _MOST_BYTES = 1 << 16
 # To the process, whatever they mean to us: SIGSTOP and SIGKILL cannot be caught, and faults are our

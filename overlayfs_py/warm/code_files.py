@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from array import array
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ _OTHERS = ("/etc/localtime", "/etc/ld.so.preload", "/etc/ld.so.cache")
 _TICK_NS = 20_000_000
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
-# What changes with any write to a file, and with any that takes its place; None: it is not there.
-_Stamp = tuple[int, ...] | None
+# Device, inode, size and times: what changes with any write to a file, and with any that takes its
+# place. One of no file has none.
+_FIELDS = 5
+_NOTHING = (0,) * _FIELDS
+_WORD = (1 << 64) - 1
 
 
 class ChangedMeanwhile(Exception):
@@ -37,21 +41,24 @@ class CodeFiles:
             ChangedMeanwhile: one has changed since this process began.
         """
         began_ns = _began_ns() - _TICK_NS
-        self._stamps = {path: _stamp(path) for path in sorted(_paths())}
-        for path, stamp in self._stamps.items():
-            if stamp is not None and stamp[-1] >= began_ns:
+        for path in sorted(_paths()):
+            if _stamp(path)[-1] >= began_ns:
                 raise ChangedMeanwhile(path)
-        self._stamps |= {path: _stamp(path) for path in _directories()}
+        # Strings and numbers of its own, side by side: after each fork the kernel copies every page
+        # that is touched, and a count of references is.
+        self._paths = [os.fsencode(path) for path in sorted(_paths() | _directories())]
+        self._stamps = _stamps(self._paths)
 
     def __len__(self) -> int:
-        return len(self._stamps)
+        return len(self._paths)
 
     def changed(self) -> str | None:
         """The first file that is not what it was, None if all are."""
-        for path, stamp in self._stamps.items():
-            if _stamp(path) != stamp:
-                return path
-        return None
+        found = _stamps(self._paths)
+        if found == self._stamps:
+            return None
+        at = next(at for at, each in enumerate(found) if each != self._stamps[at])
+        return os.fsdecode(self._paths[at // _FIELDS])
 
 
 def _paths() -> set[str]:
@@ -79,12 +86,20 @@ def _directories() -> set[str]:
     return {path or os.curdir for path in sys.path}
 
 
-def _stamp(path: str) -> _Stamp:
+def _stamps(paths: Iterable[bytes]) -> array[int]:
+    found = array("Q")
+    for path in paths:
+        found.extend(_stamp(path))
+    return found
+
+
+def _stamp(path: str | bytes) -> tuple[int, ...]:
     try:
         found = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        return _NOTHING
+    times = (found.st_mtime_ns & _WORD, found.st_ctime_ns & _WORD)  # some are before 1970
+    return (found.st_dev, found.st_ino, found.st_size, *times)
 
 
 def _began_ns() -> int:

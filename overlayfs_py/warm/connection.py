@@ -19,7 +19,7 @@ _LONGEST_MESSAGE = 8 << 20  # more than execve(2) takes
 _CHUNK = 1 << 16
 _ANCILLARY = 256
 _STREAMS = 3
-_PATIENCE_S = 5.0  # with a client that says nothing
+_PATIENCE_S = 10.0  # with a client that says nothing
 
 
 class Stage(Enum):

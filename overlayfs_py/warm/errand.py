@@ -30,6 +30,8 @@ class Errand(NamedTuple):
     streams: tuple[int, int, int]
     directory: int  # O_PATH
     umask: int
+    shown: Sequence[bytes]  # the words that ps(1) shows, which begin with the interpreter
+    name: bytes  # what else it shows
 
 
 def become(
@@ -37,7 +39,6 @@ def become(
     connection: socket.socket,
     template_pid: int,
     environ: MutableMapping[bytes, bytes],
-    words_shown: Sequence[bytes],
 ) -> None:
     """Be the process of that command, in a child that has just been forked; say that it has begun.
 
@@ -65,8 +66,8 @@ def become(
         name, _, value = pair.partition(b"=")
         environ[name] = value
     sys.argv[:] = [os.fsdecode(word) for word in errand.words]
-    sys.orig_argv[:] = [os.fsdecode(word) for word in words_shown]
-    process_title.show_words(words_shown)
+    sys.orig_argv[:] = [os.fsdecode(word) for word in errand.shown]
+    process_title.show(errand.shown, errand.name)
     own = os.pidfd_open(os.getpid())
     socket.send_fds(connection, [client.BEGUN], [own])
     connection.detach()
@@ -100,6 +101,7 @@ def _renew_streams() -> None:
         like = getattr(sys, name)
         assert isinstance(like, io.TextIOWrapper)
         stream = _stream(fd, f"<{name}>", mode, like)
+        setattr(stream, "mode", mode[0])  # noqa: B010 - the types forbid it
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 

@@ -187,7 +187,8 @@ class Template:
             self._drop(connection)
         except Unlike as error:
             self._refuse(connection, str(error))
-        except (OSError, ValueError) as error:
+        except Exception as error:
+            # Whatever is odd about one client, the commands of others go on.
             self._refuse(connection, f"{type(error).__name__}: {error}")
         return False
 
@@ -249,18 +250,19 @@ class Template:
             (first, second, third),
             connection.directory,
             connection.umask,
+            connection.process.read("cmdline").rstrip(b"\0").split(b"\0"),
+            connection.process.read("comm").rstrip(b"\n"),
         )
-        words = connection.process.read("cmdline").rstrip(b"\0").split(b"\0")
         self._require_alive(connection)
         pid = os.fork()
         if not pid:
-            self._become(order, connection, words)
+            self._become(order, connection)
             return True
         connection.begun(pid)
         self._commands += 1
         return False
 
-    def _become(self, order: errand.Errand, connection: Connection, words: list[bytes]) -> None:
+    def _become(self, order: errand.Errand, connection: Connection) -> None:
         try:
             template = self._pid
             # No object is to close a number that will be another's.
@@ -269,7 +271,7 @@ class Template:
                     each.sock.detach()
             if self._listener is not None:
                 self._listener.detach()
-            errand.become(order, connection.sock, template, self._environ, words)
+            errand.become(order, connection.sock, template, self._environ)
         except BaseException:
             # The client has not heard that it has begun, and will do it itself.
             os._exit(client.LOST)

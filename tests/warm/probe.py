@@ -1,0 +1,129 @@
+"""`overlayfs-py` with one command more, `probe`, which tells what it is in, or ends in some way.
+
+All that comes before the command is the real entry point's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import time
+
+from overlayfs_py.cli import main
+
+_run = main._run
+_STATUS = ("Uid", "Gid", "Groups", "Umask", "SigBlk", "SigIgn", "SigCgt", "CapEff", "NoNewPrivs")
+
+
+def probe() -> None:
+    if sys.argv[1:2] != ["probe"]:
+        _run()
+    what, *words = sys.argv[2:]
+    globals()[f"_{what}"](*words)
+    sys.stdout.flush()
+
+
+def _state(*_: str) -> None:
+    """Everything that a command could find out, but numbers that no two processes share."""
+    with open("/proc/self/status") as file:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in file)
+    with open("/proc/self/comm") as file:
+        name = file.read()
+    with open("/proc/self/cmdline", "rb") as file:
+        shown = file.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="surrogateescape")
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_char_p
+    found = {
+        "status": {key: status[key] for key in _STATUS},
+        "name": name,
+        "shown": shown,
+        "argv": sys.argv,
+        "orig_argv": sys.orig_argv,
+        "flags": repr(sys.flags),
+        "path": sys.path,
+        "main": sys.modules["__main__"].__file__,
+        "cwd": os.getcwd(),
+        "environ": list(os.environ.items()),
+        "libc's": repr(libc.getenv(b"PROBED")),
+        "descriptors": sorted(set(os.listdir("/proc/self/fd")) - {"3"}),
+        "files": [os.readlink(f"/proc/self/fd/{fd}").split(":[")[0] for fd in (0, 1, 2)],
+        "streams": [_stream(each) for each in (sys.stdin, sys.stdout, sys.stderr)],
+        "limits": [resource.getrlimit(each) for each in range(16)],
+        "handlers": [repr(signal.getsignal(each)).split(" at ")[0] for each in range(1, 65)],
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "cgroup": open("/proc/self/cgroup").read(),
+        "threads": os.listdir("/proc/self/task") == [str(os.getpid())],
+    }
+    print(json.dumps(found, indent=1))
+
+
+def _stream(stream: object) -> list[object]:
+    names = ("name", "mode", "encoding", "errors", "newlines", "line_buffering", "write_through")
+    return [*(getattr(stream, name) for name in names), stream.seekable(), stream.buffer.raw.name]
+
+
+def _random() -> None:
+    print(random.random(), os.urandom(8).hex())
+
+
+def _end(code: str) -> None:
+    print("ends")
+    sys.exit(int(code))
+
+
+def _die(number: str) -> None:
+    if int(number) != signal.SIGKILL:
+        signal.signal(int(number), signal.SIG_DFL)
+    os.kill(os.getpid(), int(number))
+    time.sleep(60)
+
+
+def _copy() -> None:
+    while data := os.read(0, 1 << 16):
+        os.write(1, data)
+
+
+def _close() -> None:
+    print("closes", flush=True)
+    os.close(0)
+    os.close(1)
+    time.sleep(60)
+
+
+def _flood() -> None:
+    os.write(2, b"begins\n")
+    while True:
+        sys.stdout.write("y" * 4096)
+
+
+def _wait(file: str) -> None:
+    """Tell who this is, and of each signal that comes; leave a child of another session behind."""
+    left = os.fork()
+    if not left:
+        os.setsid()
+        time.sleep(60)
+
+    def tell(number: int, _: object) -> None:
+        print(signal.Signals(number).name, flush=True)
+        if number == signal.SIGTERM:
+            os.kill(left, signal.SIGKILL)
+            sys.exit(9)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGCONT):
+        signal.signal(number, tell)
+    with open(file + "~", "w") as out:
+        json.dump([os.getpid(), left], out)
+    os.rename(file + "~", file)
+    print("waits", flush=True)
+    for _ in range(600):
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main._run = probe
+    main.main()
