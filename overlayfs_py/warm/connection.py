@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from overlayfs_py.warm.circumstances import Process
 
 _LONGEST_MESSAGE = 8 << 20  # more than execve(2) takes
+_HEADER = 4  # its length
 _CHUNK = 1 << 16
 _ANCILLARY = 256
 _STREAMS = 3
@@ -76,12 +77,14 @@ class Connection:
         if len(self.streams) > _STREAMS:
             raise Unlike("number of streams")
         self.received += data
-        size = int.from_bytes(self.received[:4], "big") + 4
-        if size > _LONGEST_MESSAGE:
-            raise Unlike("size of the message")
-        if len(self.received) < max(size, 5):
+        if len(self.received) < _HEADER:
             return None
-        message, self.received = self.received[4:size], self.received[size:]
+        size = int.from_bytes(self.received[:_HEADER], "big") + _HEADER
+        if not _HEADER < size <= _LONGEST_MESSAGE:
+            raise Unlike("size of the message")
+        if len(self.received) < size:
+            return None
+        message, self.received = self.received[_HEADER:size], self.received[size:]
         return message
 
     def begun(self, command: int) -> None:

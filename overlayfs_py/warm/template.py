@@ -221,6 +221,8 @@ class Template:
         """Compare a client with this process; returns the secret that it shows to its tracers."""
         connection.pidfd = os.pidfd_open(connection.pid)
         process = connection.process = Process(connection.pid)
+        if own_fd == secret_fd or min(own_fd, secret_fd) < client.SECRET_FD:
+            raise Unlike("open descriptors: one of the streams is closed")
         process.require_only((0, 1, 2, own_fd, secret_fd))
         require_same(self._self.facts(), process.facts())
         changed = self._code.changed()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import pytest
+
+from overlayfs_py.cli import warm_process
 
 from tests.system.processes import wait_until
 
@@ -78,10 +79,12 @@ class Warm:
         wait_until(lambda: not self.is_there(), "the warm process to end")
 
     def is_there(self) -> bool:
-        return self("warm", "status")[0] == 0
+        return bool(self.sockets())
 
     def status(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self("warm", "status", "--json")[1])
+        """What it says, of which `warm status` makes words."""
+        found = warm_process.status(str(self.socket))
+        assert found is not None
         return found
 
     @property
@@ -110,9 +113,12 @@ class Warm:
         call()
         return self.commands > before
 
+    def sockets(self) -> list[Path]:
+        return list((self.runtime / "overlayfs-py-warm").glob("*-*"))
+
     @property
     def socket(self) -> Path:
-        (found,) = (self.runtime / "overlayfs-py-warm").glob("*-*")
+        (found,) = self.sockets()
         return found
 
 
@@ -127,9 +133,9 @@ def anew() -> Iterator[Warm]:
     shutil.rmtree(directory)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def warm() -> Iterator[Warm]:
-    """One for all tests of a module."""
+    """One for all tests that do it no harm."""
     directory = Path(tempfile.mkdtemp(prefix="overlayfs-warm-"))
     made = Warm(directory)
     made.start()

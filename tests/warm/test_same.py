@@ -20,7 +20,9 @@ def _states(warm: Warm, *words: object, **more: object) -> tuple[dict[str, objec
     environment = more.pop("environment", {})
     found = []
     for base in (warm.cold, warm.environment):
-        status, out, err = warm("probe", "state", *words, environment={**base, **environment}, **more)
+        status, out, err = warm(
+            "probe", "state", *words, environment={**base, **environment}, **more
+        )
         assert status == 0, err
         state = json.loads(out)
         state["environ"] = [pair for pair in state["environ"] if pair[0] != "XDG_RUNTIME_DIR"]
@@ -120,7 +122,7 @@ def test_fifty_at_once(warm: Warm) -> None:
     found = [(each.communicate(timeout=60), each.returncode) for each in processes]
     assert found == [((b"ends\n", b""), at) for at in range(50)]
     assert warm.commands > before  # those that waited for long have done it themselves
-    assert warm.status()["commands_running"] == 0
+    assert warm.status()["running"] == 0
 
 
 def test_no_descriptor_stays_in_the_process(warm: Warm) -> None:
