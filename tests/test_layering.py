@@ -21,7 +21,7 @@ _ROWS = (
     {"backends", "api"},
     {"builds", "advice"},
     {"containers", "transfer"},
-    {"mounts"},
+    {"mounts", "warm"},
     {"drivers", "registry"},
     {"store"},
     {"wire", "union"},

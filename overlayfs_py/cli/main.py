@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from overlayfs_py.cli import version, warm_place
+from overlayfs_py.cli import version
 
 _WARM = "warm"
 
@@ -19,11 +19,19 @@ def main() -> None:
         from overlayfs_py.cli import warm_serve
 
         warm_serve.serve(words[2:])  # returns in processes whose words are a client's
-    elif words[:1] != [_WARM] and (path := warm_place.socket_path()) is not None:
+    elif words[:1] != [_WARM]:
+        _hand_over()  # returns where nobody has taken it
+    _run()
+
+
+def _hand_over() -> None:
+    from overlayfs_py.cli import warm_place
+
+    path = warm_place.socket_path()
+    if path is not None:
         from overlayfs_py.warm import client
 
-        client.hand_over(path, os.environb)  # returns where nobody has taken it
-    _run()
+        client.hand_over(path, os.environb)
 
 
 def _run() -> None:

@@ -170,6 +170,7 @@ def test_by_a_terminal_of_the_session(warm: Warm) -> None:
     script = f"exec 0</dev/null; {warm.program} probe end 3 >/dev/null 2>&1"
     pid, master = pty.fork()
     if not pid:
+        os.closerange(3, 1 << 10)
         os.execve("/bin/sh", ["sh", "-c", script], warm.environment)
     _, status = os.waitpid(pid, 0)
     os.close(master)
