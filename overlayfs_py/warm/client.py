@@ -30,13 +30,14 @@ else:
 # The template's secret is always this descriptor.
 SECRET_FD = 3
 SECRET_BYTES = 32
+WORD_BYTES = 16
 _NUMBER_BYTES = 4  # of a number on the connection, big-endian
 
 # What the first message asks for.
 RUN, STATUS, STOP = b"run", b"status", b"stop"
 # What comes back, each one byte and what is said behind it.
 REFUSED = b"R"
-AGREED = b"A"  # the client's secret
+AGREED = b"A"  # the client's secret, and a word that has to be in its answer
 BEGUN = b"B"  # with the pidfd of the command
 STOPPED = b"S"
 ENDED = b"E"  # the wait status
@@ -149,6 +150,7 @@ class _Client:
         self._sock = sock
         self._secret = os.urandom(SECRET_BYTES)
         self._secret_fd = os.memfd_create("overlayfs-py")
+        self._word = b""
         self._command: int | None = None  # its pidfd
         self._early: list[int] = []
         self._before: dict[int, _signal._HANDLER] = {}
@@ -169,13 +171,16 @@ class _Client:
                 )
             )
         )
-        return self._answer() == AGREED and self._bytes(SECRET_BYTES) == self._secret
+        if self._answer() != AGREED or self._bytes(SECRET_BYTES) != self._secret:
+            return False
+        self._word = self._bytes(WORD_BYTES)
+        return True
 
     def begin(self, environ: Mapping[bytes, bytes]) -> bool:
         """Hand over the command; whether it has begun."""
         words = [os.fsencode(word) for word in sys.argv]
         pairs = [name + b"=" + value for name, value in environ.items()]
-        message = packed((packed(words), packed(pairs)))
+        message = packed((self._word, packed(words), packed(pairs)))
         streams = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (0, 1, 2))
         # From here on nobody but the template decides whether it begins: no deadline.
         self._sock.settimeout(None)

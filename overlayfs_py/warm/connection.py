@@ -41,6 +41,9 @@ class Connection:
         self.deadline = time.monotonic() + _PATIENCE_S
         self.process: Process | None = None
         self.pidfd: int | None = None
+        # What an answer has in it that was sent while `pidfd` was open: it is of that very process,
+        # and not of an earlier one of the same number.
+        self.word = os.urandom(client.WORD_BYTES)
         self.umask = 0
         self.directory: int | None = None
         self.received = b""
@@ -50,8 +53,7 @@ class Connection:
     def message(self) -> bytes | None:
         """What it has said, None where more is to come.
 
-        All of it must come from the process that has connected, which has only then lived until
-        now: its number was not another's when it was looked at.
+        All of it must come from the process that has connected, as far as its number says.
 
         Raises:
             Lost: it has gone.

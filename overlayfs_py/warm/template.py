@@ -204,7 +204,7 @@ class Template:
                 if interpreter != self._interpreter:
                     raise Unlike("interpreter's options and paths")
                 proof = self._look_at(connection, int(own_fd), int(secret_fd))
-                connection.sock.sendall(client.AGREED + proof)
+                connection.sock.sendall(client.AGREED + proof + connection.word)
                 connection.stage = Stage.ORDERING
             case [client.STATUS]:
                 connection.sock.sendall(client.packed([json.dumps(self._status()).encode()]))
@@ -232,14 +232,20 @@ class Template:
         connection.umask = process.umask()
         if not process.link(f"fd/{secret_fd}").startswith("/memfd:"):
             raise Unlike("secret")
-        return process.read(f"fd/{secret_fd}")
+        proof = process.read(f"fd/{secret_fd}")
+        if len(proof) != client.SECRET_BYTES:
+            raise Unlike("secret")
+        return proof
 
     def _run(self, connection: Connection, fields: list[bytes]) -> bool:
         """Fork the command; true in it."""
         assert connection.process is not None
-        if len(fields) != 2 or len(connection.streams) != 3 or connection.received:
+        if len(fields) != 3 or len(connection.streams) != 3 or connection.received:
             raise Unlike("message")
-        environment = client.unpacked(fields[1][4:])
+        word, words, pairs = fields
+        if word != connection.word:
+            raise Unlike("sender")
+        environment = client.unpacked(pairs[4:])
         if variables.fixed(variables.pairs(environment)) != self._fixed:
             raise Unlike(f"variables: {variables.KINDS}")
         if any(map(os.isatty, connection.streams)):
@@ -247,7 +253,7 @@ class Template:
         connection.directory = connection.process.open_directory("cwd")
         first, second, third = connection.streams
         order = errand.Errand(
-            client.unpacked(fields[0][4:]),
+            client.unpacked(words[4:]),
             environment,
             (first, second, third),
             connection.directory,

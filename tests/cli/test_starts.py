@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from overlayfs_py.cli import builder, commands, container, image, layer, snapshot, store, volume
+from overlayfs_py.cli import (
+    builder,
+    commands,
+    container,
+    image,
+    layer,
+    snapshot,
+    store,
+    volume,
+    warm,
+)
 from overlayfs_py.cli.summaries import SUMMARIES
 
 if TYPE_CHECKING:
@@ -173,7 +183,7 @@ def test_help_loads_no_store_and_no_driver(words: list[str]) -> None:
 
 
 def test_every_command_has_its_line_in_a_list() -> None:
-    rooms = (builder, container, image, layer, snapshot, store, volume)
+    rooms = (builder, container, image, layer, snapshot, store, volume, warm)
     groups = (commands.command_line, *(room.command for room in rooms))
     modules = {group.module_of(name) for group in groups for name in group.list_commands(None)}
 

@@ -13,7 +13,6 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from overlayfs_py.cli import warm_process
-
 from tests.system.processes import wait_until
 
 if TYPE_CHECKING:

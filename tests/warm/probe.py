@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 
 from overlayfs_py.cli import main
 
@@ -63,7 +64,7 @@ def _state(*_: str) -> None:
         "limits": [resource.getrlimit(each) for each in range(16)],
         "handlers": [repr(signal.getsignal(each)).split(" at ")[0] for each in range(1, 65)],
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
-        "cgroup": open("/proc/self/cgroup").read(),
+        "cgroup": Path("/proc/self/cgroup").read_text(),
         "threads": os.listdir("/proc/self/task") == [str(os.getpid())],
     }
     print(json.dumps(found, indent=1))
