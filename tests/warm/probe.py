@@ -118,7 +118,8 @@ def _wait(file: str) -> None:
         time.sleep(60)
 
     def tell(number: int, _: object) -> None:
-        print(signal.Signals(number).name, flush=True)
+        # Not by a stream of Python's, in whose middle the signal may have come.
+        os.write(1, f"{signal.Signals(number).name}\n".encode())
         if number == signal.SIGTERM:
             os.kill(left, signal.SIGKILL)
             sys.exit(9)

@@ -60,7 +60,8 @@ def waiting(warm: Warm, tmp_path: Path) -> Iterator[Waiting]:
 def test_signals_reach_the_command(waiting: Waiting) -> None:
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM):
         waiting.client.send_signal(number)
-        assert waiting.heard() == f"{number.name}\n".encode()
+        said = waiting.heard()
+        assert said == f"{number.name}\n".encode(), (waiting.client.wait(5), waiting.client.stderr.read())
 
     assert waiting.client.wait(timeout=30) == 9
 
