@@ -271,7 +271,8 @@ def _templates_secret(pid: int) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    # Not waiting: what a descriptor of another's leads to may be a FIFO.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         return os.read(fd, _MOST_BYTES)
     finally:

@@ -61,7 +61,10 @@ def test_signals_reach_the_command(waiting: Waiting) -> None:
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM):
         waiting.client.send_signal(number)
         said = waiting.heard()
-        assert said == f"{number.name}\n".encode(), (waiting.client.wait(5), waiting.client.stderr.read())
+        assert said == f"{number.name}\n".encode(), (
+            waiting.client.wait(5),
+            waiting.client.stderr.read(),
+        )
 
     assert waiting.client.wait(timeout=30) == 9
 

@@ -289,7 +289,7 @@ class TestOthers:
             fake.listen()
             process = anew.popen("probe", "end", 3)
             sock, _ = fake.accept()
-            # This one has no secret to be shown; the client's guess at it is in the first message.
+            # Its fourth descriptor is whatever the tests have there: a pipe, for a worker's.
             sock.settimeout(20)
             said = sock.recv(1 << 16)
             if said:
