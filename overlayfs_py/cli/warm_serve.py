@@ -56,9 +56,10 @@ def serve(words: list[str]) -> None:
 
 def _ready(path: str, idle_s: float) -> Template:
     from overlayfs_py.syscalls import process_title
-    from overlayfs_py.warm.template import Template
+    from overlayfs_py.warm.template import Template, require_fitness
 
     os.chdir("/")
+    require_fitness()
     _load()
     template = Template(path, idle_s, os.environb)
     process_title.show([b"overlayfs-py", b"warm", b"serve"], b"overlayfs-py")

@@ -104,7 +104,7 @@ def _start(path: str, idle_s: float) -> None:
     if answer != warm_process.READY:
         started.kill()
         started.wait()
-        raise Failure(f"warm: {_last_line(answer)}")
+        raise Failure(_last_line(answer))
 
 
 def _first_environment() -> dict[bytes, bytes]:

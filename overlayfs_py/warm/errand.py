@@ -14,12 +14,14 @@ from overlayfs_py.syscalls import namespaces, process_title
 from overlayfs_py.warm import client
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import Iterable, MutableMapping, Sequence
 
 _FIRST_OTHER_FD = 3
 # What Python itself ignores, at its start.
 _IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
 _UNTOUCHABLE = (signal.SIGKILL, signal.SIGSTOP)
+# What a template has handlers for; all others are as `usual_signals` has left them.
+CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Errand(NamedTuple):
@@ -55,16 +57,13 @@ def become(
         os._exit(client.LOST)
     # In the template's session, so that SIGTSTP stops it (setpgid(2), "orphaned").
     os.setpgid(0, 0)
-    _usual_handlers()
+    _forget_handlers(CAUGHT)
     os.fchdir(errand.directory)
     os.umask(errand.umask)
     for number, fd in enumerate(errand.streams):
         os.dup2(fd, number)
     _renew_streams()
-    environ.clear()
-    for pair in errand.environment:
-        name, _, value = pair.partition(b"=")
-        environ[name] = value
+    _take_environment(environ, errand.environment)
     sys.argv[:] = [os.fsdecode(word) for word in errand.words]
     sys.orig_argv[:] = [os.fsdecode(word) for word in errand.shown]
     process_title.show(errand.shown, errand.name)
@@ -74,6 +73,16 @@ def become(
     os.closerange(_FIRST_OTHER_FD, os.sysconf("SC_OPEN_MAX"))
 
 
+def _take_environment(environ: MutableMapping[bytes, bytes], pairs: Sequence[bytes]) -> None:
+    # Each change of it touches pages that are the template's, too; it is often the same.
+    if [b"%b=%b" % pair for pair in environ.items()] == pairs:
+        return
+    environ.clear()
+    for pair in pairs:
+        name, _, value = pair.partition(b"=")
+        environ[name] = value
+
+
 def release() -> None:
     """Let signals come to what has been a template's child until now."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -81,13 +90,13 @@ def release() -> None:
 
 def usual_signals() -> None:
     """Have each signal do what it does to a Python program whose caller ignores none."""
-    _usual_handlers()
+    _forget_handlers(signal.valid_signals() - set(_UNTOUCHABLE))
     release()
 
 
-def _usual_handlers() -> None:
+def _forget_handlers(numbers: Iterable[int]) -> None:
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - set(_UNTOUCHABLE):
+    for number in numbers:
         signal.signal(number, signal.SIG_IGN if number in _IGNORED else signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

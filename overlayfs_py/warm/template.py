@@ -64,7 +64,7 @@ class Template:
         self._refusals: dict[str, int] = {}
         self._connections: dict[int, Connection] = {}
         self._poller = select.poll()
-        self._require_fitness()
+        require_fitness()
         self._code = _code()
         self._woken = self._catch_signals()
         self._listener: socket.socket | None = _listener(path)
@@ -89,20 +89,10 @@ class Template:
 
     # Its life.
 
-    def _require_fitness(self) -> None:
-        if os.readlink("/proc/self") != str(self._pid):
-            raise Failure("/proc shows another pid namespace's processes")
-        if threading.active_count() > 1 or len(os.listdir("/proc/self/task")) > 1:
-            raise Failure("something has started a thread, and threads cannot be forked")
-        try:
-            self._self.facts()
-        except Unlike as error:
-            raise Failure(f"{error}: what confines this process cannot be compared") from None
-
     def _catch_signals(self) -> int:
         errand.usual_signals()
         woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in errand.CAUGHT:
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         self._poller.register(woken, select.POLLIN)
@@ -355,6 +345,28 @@ class Template:
         }
 
 
+def require_fitness() -> None:
+    """Require that this process may be a template, as far as it can be said before it has code.
+
+    Raises:
+        Failure: it may not.
+    """
+    own = os.getpid()
+    if os.readlink("/proc/self") != str(own):
+        raise Failure("warm: /proc shows another pid namespace's processes")
+    if "" in sys.path:
+        raise Failure("warm: Python looks for modules in the working directory, whichever that is")
+    if threading.active_count() > 1 or len(os.listdir("/proc/self/task")) > 1:
+        raise Failure("warm: something has started a thread, and threads cannot be forked")
+    process = Process(own)
+    try:
+        process.facts()
+    except Unlike as error:
+        raise Failure(f"warm: {error}: what confines this process cannot be compared") from None
+    finally:
+        process.close()
+
+
 def _kept_secret() -> bytes:
     """Keep a secret where those find it that may trace this process, and return it."""
     secret = os.urandom(client.SECRET_BYTES)
@@ -367,12 +379,10 @@ def _kept_secret() -> bytes:
 
 
 def _code() -> CodeFiles:
-    if "" in sys.path:
-        raise Failure("Python looks for modules in the working directory, whichever that is")
     try:
         return CodeFiles()
     except ChangedMeanwhile as error:
-        raise Failure(f"{error}: it has just been changed; try again") from None
+        raise Failure(f"warm: {error}: it has just been changed; try again") from None
 
 
 def _listener(path: str) -> socket.socket:

@@ -134,13 +134,13 @@ def test_one_that_is_stopped_takes_no_command_and_ends_none(anew: Warm, tmp_path
 
 
 def test_it_ends_by_itself_but_not_while_a_command_runs(anew: Warm) -> None:
-    anew.start("--idle", "3s")
+    anew.start("--idle", "2s")
     with anew.popen("probe", "copy", stdin=subprocess.PIPE) as process:
         os.write(process.stdin.fileno(), b"a")
         assert process.stdout.read(1) == b"a"
         pid = anew.pid
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=3.2)
+            process.wait(timeout=2.1)
         process.stdin.close()
         assert process.wait(timeout=30) == 0
 
