@@ -40,6 +40,15 @@ class CorruptLayer(OverlayError):
         super().__init__(errno.EIO, why, path)
 
 
+class NotArrived(OverlayError):
+    """Part of a layer has not come from another machine within the time that a reader waits."""
+
+    exit_code = 42  # as a registry that cannot be reached
+
+    def __init__(self, path: bytes, why: str) -> None:
+        super().__init__(errno.EIO, why, path)
+
+
 class ReservedName(OverlayError):
     """A name that means a deletion in a layer cannot be the name of a file."""
 

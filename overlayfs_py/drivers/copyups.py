@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from overlayfs_py.drivers.threads import Threads
+from overlayfs_py.drivers.threads import MOST_ARRIVALS, Threads
 from overlayfs_py.late_import import LateModule
+from overlayfs_py.layers.interface import AWAY
+from overlayfs_py.union.contents import Arriving
 from overlayfs_py.union.steps import NeedsSteps
 from overlayfs_py.union.values import Need
 
@@ -44,6 +46,7 @@ class CopyUps:
         self._union = union
         self._slices = slices
         self._threads = Threads(_MOST_THREADS)
+        self._arrivals = Threads(MOST_ARRIVALS)
         # By the ino of the node; set when the copy-up is over, done or not.
         self._running: dict[int, trio.Event] = {}
 
@@ -74,6 +77,8 @@ class CopyUps:
         meanwhile, short of being forgotten: it may have lost its name or its data.
         """
         while True:
+            if self._union.copy_up_pieces(node) == AWAY:
+                await self._bring(node, need)
             while (running := self._in_the_way(node, need)) is not None:
                 await running.wait()
             # From here on to the next await nobody else can start one for this node.
@@ -89,6 +94,13 @@ class CopyUps:
             self._transfer(copy)
         else:
             await self._transfer_in_thread(copy, node.ino)
+
+    async def _bring(self, node: Node, need: Need) -> None:
+        """Have all of a file here before it is copied: who waits for that keeps no other copy."""
+        size = self._union.copy_up_size(node, need)
+        data = self._union.begin_read(node, 0, size) if size else b""
+        if isinstance(data, Arriving):
+            await self._arrivals.run(data.bring)
 
     def _in_the_way(self, node: Node, need: Need) -> trio.Event | None:
         """The copy-up to wait for: the node's own, or the oldest where there are too many."""

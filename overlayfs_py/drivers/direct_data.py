@@ -11,6 +11,7 @@ from overlayfs_py.drivers.direct_shared import SharedOperations
 from overlayfs_py.drivers.direct_values import copied_by_pages
 from overlayfs_py.drivers.hollows import Hollow, empties_partial_pages
 from overlayfs_py.late_import import LateModule
+from overlayfs_py.union.contents import Arriving
 from overlayfs_py.wire import protocol, replies, requests
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class DataOperations(SharedOperations):
         data = self._union.begin_read_into(node, wanted.offset, room)
         if not callable(data):
             return data
+        if isinstance(data, Arriving):
+            return self._read_later(data)
         # A thread to decompress in would have to wait for trio.
         if self.early_bytes > 0 and self._union.copy_up_pieces(node) <= _FEW:
             self.early_bytes -= wanted.size
@@ -49,7 +52,8 @@ class DataOperations(SharedOperations):
         return self._read_later(data)
 
     async def _read_later(self, read: Callable[[], bytes]) -> bytes:
-        return await self._reads.run(read)
+        threads = self._arrivals if isinstance(read, Arriving) else self._reads
+        return await threads.run(read)
 
     def write(self, header: Header, new: requests.Write) -> Answer:
         """WRITE."""

@@ -12,7 +12,7 @@ from overlayfs_py.drivers.copyups import CopyUps
 from overlayfs_py.drivers.direct_listing import DirectListings
 from overlayfs_py.drivers.hollows import Hollows
 from overlayfs_py.drivers.slices import Slices
-from overlayfs_py.drivers.threads import Threads
+from overlayfs_py.drivers.threads import MOST_ARRIVALS, Threads
 from overlayfs_py.late_import import LateModule
 from overlayfs_py.union.steps import NeedsSteps
 from overlayfs_py.union.values import Need
@@ -55,6 +55,7 @@ class SharedOperations:
         self._listings = DirectListings(union, self._slices, self._entry_held)
         self._syncs = Threads(_MOST_SYNCS)
         self._reads = Threads(_MOST_READS)
+        self._arrivals = Threads(MOST_ARRIVALS)
         self._notices = Threads(_MOST_NOTICES)
         self._hollows = Hollows()
         self._nodes_by_id = union.finder

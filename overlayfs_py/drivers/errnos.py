@@ -13,7 +13,7 @@ import errno
 import logging
 import os
 
-from overlayfs_py.errors import CorruptLayer
+from overlayfs_py.errors import CorruptLayer, NotArrived
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ class BugLog:
         """Log what `request` raised, unless its caller is told all there is to say."""
         if isinstance(error, CorruptLayer):
             self._note_damage(error)
+        elif isinstance(error, NotArrived):  # each has waited, so they are few
+            log.error("%s", error)
         if isinstance(error, OSError):
             return
         place = _place_of(error)

@@ -25,8 +25,9 @@ from overlayfs_py.drivers.outdated import Outdated
 from overlayfs_py.drivers.pyfuse3_answers import at_once, mostly_at_once, waiting
 from overlayfs_py.drivers.pyfuse3_wakeups import Wakeups
 from overlayfs_py.drivers.slices import Slices
-from overlayfs_py.drivers.threads import Threads
+from overlayfs_py.drivers.threads import MOST_ARRIVALS, Threads
 from overlayfs_py.union import acl
+from overlayfs_py.union.contents import Arriving
 from overlayfs_py.union.values import Creator, Need
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class UnionOperations(pyfuse3.Operations):
         self._listings = Listings(union)
         self._syncs = Threads(_MOST_SYNCS)
         self._read_limiter = trio.CapacityLimiter(_MOST_READS)
+        self._arrival_limiter = trio.CapacityLimiter(MOST_ARRIVALS)
 
     def init(self) -> None:
         self._on_init()
@@ -258,7 +260,9 @@ class UnionOperations(pyfuse3.Operations):
         data = self._union.begin_read(self._union.node(values.ino_of(fh)), off, size)
         if isinstance(data, bytes):
             return data
-        return trio.to_thread.run_sync(data, limiter=self._read_limiter)
+        is_away = isinstance(data, Arriving)
+        limiter = self._arrival_limiter if is_away else self._read_limiter
+        return trio.to_thread.run_sync(data, limiter=limiter)
 
     @mostly_at_once
     def write(self, fh: FileHandleT, off: int, buf: bytes) -> int | Awaitable[int]:

@@ -15,6 +15,10 @@ else:
 
 Result = TypeVar("Result")
 
+# Readers that wait for another machine; they need no processor. Guess: more than a program has
+# threads that read at once.
+MOST_ARRIVALS = 64
+
 
 class Threads:
     """Up to a number of threads for one kind of work."""

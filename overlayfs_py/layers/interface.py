@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from overlayfs_py.layers.values import Attributes, Entry, Finding, Marks
 
 
+# More pieces than any file has.
+AWAY = 1 << 40
+
+
 class Reader(Protocol):
     """The data of one open regular file."""
 
@@ -28,6 +32,12 @@ class Reader(Protocol):
 
         Then `read` may be called in a thread, and even after `close`, while the layer is open.
         """
+
+    def is_away(self, offset: int, size: int) -> bool:
+        """Whether some of a range has still to come from another machine."""
+
+    def bring(self) -> None:
+        """Wait until all of the file is here; for a thread."""
 
     def seek(self, offset: int, whence: int) -> int:
         """Return where the next data or hole begins: lseek(2) with SEEK_DATA or SEEK_HOLE."""
@@ -75,7 +85,10 @@ class LayerFile(LayerObject, Protocol):
         """The xattrs that its layer heeds as marks."""
 
     def pieces(self) -> int:
-        """Return in how many pieces its data lies at most; 1 where that makes no difference."""
+        """Return in how many pieces its data lies at most; 1 where that makes no difference.
+
+        `AWAY` where some of it may have still to come from another machine.
+        """
 
     def open_reader(self) -> Reader:
         """Open a regular file's data; the caller closes it."""

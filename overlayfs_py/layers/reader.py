@@ -57,6 +57,13 @@ class DescriptorReader:
         """Return what `read` does: the kernel has read ahead, or waits for its disk."""
         return self.read(offset, size)
 
+    def is_away(self, _offset: int, _size: int) -> bool:
+        """Nothing of it is."""
+        return False
+
+    def bring(self) -> None:
+        """All of it is here."""
+
     def seek(self, offset: int, whence: int) -> int:
         """Return where the next data or hole begins: lseek(2) with SEEK_DATA or SEEK_HOLE."""
         return os.lseek(self.fd, offset, whence)

@@ -17,6 +17,7 @@ from overlayfs_py.packs.format import CHUNK_CODEC_SHIFT, CHUNK_LENGTH_MASK, HEAD
 from overlayfs_py.packs.read_ahead import DEPTH, ReadAhead
 
 if TYPE_CHECKING:
+    from overlayfs_py.packs.arrivals import Arrivals
     from overlayfs_py.packs.format import Footer
     from overlayfs_py.packs.index import Index
 
@@ -36,6 +37,10 @@ _SHORT_S = 0.0005
 
 class WouldWait(Exception):
     """The bytes are not in memory: no error, but the disk has to be asked."""
+
+
+class WouldArrive(WouldWait):
+    """The bytes have to come from another machine first."""
 
 
 class ChunkCache:
@@ -97,9 +102,16 @@ class Chunks:
     """The chunks of one pack; may be used in any thread."""
 
     def __init__(
-        self, fd: int, footer: Footer, index: Index, cache: ChunkCache, path: bytes
+        self,
+        fd: int,
+        footer: Footer,
+        index: Index,
+        cache: ChunkCache,
+        path: bytes,
+        arrivals: Arrivals | None = None,
     ) -> None:
-        """Read from `fd`, which stays its owner's."""
+        """Read from `fd`, which stays its owner's; take over `arrivals` of what is not here yet."""
+        self.arrivals = arrivals
         self.log2 = footer.chunk_log2
         self._fd = fd
         self._end = footer.index_offset
@@ -139,6 +151,8 @@ class Chunks:
         """Put a chunk into the cache; who wants it is told of its damage, not who looks ahead."""
         if self._closed or number <= self._last or self._cache.find(self, number) is not None:
             return  # too late, or there
+        if self.is_away(number):
+            return  # this thread is for all packs of the process
         with suppress(CorruptLayer, OSError, MemoryError):
             self._cache.put(self, number, self.load(number))
 
@@ -170,8 +184,12 @@ class Chunks:
         sane = length <= 1 << self.log2 and stored <= length and codec in (Codec.RAW, Codec.LZ4)
         if not sane or offset < HEADER.size or offset + stored > self._end:
             raise self._damage(number, "its record makes no sense")
+        if self.is_away(number):
+            self._bring(number, wait=wait)
         block = self._read(offset, stored, wait=wait)
         if not self._verified[number]:
+            if hashlib.sha256(block).digest() != digest:
+                block = self._read_again(number, offset, stored, wait=wait)
             if hashlib.sha256(block).digest() != digest:
                 raise self._damage(number, "its bytes are not those that were written")
             self._verified[number] = 1
@@ -180,11 +198,39 @@ class Chunks:
             raise self._damage(number, f"it holds {len(data)} bytes and should hold {length}")
         return data
 
+    def is_away(self, number: int) -> bool:
+        """Whether a chunk's bytes have still to come from another machine."""
+        if self.arrivals is None or self._verified[number]:
+            return False
+        return self._cache.find(self, number) is None and not self.arrivals.has(number)
+
+    def bring(self, number: int) -> None:
+        """Wait until a chunk's bytes are here, if they have still to come; for a thread."""
+        if self.is_away(number):
+            self._bring(number, wait=True)
+
+    def _bring(self, number: int, *, wait: bool) -> None:
+        assert self.arrivals is not None, "all of it is here otherwise"
+        if not wait:
+            raise WouldArrive
+        self.arrivals.bring(number)
+
+    def _read_again(self, number: int, offset: int, stored: int, *, wait: bool) -> bytes:
+        """Read what was not written completely before a crash, once it has come again."""
+        if self.arrivals is None:
+            return b""
+        if not wait:
+            raise WouldArrive
+        self.arrivals.bring(number, again=True)
+        return self._read(offset, stored, wait=True)
+
     def close(self) -> None:
         """Give back what the cache holds; the descriptor may be closed then."""
         self._closed = True
         self._cache.ahead.wait_for(self)
         self._cache.drop(self)
+        if self.arrivals is not None:
+            self.arrivals.close()
 
     def _decoded(self, number: int, block: bytes, length: int) -> bytes:
         try:

@@ -8,6 +8,7 @@ import stat
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from overlayfs_py.layers.interface import AWAY
 from overlayfs_py.layers.marks import NO_MARK_NAMES, PACKED_MARKS, MarkNames, read_marks
 from overlayfs_py.layers.origin import NUMBER_IN_PACK, OriginHandle, of_number
 from overlayfs_py.layers.ownership import powerless_mode
@@ -241,7 +242,12 @@ class PackFile(PackObject):
         return self._layer.mark_names
 
     def pieces(self) -> int:
-        return max(1, self.inode().amount)
+        inode = self.inode()
+        pack = self._layer.pack
+        is_away = not pack.is_whole and stat.S_ISREG(inode.mode)
+        if is_away and pack.reader(inode).is_away(0, inode.size):
+            return AWAY
+        return max(1, inode.amount)
 
     def open_reader(self) -> PackReader:
         inode = self.inode()

@@ -25,8 +25,10 @@ from overlayfs_py.packs.reader import PackReader
 if TYPE_CHECKING:
     from typing import Self
 
+    from overlayfs_py.packs.arrivals import Arrivals
     from overlayfs_py.packs.format import Footer, Inode
 
+_HERE = b"layer.here"  # as `arrivals.HERE`
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -49,7 +51,7 @@ class Pack:
             os.close(self._fd)
             raise
         cache = ChunkCache() if cache is None else cache
-        self.chunks = Chunks(self._fd, self.footer, self.index, cache, path)
+        self.chunks = Chunks(self._fd, self.footer, self.index, cache, path, self._arrivals())
 
     def close(self) -> None:
         """Close the file; readers cannot be used any more."""
@@ -61,6 +63,11 @@ class Pack:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it was there when it was opened."""
+        return self.chunks.arrivals is None
 
     @property
     def fd(self) -> int:
@@ -77,6 +84,18 @@ class Pack:
         if not stat.S_ISREG(inode.mode):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), self.path)
         return PackReader(self.index, self.chunks, inode, self.path)
+
+    def _arrivals(self) -> Arrivals | None:
+        if not os.path.exists(os.path.join(os.path.dirname(self.path), _HERE)):
+            return None
+        # Only for a pack that is still coming: a start need not load it.
+        from overlayfs_py.packs.arrivals import find_arrivals
+
+        try:
+            return find_arrivals(self.path)
+        except BaseException:
+            os.close(self._fd)
+            raise
 
     def _read_footer(self) -> Footer:
         status = os.fstat(self._fd)

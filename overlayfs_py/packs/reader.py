@@ -82,6 +82,27 @@ class PackReader:
             return None
         return self.read(offset, size)
 
+    def is_away(self, offset: int, size: int) -> bool:
+        """Whether some of a range has still to come from another machine.
+
+        Where that would take long to tell it is true.
+        """
+        chunks = self._chunks
+        if chunks.arrivals is None:
+            return False
+        looked_at = 0
+        for _, length, address in self._extents(offset, min(offset + size, self._size)):
+            for number, _, _ in self._by_chunk(address, length):
+                looked_at += 1
+                if looked_at > _MOST_LOOKED_AT or chunks.is_away(number):
+                    return True
+        return False
+
+    def bring(self) -> None:
+        """Wait until all of the file is here; for a thread."""
+        for number in self.chunks():
+            self._chunks.bring(number)
+
     def copy_to(self, target_fd: int, size: int, *, syncs_soon: bool = False) -> None:
         """Write the first `size` bytes to an empty file, keeping holes."""
         begun = 0

@@ -60,9 +60,30 @@ def begin_read_into(
     return _begin(reader, offset, len(room))
 
 
+class Arriving:
+    """Reads what has to come from another machine first; blocks for so long, in a thread."""
+
+    __slots__ = ("_offset", "_reader", "_size")
+
+    def __init__(self, reader: Reader, offset: int, size: int) -> None:
+        self._reader = reader
+        self._offset = offset
+        self._size = size
+
+    def __call__(self) -> bytes:
+        return self._reader.read(self._offset, self._size)
+
+    def bring(self) -> None:
+        """Wait until all of the file is here."""
+        self._reader.bring()
+
+
 def _begin(reader: Reader, offset: int, size: int) -> bytes | Callable[[], bytes]:
     data = reader.try_read(offset, size)
-    return partial(reader.read, offset, size) if data is None else data
+    if data is not None:
+        return data
+    is_away = reader.is_away(offset, size)
+    return Arriving(reader, offset, size) if is_away else partial(reader.read, offset, size)
 
 
 def write(state: State, node: Node, offset: int, data: bytes | memoryview) -> int:
