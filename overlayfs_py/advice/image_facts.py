@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from overlayfs_py.image.config import ImageConfig
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.layers.interface import LayerDirectory, Reader
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _PIECE_BYTES = 1 << 20
 

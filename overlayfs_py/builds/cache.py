@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.keys import CacheKey
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.builds import Builds
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _NO_CACHE = "--no-cache"
 _NOTHING_LIKE_IT = "nothing like it was built before"

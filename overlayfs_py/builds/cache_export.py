@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.imported import CacheSource, Imported, Tell
     from overlayfs_py.image.manifest import Manifest
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.store import Store
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.transfer.artifacts import ArtifactPlace, OpenPlace
 
 LARGEST_MOUNT = 2 << 30

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.state import StageState
     from overlayfs_py.dockerfile.instructions import Workdir
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 class LayerStep(Struct, frozen=True):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.context import Context, Item, Path
     from overlayfs_py.builds.selection import Entry, Selected
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 class CopyOptions(Struct, frozen=True):

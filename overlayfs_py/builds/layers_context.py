@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.containers.image_files import ImageFile
     from overlayfs_py.packs.values import DataOrHole
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 class LayersContext:

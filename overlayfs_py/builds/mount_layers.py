@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from overlayfs_py.mounts.children import Report
     from overlayfs_py.packs.layer_writer import LayerWriter
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _STEP = 1 << 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from overlayfs_py.builds.state import StageState
     from overlayfs_py.dockerfile.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _CACHE_MODE = 0o755
 _PROGRAM_MODE = 0o755

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.mounts.children import Child, Report
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.union.values import StackSpec
 
 HOSTNAME = "buildkitsandbox"  # BuildKit's, which programs write into what they build

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from overlayfs_py.dockerfile.instructions import Run
     from overlayfs_py.dockerfile.mounts import Mount
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.store import Store
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _HEREDOCS = "/dev/pipes"  # where BuildKit shows a heredoc that is a program
 

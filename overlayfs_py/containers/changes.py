@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from overlayfs_py.containers.image_files import ImageFile, Path
     from overlayfs_py.store.containers import ContainerRecord
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.stacks import Placed
     from overlayfs_py.store.store import Store
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.union.nodes import Backing
 
 _TRIES = 3

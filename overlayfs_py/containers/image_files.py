@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.layers.values import Attributes
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.union.nodes import Node
 
 Path = tuple[bytes, ...]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Self
 from msgspec import structs
 
 from overlayfs_py.image.reference import require_tag_name
-from overlayfs_py.store import blobs, downloads, durable, images, layers, locks, names
+from overlayfs_py.store import blobs, coming, downloads, durable, images, layers, locks, names
 from overlayfs_py.store.failures import Busy
-from overlayfs_py.store.layers import LayerIngest, StoredLayer
+from overlayfs_py.store.layers import LayerIngest
 from overlayfs_py.store.leases import Kind, Lease
 from overlayfs_py.store.records import Form, ImageEntry
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from overlayfs_py.store.layers import LayerFacts
     from overlayfs_py.store.locks import StoreLock
     from overlayfs_py.store.places import Places
-    from overlayfs_py.store.records import LayerBlob
+    from overlayfs_py.store.records import ComingSource, LayerBlob
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 class Addition:
@@ -80,6 +81,24 @@ class Addition:
         with self._lock.shared():
             self._lease.keep(Kind.LAYER, diff_id)
             return layers.find(self._places, diff_id)
+
+    def find_coming(self, diff_id: Digest) -> tuple[StoredLayer, ComingSource] | None:
+        """Return a layer that is coming, and from where, if there is one; it stays."""
+        with self._lock.shared():
+            self._lease.keep(Kind.LAYER, diff_id)
+            layer, source = coming.find(self._places, diff_id), coming.source(self._places, diff_id)
+            return None if layer is None or source is None else (layer, source)
+
+    def begin_coming(self, facts: LayerFacts, source: ComingSource, directory: Path) -> None:
+        """Let a layer be there of which chunks are still to come.
+
+        `directory`, a scratch directory of this addition, has the pack without them, and the file
+        that says which are here. Of two that do so at once the first counts.
+        """
+        coming.write_records(directory, facts, source)
+        with self._lock.shared():
+            self._lease.keep(Kind.LAYER, facts.diff_id)
+            coming.place(self._places, directory, facts.diff_id)
 
     def find_layer_of(self, digest: Digest) -> StoredLayer | None:
         """Return the layer whose diff ID, or whose blob's digest, this is; it stays."""
@@ -148,7 +167,8 @@ class Addition:
         try:
             yield path
         finally:
-            durable.remove(path)
+            if path.exists():
+                durable.remove(path)
 
     def note_blob(self, diff_id: Digest, blob: LayerBlob) -> None:
         """Note what else a layer of the store is compressed as, or where else it can be had."""
@@ -184,6 +204,7 @@ class Addition:
         references: Sequence[Reference] = (),
         index: Digest | None = None,
         repositories: Sequence[str] = (),
+        whole: bool = True,
     ) -> StoredImage:
         """Make a manifest an image and let references name it: the last step of every addition.
 
@@ -194,6 +215,7 @@ class Addition:
             references: with a tag each; they name nothing else any more.
             index: the digest of the index that it was chosen from, kept if it is a blob.
             repositories: where the manifest, or the index, can be pulled from.
+            whole: whether all layers have to be whole; else some may be coming.
 
         Raises:
             NotInStore: a blob or a layer of it is missing; nothing is changed.
@@ -202,7 +224,7 @@ class Addition:
         for reference in references:
             require_tag_name(reference)
         with self._lock.exclusive():
-            config = images.require_whole(self._places, manifest)
+            config = images.require_parts(self._places, manifest, whole=whole)
             entry = structs.replace(
                 _entry(manifest, config), index=index or "", repositories=tuple(repositories)
             )
@@ -218,7 +240,7 @@ class Addition:
             NotInStore: a blob or a layer of it is missing.
         """
         with self._lock.shared():
-            config = images.require_whole(self._places, manifest)
+            config = images.require_parts(self._places, manifest)
             return images.unnamed(self._places, _entry(manifest, config))
 
     def close(self) -> None:

@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING
 
 from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import Digest, digest_of_hex
-from overlayfs_py.store import build_records, container_checks, images, layers, records, stacks
+from overlayfs_py.store import (
+    build_records,
+    coming,
+    coming_checks,
+    container_checks,
+    images,
+    layers,
+    records,
+    stacks,
+)
 from overlayfs_py.store.locks import LOCK_NAMES
-from overlayfs_py.store.places import GONE, LAYER_FILES
+from overlayfs_py.store.places import BRINGING, COMING_FILES, GONE, LAYER_FILES
 from overlayfs_py.store.records import TagEntry
 from overlayfs_py.store.verification import fault_of_blob, fault_of_layer
 
@@ -103,6 +112,11 @@ def _layers(places: Places, *, deep: bool) -> Iterator[Problem]:
     for diff_id in layers.all_ids(places):
         fault = fault_of_layer(places, diff_id, deep=deep)
         if fault and (found := _problem(Trouble.LAYER, places.layer(diff_id), diff_id, fault)):
+            yield found
+    for diff_id in coming.all_ids(places):
+        fault = coming_checks.fault(places, diff_id)
+        place = places.coming_layer(diff_id)
+        if fault and (found := _problem(Trouble.LAYER, place, diff_id, fault)):
             yield found
 
 
@@ -216,12 +230,20 @@ def _foreign_paths(places: Places) -> Iterator[Path]:
         for path in sorted(places.layer(diff_id).iterdir()):
             if path.name not in LAYER_FILES:
                 yield path
+    for diff_id in coming.all_ids(places):
+        for path in sorted(places.coming_layer(diff_id).iterdir()):
+            if path.name not in COMING_FILES:
+                yield path
+    if places.coming.exists():
+        for path in sorted(places.coming.iterdir()):
+            if path.name not in BRINGING and not records.is_hex(path.name):
+                yield path
 
 
 def _is_ours(places: Places, path: Path) -> bool:
     if path.parent in (places.root, places.blobs.parent):
         others = (places.version, places.empty, places.containers, places.volumes, places.builds)
-        return path in (*places.directories, *others, places.snapshots)
+        return path in (*places.directories, *others, places.snapshots, places.coming)
     if path.parent == places.locks:
         kind, _, digits = path.name.partition("-")
         return path.name in LOCK_NAMES or (kind in ("use", "ingest") and records.is_hex(digits))

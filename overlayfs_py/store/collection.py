@@ -16,6 +16,7 @@ from overlayfs_py.errors import OverlayError
 from overlayfs_py.image.digest import Digest, digest_of_hex
 from overlayfs_py.store import (
     build_records,
+    coming,
     containers,
     durable,
     images,
@@ -118,6 +119,14 @@ def _collect_layers(places: Places, needed: set[Kept], collected: Collected) -> 
             collected.take(_out_of_sight(places, place), size)
             collected.layers.add(diff_id)
     durable.sync_directory(places.layers)
+    for diff_id in coming.all_ids(places):
+        is_whole = places.layer_record(diff_id).exists()
+        is_needed = Kept(Kind.LAYER, diff_id) in needed and not is_whole
+        if not is_needed and not is_used(places, diff_id):
+            place = places.coming_layer(diff_id)
+            # Of one that is whole by now the other name keeps the bytes.
+            size = 0 if is_whole else layers.size_on_disk(place)
+            collected.take(_out_of_sight(places, place), size)
 
 
 def _out_of_sight(places: Places, layer: Path) -> Path:
@@ -179,6 +188,5 @@ def _removed_if_free(path: Path) -> bool:
 
 def is_used(places: Places, digest: Digest) -> bool:
     """Whether anybody has a layer, or the image of a manifest, mounted."""
-    return any(
-        locks.is_held(path, shared=True) for path in (places.use(digest), places.layer(digest))
-    )
+    places_of_it = (places.use(digest), places.layer(digest), places.coming_layer(digest))
+    return any(locks.is_held(path, shared=True) for path in places_of_it)

@@ -59,6 +59,6 @@ def _directories(place: Path) -> list[Path]:
 
 def _missing_layer(places: Places, record: ContainerRecord) -> str | None:
     for diff_id in record.diff_ids:
-        if layers.find(places, Digest(diff_id)) is None:
+        if layers.find_usable(places, Digest(diff_id)) is None:
             return diff_id
     return None

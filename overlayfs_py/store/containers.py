@@ -165,7 +165,7 @@ class Containers:
         """
         with self._lock.exclusive():
             for diff_id in record.diff_ids:
-                layers.require(self._places, Digest(diff_id))
+                layers.require_usable(self._places, Digest(diff_id))
             return create(self._places, record)
 
     def all(self) -> list[ContainerRecord]:

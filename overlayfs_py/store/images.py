@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from overlayfs_py.image.config import ImageConfig
     from overlayfs_py.image.manifest import Manifest
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.places import Places
     from overlayfs_py.store.records import ImageEntry, TagEntry
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _log = logging.getLogger(__name__)
 
@@ -65,6 +65,11 @@ class StoredImage(msgspec.Struct, frozen=True):
     def layers_once(self) -> tuple[StoredLayer, ...]:
         """The layers, one that occurs twice where it is first."""
         return tuple({layer.diff_id: layer for layer in self.layers}.values())
+
+    @property
+    def coming(self) -> tuple[StoredLayer, ...]:
+        """The layers that are not whole yet, each once."""
+        return tuple(layer for layer in self.layers_once if not layer.is_whole)
 
     @property
     def size(self) -> int:
@@ -123,15 +128,18 @@ def chains(places: Places) -> dict[str, tuple[Digest, ...]]:
     return found
 
 
-def require_whole(places: Places, manifest: Manifest) -> ImageConfig:
+def require_parts(places: Places, manifest: Manifest, *, whole: bool = True) -> ImageConfig:
     """Return the config of a manifest all of whose parts are in the store.
+
+    Unless its layers are to be `whole`, some may still be coming.
 
     Raises:
         NotInStore: one is missing.
     """
     blobs.read(places, manifest.digest)
     config = config_of(places, manifest)
-    _layers(places, config.diff_ids)
+    for diff_id in config.diff_ids:
+        (layers.require if whole else layers.require_usable)(places, diff_id)
     return config
 
 
@@ -147,4 +155,4 @@ def _load(places: Places, entry: ImageEntry, tags: Iterable[TagEntry]) -> Stored
 
 
 def _layers(places: Places, diff_ids: Sequence[Digest]) -> tuple[StoredLayer, ...]:
-    return tuple(layers.require(places, diff_id) for diff_id in diff_ids)
+    return tuple(layers.require_usable(places, diff_id) for diff_id in diff_ids)

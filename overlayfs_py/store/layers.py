@@ -6,21 +6,22 @@ import errno
 import os
 import stat
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 from msgspec import structs
 
 from overlayfs_py.image.digest import Digest, DigestMismatch, digest_of_hex
-from overlayfs_py.store import durable, locks, records
+from overlayfs_py.store import coming, durable, locks, records
 from overlayfs_py.store.failures import CorruptStore, NotInStore
 from overlayfs_py.store.places import PACK, RECORD, TREE
 from overlayfs_py.store.records import Form, LayerBlob, LayerRecord
+from overlayfs_py.store.stored_layer import StoredLayer
 from overlayfs_py.syscalls import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from overlayfs_py.store.leases import Lease
     from overlayfs_py.store.places import Places
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
 _ROOT_MODE = 0o755
 _SECTOR = 512  # what st_blocks counts, on every filesystem
 _CONTENT = {Form.PACK: PACK, Form.TREE: TREE}
-
-
-class StoredLayer(msgspec.Struct, frozen=True):
-    """A layer and where it is."""
-
-    diff_id: Digest
-    record: LayerRecord
-    path: bytes  # the pack or the directory: what a mount takes as a lower layer
 
 
 class LayerFacts(msgspec.Struct, frozen=True):
@@ -157,6 +150,28 @@ def require(places: Places, diff_id: Digest) -> StoredLayer:
     return found
 
 
+def find_usable(places: Places, diff_id: Digest) -> StoredLayer | None:
+    """Return a layer that can be mounted, which need not be whole.
+
+    Raises:
+        CorruptStore: its record is none, or is another layer's.
+    """
+    found = find(places, diff_id)
+    return coming.find(places, diff_id) if found is None else found
+
+
+def require_usable(places: Places, diff_id: Digest) -> StoredLayer:
+    """Return a layer that can be mounted, which need not be whole.
+
+    Raises:
+        NotInStore: it is not there.
+    """
+    found = find_usable(places, diff_id)
+    if found is None:
+        raise NotInStore(diff_id, "layer")
+    return found
+
+
 def all_ids(places: Places) -> list[Digest]:
     """The diff IDs of all layers, whole or not."""
     names = sorted(path.name for path in places.layers.iterdir())
@@ -191,7 +206,7 @@ def use(places: Places, diff_ids: Sequence[Digest], manifest: Digest | None) -> 
     if not diff_ids:
         _make_empty(places.empty)
     with ExitStack() as held:
-        found = [require(places, diff_id) for diff_id in diff_ids]
+        found = [require_usable(places, diff_id) for diff_id in diff_ids]
         try:
             for digest in {*diff_ids, *((manifest,) if manifest else ())}:
                 held.enter_context(locks.acquire(places.use(digest), locks.Mode.SHARED))
@@ -199,8 +214,9 @@ def use(places: Places, diff_ids: Sequence[Digest], manifest: Digest | None) -> 
             if error.errno != errno.EROFS:
                 raise
             # Read-only here, not for others perhaps: they ask about the layers themselves, too.
-            for diff_id in set(diff_ids):
-                held.enter_context(locks.hold_directory(places.layer(diff_id)))
+            for layer in found:
+                directory = Path(os.fsdecode(layer.path)).parent
+                held.enter_context(locks.hold_directory(directory))
         return LayersInUse(found, held.pop_all(), os.fsencode(places.empty))
 
 

@@ -21,6 +21,10 @@ TREE = "tree"
 LEASE = "lease"
 GONE = ".gone"  # an image that is being removed
 LAYER_FILES = (RECORD, PACK, TREE)
+SOURCE = "source.json"  # of a layer that is coming
+HERE = "layer.here"  # which of its chunks are here: `packs.arrivals`
+COMING_FILES = (RECORD, PACK, SOURCE, HERE)
+BRINGING = ("socket", "lock")  # of the process that brings chunks
 
 
 def default_root(environment: Mapping[str, str]) -> Path:
@@ -87,6 +91,11 @@ class Places(msgspec.Struct, frozen=True):
         return self.root / "volumes"
 
     @property
+    def coming(self) -> Path:
+        """Made with the first layer of which chunks are still to come."""
+        return self.root / "coming"
+
+    @property
     def builds(self) -> Path:
         """Made with the first build."""
         return self.root / "builds"
@@ -129,6 +138,9 @@ class Places(msgspec.Struct, frozen=True):
 
     def layer(self, diff_id: Digest) -> Path:
         return self.layers / hex_of(diff_id)
+
+    def coming_layer(self, diff_id: Digest) -> Path:
+        return self.coming / hex_of(diff_id)
 
     def layer_record(self, diff_id: Digest) -> Path:
         return self.layer(diff_id) / RECORD

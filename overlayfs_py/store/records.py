@@ -64,6 +64,21 @@ class LayerRecord(Record, frozen=True, kw_only=True):
     pack: str = ""  # the pack's own digest; none for a directory
 
 
+class ComingSource(Record, frozen=True, kw_only=True):
+    """`coming/HEX/source.json`: where the chunks of a layer come from, that is not whole yet."""
+
+    diff_id: str
+    pack: str  # the pack's own digest
+    blob: str  # the digest of its file, as registries have it
+    size: int
+    repositories: tuple[str, ...]  # `docker.io/library/debian`
+    order: tuple[int, ...] = ()  # chunks that a first run has used, in the order of their use
+    # As the pull was told; what they name is asked for again whenever something is fetched.
+    tls_verify: bool | None = None
+    cert_dir: str = ""
+    authfile: str = ""
+
+
 class ImageEntry(Record, frozen=True, kw_only=True):
     """`images/HEX`: a manifest that is an image here, with or without a tag."""
 

@@ -32,8 +32,10 @@ if TYPE_CHECKING:
         builds,
         checking,
         collection,
+        coming,
         containers,
         durable,
+        finishing,
         images,
         layers,
         leases,
@@ -48,8 +50,10 @@ if TYPE_CHECKING:
     from overlayfs_py.store.checking import Problem
     from overlayfs_py.store.containers import Containers
     from overlayfs_py.store.images import StoredImage
-    from overlayfs_py.store.layers import LayersInUse, StoredLayer
+    from overlayfs_py.store.layers import LayersInUse
+    from overlayfs_py.store.records import ComingSource
     from overlayfs_py.store.removal import Unnamed
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.store.usage import Usage
     from overlayfs_py.store.volumes import Volumes
 else:
@@ -60,8 +64,10 @@ else:
     builds = LateModule("overlayfs_py.store.builds")
     checking = LateModule("overlayfs_py.store.checking")
     collection = LateModule("overlayfs_py.store.collection")
+    coming = LateModule("overlayfs_py.store.coming")
     containers = LateModule("overlayfs_py.store.containers")
     durable = LateModule("overlayfs_py.store.durable")
+    finishing = LateModule("overlayfs_py.store.finishing")
     images = LateModule("overlayfs_py.store.images")
     layers = LateModule("overlayfs_py.store.layers")
     leases = LateModule("overlayfs_py.store.leases")
@@ -177,9 +183,9 @@ class Store:
             return blobs.open_blob(self._places, digest)
 
     def find_layer(self, diff_id: Digest) -> StoredLayer | None:
-        """Return a layer, None if it is not there; nothing keeps it from going."""
+        """Return a layer, whole or coming, None if it is not there; nothing keeps it from going."""
         with self._lock.shared():
-            return layers.find(self._places, diff_id)
+            return layers.find_usable(self._places, diff_id)
 
     def use_image(self, text: str) -> tuple[StoredImage, LayersInUse]:
         """Keep an image, and its layers, for as long as a process has it mounted.
@@ -212,6 +218,27 @@ class Store:
         """
         with self._lock.exclusive():
             return repairing.repair(self._places, problem)
+
+    # Layers that are coming.
+
+    @property
+    def coming(self) -> Path:
+        """The directory of layers of which chunks are still to come, made if it is not there."""
+        self._places.coming.mkdir(mode=0o700, exist_ok=True)
+        return self._places.coming
+
+    def coming_layers(self) -> list[tuple[Path, ComingSource]]:
+        """The directory of each, and where its chunks come from; damaged ones are left out."""
+        with self._lock.shared():
+            return coming.all_sources(self._places)
+
+    def finish_coming(self, diff_id: Digest) -> str | None:
+        """Make a layer one like all others, all of whose chunks are here.
+
+        Returns what is wrong with it, if it is not what it should be; then it is no layer any more,
+        unless some of it has to come again.
+        """
+        return finishing.finish(self._places, self._lock, diff_id)
 
     # Naming.
 

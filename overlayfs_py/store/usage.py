@@ -14,6 +14,7 @@ from overlayfs_py.store import (
     build_records,
     cache_mounts,
     collection,
+    coming,
     containers,
     images,
     layers,
@@ -143,6 +144,10 @@ def _builds(places: Places, of_builds: set[Digest]) -> Amount:
 def _layers(places: Places, kept: set[Kept] | None, of_builds: set[Digest]) -> Amount:
     ids = [diff_id for diff_id in layers.all_ids(places) if diff_id not in of_builds]
     sizes = {diff_id: layers.size_on_disk(places.layer(diff_id)) for diff_id in ids}
+    for diff_id in coming.all_ids(places):
+        if diff_id not in sizes:  # a pack that has just become whole has two names
+            ids.append(diff_id)
+            sizes[diff_id] = layers.size_on_disk(places.coming_layer(diff_id))
     used = {diff_id for diff_id in ids if collection.is_used(places, diff_id)}
     free = [
         size

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from overlayfs_py.image.digest import Digest
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.places import Places
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 def fault_of_blob(path: Path) -> str | None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from overlayfs_py.builds.selection import Selected
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.store import Store
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 def layer_of(addition: Addition, directory: Path) -> StoredLayer:

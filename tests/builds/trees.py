@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from overlayfs_py.containers.image_files import ImageFile
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _LETTERS = {
     stat.S_IFREG: "f",

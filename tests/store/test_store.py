@@ -16,8 +16,9 @@ from overlayfs_py.store.failures import (
     CorruptStore,
     NotInStore,
 )
-from overlayfs_py.store.layers import LayerFacts, LayerIngest, StoredLayer
+from overlayfs_py.store.layers import LayerFacts, LayerIngest
 from overlayfs_py.store.store import Store
+from overlayfs_py.store.stored_layer import StoredLayer
 from tests.store.samples import add_image, add_layer, diff_id
 
 if TYPE_CHECKING:
