@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.layer_writer import LayerWriter
     from overlayfs_py.packs.values import Metadata
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _PLAIN_MODE = 0o755
 _SECOND_NS = 1_000_000_000

@@ -144,6 +144,8 @@ def bringing(
     store: Store, root: Path | None, arguments: RegistryArguments, *, always: bool
 ) -> Bring:
     """What finds an image in the store, or pulls it."""
+    from overlayfs_py.cli.whole_images import use_whole_image
+
     options = arguments.words
 
     def pull(*words: str) -> None:
@@ -155,14 +157,14 @@ def bringing(
         if always:
             pull(name)
         try:
-            image, layers = store.use_image(name)
+            image, layers = use_whole_image(store, name)
         except NotInStore:
             pull(name)
-            return store.use_image(name)
+            return use_whole_image(store, name)
         if runs_on(image.config.platform, platform):
             return image, layers
         layers.close()
         pull(name, str(platform))
-        return store.use_image(name)
+        return use_whole_image(store, name)
 
     return bring

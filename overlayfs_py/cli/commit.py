@@ -54,6 +54,7 @@ def command(
     *,
     pause: bool,
 ) -> None:
+    from overlayfs_py.cli.whole_images import have_whole_layers
     from overlayfs_py.containers import life
     from overlayfs_py.containers.changed_layer import pack_changes
     from overlayfs_py.containers.changes import open_files
@@ -67,6 +68,7 @@ def command(
         require_tag_name(reference)  # before anything is read
     store = open_store(root)
     record = store.containers.get(container)
+    have_whole_layers(store, record)
     base = _base(store, record)
     run = apply_changes(run_config(base.config.run, record), changes)
     options = CommitOptions(run, created_ns(), " ".join(record.command), author, message)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.registry.client import ClientOptions
     from overlayfs_py.store.store import Store
+    from overlayfs_py.transfer.lazy_pull import Laziness
     from overlayfs_py.transfer.pull import Pulled, PullOptions
 
 _HELP = """Bring an image from its registry into the store.
@@ -36,13 +37,27 @@ a tag means `latest`. Layers that are here are not fetched again; what was fetch
 a pull broke off is used by the next. Everything is checked against its digest. Plain HTTP needs
 --tls-verify=false.
 
+With --lazy, of an image that was pushed with --packs, only the index of each layer comes now: it
+can be run and mounted at once. What is read comes when it is read; the rest in the background.
+
 \b
 Examples:
   overlayfs-py pull debian:12
   overlayfs-py pull --tls-verify=false localhost:5000/team/app
+  overlayfs-py pull --lazy registry.example/team/app
   overlayfs-py pull --layers dir debian:12
   overlayfs-py pull --platform linux/arm64 alpine@sha256:...
 """
+
+
+def _seconds(_: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    from overlayfs_py.durations import is_duration, parse_duration
+
+    if value is None:
+        return None
+    if not is_duration(value):
+        raise click.BadParameter(f"{value!r} is no time as 30s or 1m30s", param=parameter)
+    return parse_duration(value) / 1e9
 
 
 @click.command("pull", cls=RegistryCommand, help=_HELP)
@@ -51,6 +66,18 @@ Examples:
 @layers_option
 @click.option(
     "--keep-blobs", is_flag=True, help="Keep the compressed layers, too, for `push` and `save`."
+)
+@click.option(
+    "--lazy",
+    is_flag=True,
+    help="Bring the index of layers alone; their data when it is read, and the rest later.",
+)
+@click.option(
+    "--read-timeout",
+    "wait_s",
+    callback=_seconds,
+    metavar="TIME",
+    help="With --lazy: how long a reader waits for data.  [default: 30s]",
 )
 @click.option("-a", "--all-tags", is_flag=True, help="Pull all tags of the repository NAME.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the image's full name.")
@@ -67,6 +94,8 @@ def command(
     name: str,
     *,
     keep_blobs: bool,
+    lazy: bool,
+    wait_s: float | None,
     all_tags: bool,
     quiet: bool,
     as_json: bool,
@@ -80,18 +109,29 @@ def command(
     from overlayfs_py.transfer.layer_download import Keeping
     from overlayfs_py.transfer.pull import PullOptions
 
+    if lazy and (keep_blobs or form != "pack"):
+        raise click.UsageError("--lazy brings packs alone: no --keep-blobs, no --layers dir")
+    if wait_s is not None and not lazy:
+        raise click.UsageError("--read-timeout goes with --lazy")
     typed = parse_reference(name)
     if all_tags and (typed.tag is not None or typed.digest is not None):
         raise click.UsageError("--all-tags takes a name without tag and digest")
     wanted = machine_platform(os.uname().machine) if platform is None else parse_platform(platform)
-    options = client_options(RegistryArguments(authfile, cert_dir, tls_verify))
+    arguments = RegistryArguments(authfile, cert_dir, tls_verify)
+    options = client_options(arguments)
+    laziness = _laziness(arguments, wait_s) if lazy else None
     with watching(quiet=quiet, as_json=as_json) as shown:
         if typed != typed.with_default_tag() and not all_tags:
             shown.say("Using default tag: latest")
         meant = candidates(options.configuration, name)
-        how = PullOptions(wanted, Keeping(Form(form), blob=keep_blobs))
+        how = PullOptions(wanted, Keeping(Form(form), blob=keep_blobs), lazy=laziness)
         bring = _pull_all if all_tags else _pull
-        brought = bring(open_store(root, create=True), options, meant, how, shown)
+        store = open_store(root, create=True)
+        brought = bring(store, options, meant, how, shown)
+    if any(pulled.image.coming for pulled in brought):
+        from overlayfs_py.packs.arrivals import start_bringing
+
+        start_bringing(os.fsencode(store.coming))
     for pulled in brought:
         if platform is not None:
             warn_of_platform(pulled.image, wanted)
@@ -101,6 +141,18 @@ def command(
             click.echo(pulled.reference.canonical)
         else:
             click.echo(_as_text(pulled))
+
+
+def _laziness(arguments: RegistryArguments, wait_s: float | None) -> Laziness:
+    from overlayfs_py.transfer.lazy_pull import WAIT_S, Laziness
+
+    authfile, cert_dir, tls_verify = arguments
+    return Laziness(
+        WAIT_S if wait_s is None else wait_s,
+        tls_verify,
+        "" if cert_dir is None else str(cert_dir.absolute()),
+        "" if authfile is None else str(authfile.absolute()),
+    )
 
 
 def _pull(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -20,8 +21,6 @@ from overlayfs_py.cli.store_arguments import IMAGE, open_store, root_option
 from overlayfs_py.image.errors import BadReference
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from overlayfs_py.cli.watching import Shown
     from overlayfs_py.image.manifest import Index, Manifest
     from overlayfs_py.image.reference import Reference
@@ -36,11 +35,14 @@ cannot be made again byte for byte. If that is gone, --recompress pushes the ima
 Of an image for several platforms goes the one that is here; with --all-platforms all go, from where
 it was pulled, under the digest that it was pulled by.
 
+With --packs the layers go a second time, as packs that others fetch parts of: `pull --lazy`.
+
 --tls-verify is for the registry that is pushed to, --src-tls-verify for those of the layers.
 
 \b
 Examples:
   overlayfs-py push registry.example.com/team/app:1
+  overlayfs-py push --packs --order used.json registry.example.com/team/app:1
   overlayfs-py push --all-platforms debian:12 registry.example.com/mirror/debian:12
   overlayfs-py push --tls-verify=false debian:12 localhost:5000/mirror/debian:12
 """
@@ -59,6 +61,15 @@ Examples:
     type=Truth(),
     help="The same for registries that layers come from.  [default: true]",
 )
+@click.option(
+    "--packs", is_flag=True, help="Push packs of its layers beside it, for `pull --lazy`."
+)
+@click.option(
+    "--order",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --packs: what `run --trace FILE` wrote; that comes first then.",
+)
 @click.argument("image", type=IMAGE)
 @click.argument("destination", required=False, type=IMAGE)
 def command(
@@ -69,6 +80,8 @@ def command(
     destination: str | None,
     *,
     recompress: bool,
+    packs: bool,
+    order: Path | None,
     all_platforms: bool,
     quiet: bool,
     as_json: bool,
@@ -80,6 +93,11 @@ def command(
 
     if all_platforms and recompress:
         raise click.UsageError("--recompress changes the image, --all-platforms pushes it as it is")
+    if all_platforms and packs:
+        raise click.UsageError("--packs is for the one image that is here, without --all-platforms")
+    if order is not None and not packs:
+        raise click.UsageError("--order goes with --packs")
+    beside = None if not packs else _Beside([] if order is None else _used(order))
     reference = _destination(destination or image)
     if destination is None:
         _require_name(root, image, reference)
@@ -87,7 +105,7 @@ def command(
     options = options_for_target(told, reference, tls_verify)
     with watching(quiet=quiet, as_json=as_json) as shown:
         how = None if all_platforms else PushOptions(recompress)
-        pushed = _push(root, image, reference, options, how, shown)
+        pushed = _push(root, image, reference, options, how, shown, beside)
     if as_json:
         click.echo(json.dumps({"reference": reference.canonical, "digest": pushed.digest}))
     elif quiet:
@@ -114,6 +132,22 @@ def options_for_target(
     return replace(options, tls_verify_of=of)
 
 
+class _Beside(NamedTuple):
+    """What goes beside the image."""
+
+    used: list[tuple[bytes, ...]]  # paths of files that a first run has read, in that order
+
+
+def _used(path: Path) -> list[tuple[bytes, ...]]:
+    from overlayfs_py.drivers.written_uses import read_lines
+
+    with path.open("rb") as lines:
+        uses = read_lines(lines).uses
+    return [
+        tuple(name for name in use.path.split(b"/") if name) for use in uses if "read" in use.kinds
+    ]
+
+
 def _push(
     root: Path | None,
     image: str,
@@ -121,21 +155,28 @@ def _push(
     options: ClientOptions,
     how: PushOptions | None,
     shown: Shown,
+    beside: _Beside | None,
 ) -> Manifest | Index:
     """Push the image, or without options its index."""
+    from overlayfs_py.cli.whole_images import use_whole_image
     from overlayfs_py.registry.client import RegistryClient
     from overlayfs_py.transfer.index_push import push_index
+    from overlayfs_py.transfer.pack_push import push_packs
     from overlayfs_py.transfer.push import push
 
     store = open_store(root, to_find=image)
     # Its layers must not go while they are read.
-    stored, layers = store.use_image(image)
+    stored, layers = use_whole_image(store, image, shown)
 
     async def work() -> Manifest | Index:
         async with RegistryClient(options) as client:
             if how is None:
                 return await push_index(store, client, stored, reference, shown)
-            return await push(store, client, stored, reference, how, shown)
+            manifest = await push(store, client, stored, reference, how, shown)
+            if beside is not None:
+                once = stored.layers_once
+                await push_packs(store, client, once, manifest, reference, shown, beside.used)
+            return manifest
 
     with layers:
         return run_async(work)

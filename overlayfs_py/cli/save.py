@@ -84,12 +84,13 @@ def _umask() -> int:
 
 def _wanted(store: Store, names: tuple[str, ...], platform: str | None, stack: ExitStack) -> Wanted:
     """The images, which stay until the stack is closed."""
+    from overlayfs_py.cli.whole_images import use_whole_image
     from overlayfs_py.transfer.save import Wanted
 
     wanted = Wanted()
     for name in names:
         for meant in _all_tags(store, name) or [name]:
-            image, layers = store.use_image(meant)
+            image, layers = use_whole_image(store, meant)
             stack.enter_context(layers)
             _require_platform(image, meant, platform)
             wanted.add(image, _reference(meant, image.references))

@@ -75,6 +75,7 @@ SUMMARIES = {
     "stop": "Stop containers.",
     "store": "Check a store, measure it, clean it up.",
     "store_df": "Say what a store's room is used for.",
+    "store_fetch": "Bring what is still to come of layers.",
     "store_fsck": "Check a store, and repair it.",
     "store_prune": "Delete what no image needs.",
     "top": "List the processes of a container.",

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from overlayfs_py.drivers.written_uses import ReadUses
     from overlayfs_py.store.containers import ContainerRecord
     from overlayfs_py.store.images import StoredImage
-    from overlayfs_py.store.layers import LayersInUse, StoredLayer
+    from overlayfs_py.store.layers import LayersInUse
     from overlayfs_py.store.store import Store
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 _HELP = """List which files of its image a container has used, in the order of their first use.
 

@@ -32,6 +32,11 @@ def watching(*, quiet: bool, as_json: bool) -> Shown:
     return Bars() if sys.stdout.isatty() else Lines()
 
 
+def progress_on_stderr() -> Shown:
+    """Return what shows on stderr, of a command whose output is something else."""
+    return Percentages()
+
+
 class Nothing(Unwatched):
     """Shows nothing."""
 
@@ -55,6 +60,22 @@ class Lines(Nothing):
 
     def layer(self, ident: str, state: LayerState, detail: str = "") -> None:
         click.echo(_line(ident, state, detail))
+
+
+class Percentages(Nothing):
+    """A line on stderr for each layer, and on a terminal for each percent of it."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def progress(self, ident: str, state: LayerState, done: int, total: int) -> None:
+        percent = 100 * done // max(1, total)
+        is_first = ident not in self._last
+        if percent != self._last.get(ident) and (is_first or sys.stderr.isatty()):
+            self._last[ident] = percent
+            end = "\r" if sys.stderr.isatty() and percent < 100 else "\n"
+            words = f"{ident}: {state.value} what has not come yet"
+            click.echo(f"{words} ({percent} %){end}", err=True, nl=False)
 
 
 class JsonLines(Nothing):

@@ -88,7 +88,7 @@ def _detach(
 ) -> None:
     os.chdir("/")
     if not keep_stderr:
-        _log_to_syslog()
+        log_to_syslog()
     children.take_null_stdio(keep_stderr=keep_stderr)
     for fd in callers_fds:
         with suppress(OSError):  # the caller had closed it before it forked
@@ -98,7 +98,7 @@ def _detach(
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _log_to_syslog() -> None:
+def log_to_syslog() -> None:
     """Let warnings go to the system's log, or nowhere if there is none."""
     root = logging.getLogger()
     for handler in root.handlers[:]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from overlayfs_py.errors import OverlayError
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.records import Form
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.transfer.archive import ArchiveFile
     from overlayfs_py.transfer.archive_documents import DockerImage
 

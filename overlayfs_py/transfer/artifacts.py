@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.image.manifest import Index
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 class Artifact(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.image.digest import Digest
     from overlayfs_py.registry.blob_stream import BlobStream
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.tars.engines import Compression
 
 

@@ -28,8 +28,8 @@ from overlayfs_py.image.manifest import Index, Manifest, build_index, parse_mani
 from overlayfs_py.image.media_types import OCI_INDEX, OCI_LAYER_GZIP, Kind
 from overlayfs_py.store import durable
 from overlayfs_py.store.layer_writing import write_layer
-from overlayfs_py.store.layers import StoredLayer
 from overlayfs_py.store.records import LayerBlob
+from overlayfs_py.store.stored_layer import StoredLayer
 from overlayfs_py.syscalls.rooted import open_in_root
 from overlayfs_py.tars.engines import Compression
 from overlayfs_py.transfer.archive import read_blocks

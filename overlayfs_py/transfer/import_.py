@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from overlayfs_py.packs.writer import PackWriter
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.images import StoredImage
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.store import Store
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 @dataclass(frozen=True, slots=True)

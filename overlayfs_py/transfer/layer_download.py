@@ -21,8 +21,9 @@ from overlayfs_py.image.digest import DigestMismatch, WrongContent, hex_of
 from overlayfs_py.registry.errors import RegistryError
 from overlayfs_py.store.failures import Busy
 from overlayfs_py.store.layer_writing import write_layer
-from overlayfs_py.store.layers import LayerFacts, StoredLayer
+from overlayfs_py.store.layers import LayerFacts
 from overlayfs_py.store.records import Form, LayerBlob
+from overlayfs_py.store.stored_layer import StoredLayer
 from overlayfs_py.transfer.block_pipe import BlockPipe, BrokenOff
 from overlayfs_py.transfer.watch import LayerState
 

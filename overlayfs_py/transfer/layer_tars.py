@@ -13,7 +13,7 @@ from overlayfs_py.transfer.failures import CannotSave
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 
 def read_layer_tar(layer: StoredLayer) -> Iterator[bytes | memoryview]:

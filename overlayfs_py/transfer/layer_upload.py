@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from overlayfs_py.registry.client import RegistryClient
     from overlayfs_py.registry.repository import Repository
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.transfer.chunk_sources import ChunkSource
     from overlayfs_py.transfer.watch import Watch
 

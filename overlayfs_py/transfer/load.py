@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.images import StoredImage
-    from overlayfs_py.store.layers import StoredLayer
     from overlayfs_py.store.store import Store
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.transfer.archive import ArchiveFile, ArchiveLink
     from overlayfs_py.transfer.archive_contents import Contents
 

@@ -24,6 +24,7 @@ from overlayfs_py.registry.errors import Denied, NotThere, RegistryError, Unavai
 from overlayfs_py.store.failures import NotInStore
 from overlayfs_py.transfer.failing import run_together
 from overlayfs_py.transfer.layer_download import Keeping, WantedLayer, fetch_layer
+from overlayfs_py.transfer.lazy_pull import Packs
 from overlayfs_py.transfer.watch import LayerState
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from overlayfs_py.store.additions import Addition
     from overlayfs_py.store.images import StoredImage
     from overlayfs_py.store.store import Store
+    from overlayfs_py.transfer.lazy_pull import Laziness
     from overlayfs_py.transfer.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class PullOptions:
     platform: Platform
     keeping: Keeping = field(default_factory=Keeping)
     parallel: int = PARALLEL
+    lazy: Laziness | None = None  # None: layers come whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ async def pull(
         config = await _fetch_config(found, addition)
         await _fetch_layers(found, config, reference, options, addition, watch)
         known = _known(store, reference)
-        image = await trio.to_thread.run_sync(_add_image, addition, found, reference)
+        is_lazy = options.lazy is not None
+        image = await trio.to_thread.run_sync(_add_image, addition, found, reference, not is_lazy)
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(addition.close)
@@ -205,9 +209,15 @@ async def _fetch_layers(
     for wanted in missing[options.parallel :]:
         watch.layer(wanted.ident, LayerState.WAITING)
     queue = iter(missing)
+    packs = None
+    if options.lazy is not None and missing:
+        packs = await Packs.find(found.manifest.digest, found.sources)
 
     async def work() -> None:
         for wanted in queue:
+            lazy = options.lazy
+            if packs and lazy and await packs.begin(wanted, addition, lazy, watch):
+                continue
             await fetch_layer(wanted, addition, options.keeping, watch)
 
     await run_together([work] * options.parallel)
@@ -221,11 +231,12 @@ def _known(store: Store, reference: Reference) -> str | None:
         return None
 
 
-def _add_image(addition: Addition, found: _Found, reference: Reference) -> StoredImage:
+def _add_image(addition: Addition, found: _Found, reference: Reference, whole: bool) -> StoredImage:
     names = () if reference.tag is None or reference.digest is not None else (reference,)
     return addition.add_image(
         found.manifest,
         references=names,
         index=None if found.index is None else found.index.digest,
         repositories=(reference.repository,),
+        whole=whole,
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from overlayfs_py.registry.client import ClientOptions
     from overlayfs_py.registry.repository import Repository
     from overlayfs_py.store.additions import Addition
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
 
 log = logging.getLogger(__name__)
 

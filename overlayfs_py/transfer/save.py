@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from overlayfs_py.image.manifest import Manifest
     from overlayfs_py.image.reference import Reference
     from overlayfs_py.store.images import StoredImage
-    from overlayfs_py.store.layers import StoredLayer
+    from overlayfs_py.store.stored_layer import StoredLayer
     from overlayfs_py.transfer.sinks import Sink
 
     OpenBlob = Callable[[Digest], BinaryIO | None]

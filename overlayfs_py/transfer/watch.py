@@ -18,8 +18,10 @@ class LayerState(Enum):
     EXTRACTING = "Extracting"
     PULLED = "Pull complete"
     EXISTS = "Already exists"
+    INDEXED = "Index complete, data comes when it is read"
     # Pushing.
     PREPARING = "Preparing"
+    PACKING = "Packing"
     PUSHING = "Pushing"
     PUSHED = "Pushed"
     AT_TARGET = "Layer already exists"

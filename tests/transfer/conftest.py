@@ -7,11 +7,14 @@ import pytest
 from overlayfs_py.store.store import Store
 from tests.support.images import Podman, podman_of_its_own
 from tests.system.processes import run
+from tests.transfer.lazy_images import LazyImage, push
 from tests.transfer.registries import ours, registry, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.docker_registry import DockerRegistry
 
 _BASE = """FROM scratch
 COPY one /etc/one
@@ -48,6 +51,12 @@ def archives(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     source, name = f"oci:{made['layout']}:app", "localhost/app:1"
     run(["skopeo", "copy", "-q", source, f"docker-archive:{made['skopeo']}:{name}"])
     return made
+
+
+@pytest.fixture(scope="session")
+def lazy_image(registry: DockerRegistry, tmp_path_factory: pytest.TempPathFactory) -> LazyImage:
+    """An image in the registry that was pushed with its packs."""
+    return push(registry, tmp_path_factory.mktemp("lazy") / "whole")
 
 
 @pytest.fixture
