@@ -30,10 +30,8 @@ def add_packed(
     addition: Addition,
     fill: Callable[[PackWriter], object],
     form: Form = Form.PACK,
-    *,
-    with_root: bool = True,
 ) -> StoredLayer:
-    """Make a layer of what `fill` puts into a pack; it says what the root is only `with_root`.
+    """Make a layer of what `fill` puts into a pack.
 
     By way of a tar, which the layer keeps: what its diff ID is of must be made again later.
     """
@@ -44,6 +42,6 @@ def add_packed(
             writer.finish()
         with (
             Pack(os.fsencode(draft.path)) as pack,
-            pushed(lambda write: write_tar(pack, write, with_root=with_root)) as blocks,
+            pushed(lambda write: write_tar(pack, write)) as blocks,
         ):
             return add_tar(addition, blocks, form)
