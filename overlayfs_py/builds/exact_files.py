@@ -50,6 +50,9 @@ class ExactWriting(Writing):
             os.mknod(name, kind | 0o600, file.attributes.rdev, dir_fd=parent_fd)
         self._describe_name(file, parent_fd, name)
 
+    def make_room(self, parent_fd: int, name: bytes) -> None:
+        """There is nothing: the directory was empty."""
+
     def describe(self, file: ImageFile, fd: int) -> None:
         describe(self._files, file, fd)
 
@@ -77,6 +80,9 @@ def describe(files: ImageFiles, file: ImageFile, fd: int) -> None:
 
 def write_file(files: ImageFiles, file: ImageFile, place: bytes) -> None:
     """Write one regular file to a path of the host."""
-    with open(os.open(place, _NEW_FILE, 0o600), "wb") as out:
-        write_data(files, file, out)
-        describe(files, file, out.fileno())
+    fd = os.open(place, _NEW_FILE, 0o600)
+    try:
+        write_data(files, file, fd)
+        describe(files, file, fd)
+    finally:
+        os.close(fd)

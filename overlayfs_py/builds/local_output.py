@@ -15,8 +15,6 @@ from overlayfs_py.layers.descriptors import DescriptorCache
 from overlayfs_py.union.remove_tree import remove_tree
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from overlayfs_py.containers.image_files import ImageFile, ImageFiles, Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -86,10 +84,10 @@ class Writing:
             self._make_directory(parent_fd, name)
             self._directories.append(file)
         elif kind == stat.S_IFLNK:
-            _make_room(parent_fd, name)
+            self.make_room(parent_fd, name)
             os.symlink(self._files.read_link(file), name, dir_fd=parent_fd)
         elif kind == stat.S_IFREG:
-            _make_room(parent_fd, name)
+            self.make_room(parent_fd, name)
             self._make_file(file, parent_fd, name)
 
     def _make_directory(self, parent_fd: int, name: bytes) -> None:
@@ -108,9 +106,19 @@ class Writing:
                 first_fd = self._directory(first[:-1])
                 os.link(first[-1], name, src_dir_fd=first_fd, dst_dir_fd=parent_fd)
                 return
-        with open(os.open(name, _NEW_FILE, 0o600, dir_fd=parent_fd), "wb") as out:
-            write_data(self._files, file, out)
-            self.describe(file, out.fileno())
+        fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent_fd)
+        try:
+            write_data(self._files, file, fd)
+            self.describe(file, fd)
+        finally:
+            os.close(fd)
+
+    def make_room(self, parent_fd: int, name: bytes) -> None:
+        """Remove what is in the place of something that is no directory."""
+        try:
+            remove_tree(parent_fd, name)
+        except FileNotFoundError:
+            return
 
     def describe(self, file: ImageFile, fd: int) -> None:
         """Give an open file or directory its attributes."""
@@ -129,19 +137,16 @@ class Writing:
         return fd
 
 
-def write_data(files: ImageFiles, file: ImageFile, out: BinaryIO) -> None:
-    """Write the data of a regular file, with its holes."""
+def write_data(files: ImageFiles, file: ImageFile, fd: int) -> None:
+    """Write the data of a regular file into a new one, with its holes."""
+    ends_in_hole = False
     for piece in files.pieces(file):
+        ends_in_hole = isinstance(piece, int)
         if isinstance(piece, int):
-            out.seek(piece, os.SEEK_CUR)
-        else:
-            out.write(piece)
-    out.truncate(file.attributes.size)
-    out.flush()
-
-
-def _make_room(parent_fd: int, name: bytes) -> None:
-    try:
-        remove_tree(parent_fd, name)
-    except FileNotFoundError:
-        return
+            os.lseek(fd, piece, os.SEEK_CUR)
+            continue
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    if ends_in_hole:
+        os.ftruncate(fd, file.attributes.size)

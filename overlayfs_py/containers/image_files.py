@@ -145,7 +145,7 @@ class ImageFiles:
     def data_ranges(self, file: ImageFile) -> Iterator[tuple[int, int]]:
         """Yield where a regular file's data begins and ends; the rest is holes."""
         end = 0
-        while True:
+        while end < file.attributes.size:
             try:
                 start = self._opened.seek(file.node, end, os.SEEK_DATA)
             except OSError as error:
