@@ -132,10 +132,11 @@ KNOWN = (
     Known("buildah", "volume.*", "/.*", "below a VOLUME changes are lost there, and it is made"),
     Known(
         "buildah",
-        "workdir-(owner-link|variables)",
+        "workdir(-owner-link|-variables|-user)?",
         "/.*",
         "it makes no directory for a WORKDIR that nothing uses",
     ),
+    Known("buildah", "stage-graph", "/whole/etc/.*", "its own mount points stay in the layer"),
     Known("buildah", "target-number", "error: .*", "as BuildKit: numbers are for --from"),
     Known("buildah", ".*", "error: none .*", "1.28 is too old for it"),
 )
