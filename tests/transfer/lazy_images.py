@@ -98,7 +98,7 @@ def push(registry: DockerRegistry, home: Path, *options: str) -> LazyImage:
 
 @contextmanager
 def pulled(
-    image: LazyImage, home: Path, *options: str, between: Between | None = None
+    image: LazyImage, home: Path, *options: str, between: Between | None = None, name: str = NAME
 ) -> Iterator[tuple[Ours, HttpServer, Between]]:
     """The image pulled lazily by way of a server; who brings chunks ends with the block."""
     home.mkdir()
@@ -106,7 +106,7 @@ def pulled(
     between = between or Between(image.registry.domain)
     with http_server(between) as server:
         try:
-            ours.pull(f"{server.domain}/{NAME}", "--lazy", *options)
+            ours.pull(f"{server.domain}/{name}", "--lazy", *options)
             yield ours, server, between
         finally:
             shutil.rmtree(ours.root / "coming", ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import TYPE_CHECKING
@@ -21,8 +22,10 @@ from tests.transfer.lazy_images import (
     LazyImage,
     coming_pack,
     pulled,
+    range_of,
     read,
     spoiled,
+    start_of,
 )
 
 if TYPE_CHECKING:
@@ -103,3 +106,34 @@ def test_who_brings_chunks_is_started_again(lazy_image: LazyImage, tmp_path: Pat
         between.trouble = lambda _, answer: answer()
 
         assert read(pack, "data/07") == FILES["data/07"]
+
+
+def test_what_a_first_run_has_read_comes_first(lazy_image: LazyImage, tmp_path: Path) -> None:
+    whole, domain = lazy_image.whole, lazy_image.registry.domain
+    used = tmp_path / "used.json"
+    uses = [("/data/05", ["look", "read"]), ("/data/01", ["look"]), ("/data/nothing", ["read"])]
+    lines = [{"path": path, "kinds": kinds, "exact": True} for path, kinds in uses]
+    used.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    told = ("--tls-verify=false", "--packs", "--order", used)
+    whole("push", "--root", whole.root, *told, f"{domain}/{NAME}", f"{domain}/ordered/app:1")
+    starts: list[int] = []
+
+    def note(request: Request, answer: Callable[[], Reply]) -> Reply:
+        def noted(reply: Reply) -> Reply:
+            wanted = range_of(request)
+            assert wanted is not None
+            starts.append(wanted.start)
+            return reply
+
+        return spoiled(request, answer, noted)
+
+    between = Between(domain, note)
+    lazily = pulled(lazy_image, tmp_path / "home", between=between, name="ordered/app:1")
+    with lazily as (ours, _, _):
+        source = json.loads(coming_pack(ours).with_name("source.json").read_text())
+        with Pack(os.fsencode(coming_pack(ours))) as pack:
+            start = start_of(pack, "data/05")
+            assert pack.index.chunk(source["order"][0])[0] == start
+        assert len(source["order"]) == 4
+        wait_until(lambda: bool(starts), "the first chunks", seconds=20)
+        assert starts[0] == start
