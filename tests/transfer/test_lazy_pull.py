@@ -135,5 +135,5 @@ def test_what_a_first_run_has_read_comes_first(lazy_image: LazyImage, tmp_path: 
             start = start_of(pack, "data/05")
             assert pack.index.chunk(source["order"][0])[0] == start
         assert len(source["order"]) == 4
-        wait_until(lambda: bool(starts), "the first chunks", seconds=20)
-        assert starts[0] == start
+        wait_until(lambda: len(starts) > 1, "the first chunks", seconds=20)
+        assert min(starts[:2]) == start  # two requests at once: either may be the first to arrive

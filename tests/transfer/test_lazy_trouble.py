@@ -15,6 +15,7 @@ import pytest
 from overlayfs_py.errors import NotArrived
 from overlayfs_py.packs.pack import Pack
 from tests.support.http_server import HANG_UP, Reply, Request
+from tests.system.processes import wait_until
 from tests.transfer.lazy_images import (
     FILES,
     NAME,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.support.http_server import HttpServer
     from tests.transfer.registries import Ours
 
 WAIT_S = 0.6
@@ -149,6 +151,10 @@ def _append(path: Path) -> None:
         file.write(b"x")
 
 
+def ranges_of(server: HttpServer) -> set[str]:
+    return {request.headers["range"] for request in server.requests if range_of(request)}
+
+
 @pytest.mark.parametrize("driver", ["direct", "pyfuse3"])
 def test_a_mount_answers_others_while_one_waits(
     lazy_image: LazyImage, tmp_path: Path, driver: str
@@ -157,7 +163,7 @@ def test_a_mount_answers_others_while_one_waits(
     between = Between(lazy_image.registry.domain, spoiler)
     mnt = tmp_path / "mnt"
     mnt.mkdir()
-    lazy = pulled(lazy_image, tmp_path / "home", "--read-timeout", "2s", between=between)
+    lazy = pulled(lazy_image, tmp_path / "home", "--read-timeout", "3s", between=between)
     with lazy as (ours, server, _):
         name = f"{server.domain}/{NAME}"
         with Pack(os.fsencode(coming_pack(ours, TOP.tar))) as top:
@@ -179,6 +185,8 @@ def test_a_mount_answers_others_while_one_waits(
             waiting = [threading.Thread(target=try_to, args=(work,)) for work in works]
             for thread in waiting:
                 thread.start()
+            # More than there are threads that read a disk.
+            wait_until(lambda: len(ranges_of(server)) > 6, "all of them to wait")
             assert (mnt / "etc/name").read_bytes() == b"small\n"
             (mnt / "etc/name").write_bytes(b"changed")
             (mnt / "new").write_text("new")
