@@ -9,7 +9,9 @@ import ctypes
 import json
 import os
 import random
+import select
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -134,6 +136,32 @@ def _wait(file: str) -> None:
         time.sleep(0.1)
 
 
+def hasty(path: str) -> None:
+    """Order a command without a word of the answer, as if before it; tell what comes then."""
+    from overlayfs_py.warm import client
+
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    secret_fd = os.memfd_create("secret")
+    os.write(secret_fd, bytes(client.SECRET_BYTES))
+    templates = Path(f"/proc/{client.peer_of(sock)[0]}/fd/{client.SECRET_FD}").read_bytes()
+    numbers = [b"%d" % fd for fd in (sock.fileno(), secret_fd)]
+    facts = (client.own_facts(), client.interpreter())
+    words = client.packed([os.fsencode(sys.argv[0]), b"probe", b"end", b"0"])
+    pairs = client.packed([b"%b=%b" % pair for pair in os.environb.items()])
+    order = client.packed([bytes(client.WORD_BYTES), words, pairs])
+    sock.sendall(client.packed([client.RUN, templates, *numbers, *facts]))
+    select.select([sock], [], [], 30)  # or both would come in one piece, which is refused as well
+    socket.send_fds(sock, [order], [0, 1, 2])
+    said = b""
+    while more := sock.recv(1 << 16):
+        said += more
+    os.write(1, said[:1] + said[-1:])
+
+
 if __name__ == "__main__":
-    main._run = probe
-    main.main()
+    if sys.argv[1:2] == ["hasty"]:
+        hasty(sys.argv[2])
+    else:
+        main._run = probe
+        main.main()

@@ -269,6 +269,13 @@ class TestOthers:
         assert line.recv(1) == client.REFUSED
         assert "sender" in warm.refusals
 
+    def test_an_order_comes_after_the_answer(self, warm: Warm) -> None:
+        """An earlier one may be of a process that has ended since, and left its number to this."""
+        commands = warm.commands
+
+        assert warm("hasty", warm.socket) == (0, client.AGREED + client.REFUSED, b"")
+        assert warm.commands == commands
+
     @pytest.mark.parametrize(
         "said",
         [b"\0\0\0\1x", b"\0\0\0\0", b"\xff" * 64, client.packed([b"nosuch"]), client.packed([])],
