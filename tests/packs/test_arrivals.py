@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ from overlayfs_py.packs.values import Metadata
 from tests.packs.reading import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CHUNK = 1 << 12  # of the packs that `write` makes
@@ -61,8 +62,9 @@ def test_a_link_in_its_place_says_nothing(coming: Path, tmp_path: Path) -> None:
         find_arrivals(os.fsencode(coming))
 
 
-def answering(directory: Path, answer: Callable[[bytes], bytes | None]) -> socket.socket:
-    """Somebody who listens in place of the one who brings chunks."""
+@contextmanager
+def answering(directory: Path, answer: Callable[[bytes], bytes | None]) -> Iterator[None]:
+    """A thread that listens in place of the process that brings chunks."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(os.fspath(directory / SOCKET))
     listener.listen()
@@ -81,8 +83,15 @@ def answering(directory: Path, answer: Callable[[bytes], bytes | None]) -> socke
                 kept.append(connection)
 
     kept: list[socket.socket] = []
-    threading.Thread(target=serve, daemon=True).start()
-    return listener
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)  # which ends its accept(2)
+        thread.join()
+        for each in (listener, *kept):
+            each.close()
 
 
 @pytest.mark.parametrize(
