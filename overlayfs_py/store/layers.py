@@ -154,7 +154,7 @@ def find_usable(places: Places, diff_id: Digest) -> StoredLayer | None:
     """Return a layer that can be mounted, which need not be whole.
 
     Raises:
-        CorruptStore: its record is none, or is another layer's.
+        CorruptStore: its record is invalid, or is another layer's.
     """
     found = find(places, diff_id)
     return coming.find(places, diff_id) if found is None else found
