@@ -22,7 +22,7 @@ _HELP = """Start the process, unless it is there.
 
 It ends after a time without commands, and by `stop`.
 
-\\b
+\b
 Examples:
   overlayfs-py warm start
   overlayfs-py warm start --idle 30s

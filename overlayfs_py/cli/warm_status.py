@@ -17,7 +17,7 @@ _HELP = """Say whether the process is there, what it has run, and what it has no
 
 Ends with 0 if it is there, with 1 if not.
 
-\\b
+\b
 Examples:
   overlayfs-py warm status
   overlayfs-py warm status --json

@@ -8,7 +8,7 @@ from overlayfs_py.cli import warm_place, warm_process
 
 _HELP = """Have the process take no more commands, and end with the last that runs.
 
-\\b
+\b
 Examples:
   overlayfs-py warm stop
 """
