@@ -327,6 +327,8 @@ _METAS = st.builds(
     st.integers(0, (1 << 32) - 1),
     st.integers(0, (1 << 32) - 1),
     st.integers(-(1 << 70), 1 << 70),
+    # Told as well: of a class whose defaults hypothesis does not see it makes any number up.
+    st.one_of(st.none(), st.integers(-(1 << 70), 1 << 70)),
     xattrs=st.dictionaries(
         st.sampled_from([b"user.a", b"user.b", b"security.c"]), st.binary(max_size=9)
     ).map(lambda found: tuple(found.items())),
